@@ -1,0 +1,21 @@
+VENV ?= .venv
+PYTHON ?= python3
+PIP_INSTALL = $(VENV)/bin/python -m pip install -c constraints.txt -e ".[dev]"
+
+.PHONY: demo test check
+
+demo: $(VENV)/.ready
+	$(VENV)/bin/nastk search --space sandglass --flops 357M
+
+test: $(VENV)/.ready
+	$(VENV)/bin/python -m pytest -q
+
+check: $(VENV)/.ready
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL)
+	touch $@

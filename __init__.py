@@ -1,0 +1,25 @@
+"""nastk: give it a search space and a compute budget, get a plain PyTorch network back."""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Arch": ".core.arch",
+    "Choice": ".core.choice",
+    "Space": ".core.space",
+    "count": ".api",
+    "evaluate": ".api",
+    "load": ".api",
+    "retrain": ".api",
+    "search": ".api",
+}
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    """Import public names on first use, so that `import nastk` costs nothing."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'nastk' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name], __name__), name)

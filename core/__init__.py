@@ -1,0 +1,1 @@
+"""The ground of the house: spaces, choices, archs, costs and runs; it knows nothing but itself."""

@@ -1,0 +1,174 @@
+"""A choice is one decision of a space; a space asks for it by `choose` and never looks at the answer."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from torch import Tensor
+
+Value = int | float | str
+
+
+class Slot:
+    """The mixture that a supernet has put on one choice, shared by everything derived from it.
+
+    Either `index` is set (hard: one candidate) or `probs_N` is set (soft: a mixture). With
+    `features` the meta operators sum candidate features instead of candidate weights.
+    """
+
+    def __init__(self) -> None:
+        self.index: int | None = None
+        self.probs_N: Tensor | None = None
+        self.features = False
+
+    def set_index(self, index: int) -> None:
+        """Select one candidate."""
+        self.index, self.probs_N = index, None
+
+    def set_probs(self, probs_N: Tensor, features: bool = False) -> None:
+        """Mix all candidates with the weights `probs_N` [N]."""
+        self.index, self.probs_N, self.features = None, probs_N, features
+
+
+class Choice:
+    """One decision: a name and the ordered tuple of its candidates.
+
+    `values` are what the candidates mean to the operator that receives the choice: the candidates
+    themselves, or what `map` made of them. A choice refuses to be compared, tested or iterated,
+    because the space must describe all of its networks at once.
+
+    Example:
+        >>> ratio = Choice("block.reduction", (4, 6))
+        >>> ratio.map(lambda t: 96 // t).values
+        (24, 16)
+    """
+
+    def __init__(
+        self,
+        name: str,
+        candidates: Sequence[Value],
+        values: Sequence[Any] | None = None,
+        slot: Slot | None = None,
+    ) -> None:
+        if not candidates:
+            raise ValueError(f"choice {name!r} has no candidates; give at least one")
+        self.name = name
+        self.candidates = tuple(candidates)
+        self.values = tuple(self.candidates if values is None else values)
+        self.slot = slot or Slot()
+
+    def map(self, function: Callable[[Any], Any]) -> "Choice":
+        """Return the same decision, with `function` applied to the value of every candidate."""
+        return Choice(self.name, self.candidates, [function(v) for v in self.values], self.slot)
+
+    def position(self, value: Value) -> int:
+        """Return the index of a candidate.
+
+        Raises:
+            ValueError: if the value is not a candidate of this choice.
+        """
+        for index, candidate in enumerate(self.candidates):
+            if candidate == value and isinstance(candidate, str) == isinstance(value, str):
+                return index
+        known = ", ".join(map(repr, self.candidates))
+        raise ValueError(f"choice {self.name!r} has no candidate {value!r}; known: {known}")
+
+    def __repr__(self) -> str:
+        return f"Choice({self.name!r}, {self.candidates})"
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise TypeError(
+            f"choice {self.name!r} has no single value while the space is described: derive "
+            "quantities with choice.map(f), and give alternatives of structure to operators "
+            "such as residual(branch, keep=choice)"
+        )
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse  # type: ignore[assignment]
+    __bool__ = __index__ = __int__ = __float__ = __iter__ = __len__ = _refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = _refuse
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
+class Choose(ABC):
+    """What a space receives as `choose`; who makes it decides what comes out."""
+
+    def __init__(self) -> None:
+        self.merged: dict[str, tuple[tuple[Value, ...], ...]] = {}
+
+    def __call__(
+        self,
+        name: str,
+        candidates: Sequence[Value],
+        *,
+        groups: int | None = None,
+        required: int = 0,
+        distinct: Callable[[Any], Any] | None = None,
+    ) -> Any:
+        """Ask for one decision, or for one decision for each group of channels.
+
+        Args:
+            name: stable name of the decision, for example `stage3.block1.kernel`.
+            candidates: the options, in order; the first is what an idle choice is set to.
+            groups: makes a tuple of that many decisions, named `name.1`, `name.2`...
+            required: the first so many groups do not get the candidate 0 (absence).
+            distinct: candidates with equal `distinct(candidate)` give the same network and become
+                one candidate; a choice left with a single one is no choice.
+
+        Returns:
+            A value or a `Choice` (a tuple of them with `groups`).
+        """
+        if groups is not None:
+            present = [c for c in candidates if c != 0]
+            return tuple(
+                self(f"{name}.{g + 1}", present if g < required else candidates, distinct=distinct)
+                for g in range(groups)
+            )
+        kept = self._merge(name, candidates, distinct) if distinct else list(candidates)
+        return kept[0] if len(kept) == 1 else self.decide(name, kept)
+
+    def _merge(
+        self, name: str, candidates: Sequence[Value], distinct: Callable[[Any], Any]
+    ) -> list[Value]:
+        classes: dict[Any, list[Value]] = {}
+        for candidate in candidates:
+            classes.setdefault(distinct(candidate), []).append(candidate)
+        if same := tuple(tuple(members) for members in classes.values() if len(members) > 1):
+            self.merged[name] = same
+        return [members[0] for members in classes.values()]
+
+    @abstractmethod
+    def decide(self, name: str, candidates: Sequence[Value]) -> Any:
+        """Answer one decision of at least two candidates."""
+
+
+class ChooseAll(Choose):
+    """Answers with a `Choice`, the same one each time a name is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.choices: dict[str, Choice] = {}
+
+    def decide(self, name: str, candidates: Sequence[Value]) -> Choice:
+        """Return the choice of that name."""
+        choice = self.choices.setdefault(name, Choice(name, candidates))
+        if choice.candidates != tuple(candidates):
+            raise ValueError(
+                f"choice {name!r} was asked for with candidates {choice.candidates} and again with "
+                f"{tuple(candidates)}; one name is one decision, give the second another name"
+            )
+        return choice
+
+
+class ChooseValues(Choose):
+    """Answers with the values of one arch."""
+
+    def __init__(self, values: Mapping[str, Value]) -> None:
+        super().__init__()
+        self.values = values
+
+    def decide(self, name: str, candidates: Sequence[Value]) -> Value:
+        """Return the value chosen for that name."""
+        return candidates[Choice(name, candidates).position(self.values[name])]

@@ -1,0 +1,139 @@
+"""Random archs, uniform over the different archs of a space or of a band of its FLOPs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .budget import flops_range
+from .cost import Indices, completions
+from .polynomial import Polynomial
+from .solver import maximise
+from .space import Space
+
+_BATCH = 20_000
+_MAX_DRAWS = 4_000_000
+
+
+def sample(
+    space: Space,
+    count: int,
+    seed: int,
+    band: tuple[float, float] | None = None,
+) -> dict[str, NDArray[np.int64]]:
+    """Draw archs uniformly over the different archs whose FLOPs lie in the band.
+
+    Choices that an arch makes idle stand at their first candidate and are not counted, so that
+    equal networks are one arch. Narrow corners of a space are reached by drawing from an
+    exponentially tilted distribution and correcting for the tilt by rejection, which keeps the
+    result uniform.
+
+    Args:
+        space: the space.
+        count: number of archs, drawn with replacement.
+        seed: of the generator.
+        band: smallest and largest FLOPs, or None for the whole space.
+
+    Returns:
+        For each choice [count] candidate indices.
+
+    Raises:
+        ValueError: if the band is so thin that no arch was met.
+    """
+    generator = np.random.default_rng(seed)
+    if band is None:
+        return _draw(space, count, generator, None)
+    tilt, surrogate, top = _find_tilt(space, band, generator)
+    found: list[Indices] = []
+    have = drawn = 0
+    while have < count:
+        if drawn >= _MAX_DRAWS:
+            raise ValueError(
+                f"met only {have} of {count} archs of {space.name} with {band[0]:,.0f} to "
+                f"{band[1]:,.0f} FLOPs in {drawn:,} draws: widen the band"
+            )
+        indices = _draw(space, _BATCH, generator, tilt)
+        drawn += _BATCH
+        flops = space.cost.flops.evaluate(indices)
+        keep = (flops >= band[0]) & (flops <= band[1])
+        if surrogate is not None:
+            gain = surrogate.evaluate(indices) - top
+            keep &= np.log(generator.random(_BATCH)) < gain
+        found.append({name: column[keep] for name, column in indices.items()})
+        have += int(keep.sum())
+    return {
+        name: np.concatenate([part[name] for part in found])[:count] for name in space.choices()
+    }
+
+
+def _draw(
+    space: Space,
+    count: int,
+    generator: np.random.Generator,
+    tilt: Mapping[str, NDArray[np.float64]] | None,
+) -> dict[str, NDArray[np.int64]]:
+    """Draw from the product of the tilts over different archs."""
+    cost = space.cost
+    indices: dict[str, NDArray[np.int64]] = {}
+    for name, weights in completions(cost, tilt).items():
+        cumulative = np.cumsum(weights / weights.sum())
+        cumulative[-1] = 1.0
+        indices[name] = np.searchsorted(cumulative, generator.random(count), side="right")
+    idle = {name: ~active for name, active in cost.active(indices).items()}
+    return {name: np.where(idle[name], 0, column) for name, column in indices.items()}
+
+
+def _find_tilt(
+    space: Space, band: tuple[float, float], generator: np.random.Generator
+) -> tuple[dict[str, NDArray[np.float64]] | None, Polynomial | None, float]:
+    """Return a tilt that makes the band likely, its negative logarithm and that one's maximum."""
+    probe = _draw(space, _BATCH, generator, None)
+    flops = space.cost.flops.evaluate(probe)
+    inside = np.mean((flops >= band[0]) & (flops <= band[1]))
+    if inside > 0.002:
+        return None, None, 0.0
+    effects = _main_effects(space, probe, flops.astype(float))
+    smallest, largest = flops_range(space)
+    middle = (max(band[0], smallest) + min(band[1], largest)) / 2
+    steps = np.linspace(-1, 1, 41) * 400 / (largest - smallest)
+    means = []
+    for step in steps:
+        tilt = {name: np.exp(step * vector) for name, vector in effects.items()}
+        means.append(space.cost.flops.evaluate(_draw(space, 2000, generator, tilt)).mean())
+    step = steps[int(np.argmin(np.abs(np.array(means) - middle)))]
+    tilt = {name: np.exp(step * vector) for name, vector in effects.items()}
+    surrogate = Polynomial()
+    for name, vector in effects.items():
+        factor = Polynomial.of(name, -step * vector)
+        for gate_name, alive in _gates_of(space, name):
+            factor = factor * Polynomial.of(gate_name, [float(flag) for flag in alive])
+        surrogate = surrogate + factor
+    best = maximise(surrogate, space.cost.flops, space.num_candidates, *band)
+    if best is None:
+        raise ValueError(f"no arch of {space.name} has {band[0]:,.0f} to {band[1]:,.0f} FLOPs")
+    top = surrogate.evaluate({name: np.array([index]) for name, index in best.items()})[0]
+    return tilt, surrogate, float(top)
+
+
+def _gates_of(space: Space, name: str) -> tuple[tuple[str, tuple[bool, ...]], ...]:
+    contexts = {use.gates for use in space.cost.uses[name]}
+    return contexts.pop() if len(contexts) == 1 else ()
+
+
+def _main_effects(
+    space: Space, indices: Indices, flops: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Return how much each candidate moves the mean FLOPs of the archs in which it matters."""
+    active = space.cost.active(indices)
+    effects = {}
+    for name, choice in space.choices().items():
+        means = []
+        for index in range(len(choice.candidates)):
+            chosen = active[name] & (indices[name] == index)
+            means.append(flops[chosen].mean() if chosen.any() else np.nan)
+        vector = np.array(means)
+        # The first candidate is the zero point, so that an idle choice carries no weight.
+        effects[name] = np.nan_to_num(vector - vector[0])
+    return effects

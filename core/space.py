@@ -1,0 +1,144 @@
+"""A search space is one function that builds the network from choices."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from .arch import Arch
+from .choice import Choice, Choose, ChooseAll, ChooseValues, Value
+from .cost import Cost
+from .supernet import Supernet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space(ABC):
+    """What may be chosen: a frozen dataclass of options with one method that builds the network.
+
+    Attributes:
+        resolution: side of the square input in pixels.
+        num_classes: number of outputs.
+    """
+
+    name: ClassVar[str]
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
+
+    resolution: int = 224
+    num_classes: int = 1000
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Name a space after its class unless it names itself."""
+        super().__init_subclass__(**kwargs)
+        if "name" not in cls.__dict__:
+            cls.name = cls.__name__
+
+    def __post_init__(self) -> None:
+        if self.resolution < 1 or self.num_classes < 1:
+            raise ValueError(
+                f"{self.name} needs a resolution and a number of classes of at least 1, "
+                f"got {self.resolution} and {self.num_classes}"
+            )
+
+    @abstractmethod
+    def network(self, choose: Choose) -> nn.Module:
+        """Build the network, asking `choose(name, candidates)` for every decision."""
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the input."""
+        return (3, self.resolution, self.resolution)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the space, by name."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    def proxy(self) -> Space:
+        """Return the smaller space on which a search on the embedded data trains.
+
+        It has the same choices. A space that is small already is its own proxy.
+        """
+        return self
+
+    @cached_property
+    def _described(self) -> tuple[ChooseAll, Cost]:
+        choose = ChooseAll()
+        with torch.device("meta"):
+            supernet = Supernet(self.network(choose), choose.choices).eval()
+            cost = Cost.trace(supernet, torch.empty(1, *self.input_shape))
+        return choose, cost
+
+    def choices(self) -> dict[str, Choice]:
+        """Return the decisions by name, in the order in which the space asks for them."""
+        return self._described[0].choices
+
+    @property
+    def num_candidates(self) -> dict[str, int]:
+        """Number of candidates of every choice."""
+        return {name: len(choice.candidates) for name, choice in self.choices().items()}
+
+    @property
+    def merged(self) -> dict[str, tuple[tuple[Value, ...], ...]]:
+        """Candidates that were merged because they give the same network, by choice name."""
+        return self._described[0].merged
+
+    @property
+    def cost(self) -> Cost:
+        """The cost of every arch of the space."""
+        return self._described[1]
+
+    def arch(self, choices: Mapping[str, Value]) -> Arch:
+        """Return the arch of these values, its idle choices set to their first candidate.
+
+        Raises:
+            ValueError: if a choice is missing or unknown, or a value is no candidate.
+        """
+        known = self.choices()
+        if odd := sorted(set(known) ^ set(choices)):
+            what = "misses" if odd[0] in known else "has no"
+            raise ValueError(
+                f"an arch of {self.name} {what} choice {odd[0]!r} ({len(odd)} such names); "
+                f"it has {len(known)} choices, `nastk spaces` lists the spaces"
+            )
+        indices = {name: choice.position(choices[name]) for name, choice in known.items()}
+        return self.arch_at(indices)
+
+    def arch_at(self, indices: Mapping[str, int]) -> Arch:
+        """Return the arch of these candidate indices, its idle choices set to the first."""
+        canonical = self.cost.canonical(indices)
+        values = {name: c.candidates[canonical[name]] for name, c in self.choices().items()}
+        return Arch(space=self.name, options=self.options, choices=values)
+
+    def indices(self, arch: Arch | Mapping[str, Value]) -> dict[str, int]:
+        """Return the candidate index of every choice.
+
+        Raises:
+            ValueError: if the arch belongs to another space or has other choices.
+        """
+        if isinstance(arch, Arch) and arch.space != self.name:
+            raise ValueError(f"this is an arch of space {arch.space!r}, expected {self.name!r}")
+        values = arch.choices if isinstance(arch, Arch) else arch
+        checked = self.arch(values).choices
+        return {name: c.position(checked[name]) for name, c in self.choices().items()}
+
+    def build(self, arch: Arch | Mapping[str, Value], *, seed: int = 0) -> nn.Module:
+        """Return the plain network of `arch`, freshly initialised from `seed`."""
+        self.indices(arch)
+        values = arch.choices if isinstance(arch, Arch) else arch
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.network(ChooseValues(values))
+
+    def supernet(self, *, seed: int = 0) -> Supernet:
+        """Return the network that contains all candidates, initialised from `seed`."""
+        choose = ChooseAll()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return Supernet(self.network(choose), choose.choices)

@@ -1,0 +1,77 @@
+"""The network that contains all candidates; a mixture on each choice says what it computes."""
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from .choice import Choice, Value
+from .meta import MetaOperator
+
+
+class Supernet(nn.Module):
+    """A network of meta operators together with its choices.
+
+    Attributes:
+        choices: the decisions by name, in the order in which the space asks for them.
+    """
+
+    def __init__(self, network: nn.Module, choices: Mapping[str, Choice]) -> None:
+        super().__init__()
+        self.network = network
+        self.choices = dict(choices)
+        self.mix(self.uniform_probs())
+
+    @property
+    def num_candidates(self) -> list[int]:
+        """Number of candidates of each choice."""
+        return [len(choice.candidates) for choice in self.choices.values()]
+
+    def uniform_probs(self) -> Tensor:
+        """Return [D, N] uniform mixtures, zero behind the last candidate of each choice."""
+        probs_DN = torch.zeros(len(self.choices), max(self.num_candidates, default=1))
+        for row, count in zip(probs_DN, self.num_candidates, strict=True):
+            row[:count] = 1.0 / count
+        return probs_DN
+
+    def mix(self, probs_DN: Tensor, *, features: bool = False) -> None:
+        """Put a soft mixture on every choice.
+
+        Args:
+            probs_DN: [D, N] weights of the candidates; entries behind the last are ignored.
+            features: sum candidate features instead of candidate weights (the definition, and
+                the multi-feature baseline).
+        """
+        for choice, row in zip(self.choices.values(), probs_DN, strict=True):
+            choice.slot.set_probs(row[: len(choice.candidates)], features)
+
+    def select(self, arch: Mapping[str, Value]) -> None:
+        """Put a hard mixture on every choice: run `arch` at its true size."""
+        for name, choice in self.choices.items():
+            choice.slot.set_index(choice.position(arch[name]))
+
+    def extract(self, arch: Mapping[str, Value]) -> nn.Module:
+        """Return the plain network of `arch` with a copy of its weights."""
+        return extract_part(self.network, arch)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the network under the current mixtures."""
+        y: Tensor = self.network(x)
+        return y
+
+
+def extract_part(module: nn.Module, arch: Mapping[str, Value]) -> nn.Module:
+    """Return the plain form of a part of a supernet, with its own copy of the weights."""
+    if isinstance(module, MetaOperator):
+        return module.extract(arch)
+    if not any(isinstance(part, MetaOperator) for part in module.modules()):
+        return copy.deepcopy(module)
+    plain = copy.copy(module)
+    plain._parameters = {name: copy.deepcopy(p) for name, p in module._parameters.items()}
+    plain._buffers = {name: copy.deepcopy(b) for name, b in module._buffers.items()}
+    plain._modules = {
+        name: None if child is None else extract_part(child, arch)
+        for name, child in module._modules.items()
+    }
+    return plain

@@ -1,0 +1,122 @@
+"""Candidate kernels are summed into one kernel before they touch the feature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+# O output channels, I input channels of a group, K kernel size, N candidates
+
+
+def fold_kernels(
+    kernels: Sequence[Tensor], probs: Tensor, columns_I: Tensor | None = None
+) -> Tensor:
+    r"""Sum candidate kernels into the single kernel that touches the feature.
+
+    Convolution is linear in its kernel, so mixing kernels equals mixing features:
+
+        sum_n p_n (W_n * x) = (sum_n p_n pad(W_n)) * x
+
+    The right side makes one feature instead of N. This is the meta kernel of arXiv:1912.04749,
+    here with optional weights for each output channel (groups of channels that decide for
+    themselves) and for each input channel (absent channels of the feature that comes in).
+    No padded kernel is kept for the backward pass.
+
+    Args:
+        kernels: N tensors [O, I, K_n, K_n], every K_n odd. Smaller ones are centred.
+        probs: [N], or [O, N], mixture weights. They need not sum to one.
+        columns_I: [I] factor on every input channel, or None for ones.
+
+    Returns:
+        [O, I, K, K] with K the largest K_n.
+
+    Raises:
+        ValueError: if a K_n is even, because it has no centre.
+
+    Example:
+        >>> small, large = torch.ones(8, 1, 3, 3), torch.ones(8, 1, 5, 5)
+        >>> fold_kernels([small, large], torch.tensor([0.25, 0.75]))[0, 0, 2]
+        tensor([0.7500, 1.0000, 1.0000, 1.0000, 0.7500])
+    """
+    sizes = [kernel.shape[-1] for kernel in kernels]
+    if even := [size for size in sizes if size % 2 == 0]:
+        raise ValueError(f"kernel sizes must be odd to share a centre, got {even} among {sizes}")
+    folded: Tensor = _Fold.apply(probs, columns_I, *kernels)  # type: ignore[no-untyped-call]
+    return folded
+
+
+def fold_nested(kernel: Tensor, sizes: Sequence[int], probs: Tensor) -> Tensor:
+    """Sum the centre crops of one kernel, whose sizes are the candidates (Single-Path NAS).
+
+    Args:
+        kernel: [O, I, K, K], the largest candidate, which contains the others.
+        sizes: the N candidate sizes, odd.
+        probs: [N], or [O, N], mixture weights.
+
+    Returns:
+        [O, I, K, K], every ring of taps scaled by the weight of the candidates that reach it.
+    """
+    rings = probs @ ring_masks(sizes, kernel.shape[-1]).to(probs).flatten(1)
+    return kernel * rings.reshape(-1, 1, kernel.shape[-1], kernel.shape[-1])
+
+
+def ring_masks(sizes: Sequence[int], largest: int) -> Tensor:
+    """Return [N, K, K]: one where a centred kernel of each size has its taps, else zero."""
+    offsets = (torch.arange(largest) - largest // 2).abs()
+    reach = torch.maximum(offsets[:, None], offsets[None, :])
+    return torch.stack([(reach <= size // 2).float() for size in sizes])
+
+
+def _centre(kernel: Tensor, size: int) -> Tensor:
+    margin = (kernel.shape[-1] - size) // 2
+    return kernel[..., margin : margin + size, margin : margin + size]
+
+
+def _weight(probs: Tensor, n: int) -> Tensor:
+    return probs[n] if probs.dim() == 1 else probs[:, n].reshape(-1, 1, 1, 1)
+
+
+class _Fold(torch.autograd.Function):
+    """The fold with its hand-written backward: K crops and K inner products, kernel-sized."""
+
+    @staticmethod
+    def forward(ctx: Any, probs: Tensor, columns: Tensor | None, *kernels: Tensor) -> Tensor:
+        largest = max(kernels, key=lambda kernel: kernel.shape[-1])
+        folded = torch.zeros_like(largest, memory_format=torch.contiguous_format)
+        for n, kernel in enumerate(kernels):
+            target = _centre(folded, kernel.shape[-1])
+            target.addcmul_(kernel, _weight(probs, n).to(kernel))
+        if columns is not None:
+            folded *= columns.reshape(1, -1, 1, 1)
+        ctx.save_for_backward(probs, columns, *kernels)
+        return folded
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        probs, columns, *kernels = ctx.saved_tensors
+        needs = ctx.needs_input_grad
+        grad_columns = None
+        if columns is not None:
+            if needs[1]:
+                unmasked = torch.zeros_like(grad)
+                for n, kernel in enumerate(kernels):
+                    _centre(unmasked, kernel.shape[-1]).addcmul_(kernel, _weight(probs, n))
+                grad_columns = torch.einsum("oihw,oihw->i", grad, unmasked)
+            grad = grad * columns.reshape(1, -1, 1, 1)
+        grad_probs = None
+        if needs[0]:
+            pattern = "oihw,oihw->" if probs.dim() == 1 else "oihw,oihw->o"
+            inner = [
+                torch.einsum(pattern, _centre(grad, kernel.shape[-1]), kernel) for kernel in kernels
+            ]
+            grad_probs = torch.stack(inner, dim=-1).to(probs)
+        grad_kernels = [
+            _centre(grad, kernel.shape[-1]) * _weight(probs, n).to(kernel) if needs[n + 2] else None
+            for n, kernel in enumerate(kernels)
+        ]
+        return (grad_probs, grad_columns, *grad_kernels)

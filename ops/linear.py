@@ -1,0 +1,84 @@
+"""A linear layer whose input or output width may be a choice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..core.choice import Value
+from ..core.meta import MetaOperator, pick_from
+from ..core.trace import active_tracer
+from .width import AnyWidth, is_plain, selection, width_of
+
+# B batch, O output features, I input features
+
+
+def linear(in_features: AnyWidth, out_features: AnyWidth, *, bias: bool = True) -> nn.Module:
+    """Return `nn.Linear`, or its meta operator, initialised normal(0, 0.01) with zero bias.
+
+    Args:
+        in_features: width of the input; a choice is folded into the columns of the weight.
+        out_features: width of the output; what consumes it folds a choice.
+        bias: whether to add one number to each output.
+    """
+    if not is_plain(in_features, out_features):
+        return MetaLinear(in_features, out_features, bias)
+    layer = nn.Linear(cast(int, in_features), cast(int, out_features), bias)
+    nn.init.normal_(layer.weight, 0.0, 0.01)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class MetaLinear(MetaOperator):
+    """One linear map that stands for all widths of its input and output."""
+
+    def __init__(self, in_features: AnyWidth, out_features: AnyWidth, bias: bool) -> None:
+        super().__init__()
+        self.in_width, self.out_width = width_of(in_features), width_of(out_features)
+        self.weight = nn.Parameter(torch.empty(self.out_width.size, self.in_width.size))
+        nn.init.normal_(self.weight, 0.0, 0.01)
+        self.bias = nn.Parameter(torch.zeros(self.out_width.size)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [..., O] from [..., I] under the current mixtures."""
+        mask = self.in_width.mask() if self.in_width.choices else None
+        weight = self.weight if mask is None else self.weight * mask.to(self.weight)
+        rows = selection(self.out_width, weight.device)
+        weight = weight[rows][:, selection(self.in_width, weight.device)]
+        y = F.linear(x, weight, None if self.bias is None else self.bias[rows])
+        if active_tracer() is not None:
+            self._record(y)
+        return y
+
+    def extract(self, arch: Mapping[str, Value]) -> nn.Module:
+        """Return the plain layer of `arch`."""
+        pick = pick_from(arch)
+        device = self.weight.device
+        rows, columns = self.out_width.kept(pick).to(device), self.in_width.kept(pick).to(device)
+        plain = nn.Linear(len(columns), len(rows), self.bias is not None).to(self.weight)
+        with torch.no_grad():
+            plain.weight.copy_(self.weight[rows][:, columns])
+            if self.bias is not None:
+                plain.bias.copy_(self.bias[rows])
+        return plain
+
+    def _record(self, y: Tensor) -> None:
+        tracer = active_tracer()
+        assert tracer is not None
+        rows, columns = self.out_width.expression(), self.in_width.expression()
+        positions = y[0].numel() // y.shape[-1]
+        params = rows * columns if self.bias is None else rows * columns + rows
+        self.in_width.record_uses()
+        self.out_width.record_uses()
+        tracer.layer(
+            self,
+            "linear",
+            flops=rows * columns * positions,
+            params=params,
+            activations=rows * positions,
+        )

@@ -1,0 +1,106 @@
+"""Batch normalisation of a feature whose number of channels may be a choice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..core.choice import Value
+from ..core.meta import MetaOperator, pick_from
+from ..core.trace import active_tracer
+from .width import AnyWidth, is_plain, selection, width_of
+
+# B batch, C channels, H height, W width
+
+
+def batch_norm(channels: AnyWidth, *, eps: float = 1e-5, momentum: float = 0.1) -> nn.Module:
+    """Return `nn.BatchNorm2d`, or its meta operator where the width is a choice.
+
+    A soft choice of the width passes through unmasked: a scale in front of a normalisation would
+    be undone by it, so absence acts on the weights that consume the feature.
+    """
+    if is_plain(channels):
+        return nn.BatchNorm2d(cast(int, channels), eps, momentum)
+    return MetaBatchNorm2d(channels, eps, momentum)
+
+
+class MetaBatchNorm2d(MetaOperator):
+    """Batch normalisation of all channels, or of the chosen ones when the choice is hard."""
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, channels: AnyWidth, eps: float, momentum: float) -> None:
+        super().__init__()
+        self.width, self.eps, self.momentum = width_of(channels), eps, momentum
+        size = self.width.size
+        self.weight, self.bias = nn.Parameter(torch.ones(size)), nn.Parameter(torch.zeros(size))
+        self.register_buffer("running_mean", torch.zeros(size))
+        self.register_buffer("running_var", torch.ones(size))
+        self.register_buffer("num_batches_tracked", torch.tensor(0))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Return the normalised feature [B, C, H, W]."""
+        return self.scaled(x_BCHW, None)
+
+    def scaled(self, x_BCHW: Tensor, gain: Tensor | None) -> Tensor:
+        """Return the normalised feature times `gain` (a scalar), at no extra feature."""
+        index = selection(self.width, x_BCHW.device)
+        mean, var = self.running_mean[index], self.running_var[index]
+        weight, bias = self.weight[index], self.bias[index]
+        if gain is not None:
+            weight, bias = weight * gain.to(weight), bias * gain.to(bias)
+        y = F.batch_norm(x_BCHW, mean, var, weight, bias, self.training, self.momentum, self.eps)
+        if self.training:
+            with torch.no_grad():
+                self.num_batches_tracked += 1
+                if isinstance(index, Tensor):  # a selection by index is a copy: write it back
+                    self.running_mean[index], self.running_var[index] = mean, var
+        if active_tracer() is not None:
+            self._record()
+        return y
+
+    def extract(self, arch: Mapping[str, Value]) -> nn.Module:
+        """Return the plain normalisation of `arch`."""
+        index = self.width.kept(pick_from(arch)).to(self.weight.device)
+        plain = nn.BatchNorm2d(len(index), self.eps, self.momentum).to(self.weight)
+        with torch.no_grad():
+            for name in ("weight", "bias", "running_mean", "running_var"):
+                getattr(plain, name).copy_(getattr(self, name)[index])
+            cast(Tensor, plain.num_batches_tracked).copy_(self.num_batches_tracked)
+        return plain.train(self.training)
+
+    def _record(self) -> None:
+        tracer = active_tracer()
+        assert tracer is not None
+        self.width.record_uses()
+        params = self.width.expression() * 2
+        tracer.layer(self, "norm", flops=0, params=params, activations=0)
+
+
+def scaled_batch_norm(norm: nn.Module, x_BCHW: Tensor, gain: Tensor) -> Tensor:
+    """Return `gain * norm(x)`, the scalar gain folded into the affine part of the normalisation.
+
+    Multiplying afterwards would store one more feature for the gradient of the gain.
+    """
+    if isinstance(norm, MetaBatchNorm2d):
+        return norm.scaled(x_BCHW, gain)
+    assert isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None
+    if norm.training and norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.add_(1)
+    gain = gain.to(norm.weight)
+    return F.batch_norm(
+        x_BCHW,
+        norm.running_mean,
+        norm.running_var,
+        norm.weight * gain,
+        norm.bias * gain,
+        norm.training,
+        cast(float, norm.momentum),
+        norm.eps,
+    )

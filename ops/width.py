@@ -1,0 +1,174 @@
+"""The number of channels of a feature, where choices decide it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from ..core.choice import Choice
+from ..core.meta import Pick
+from ..core.polynomial import Polynomial
+from ..core.trace import active_tracer
+
+# C channels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """Neighbouring channels that are present or absent together.
+
+    Attributes:
+        size: number of channels.
+        choice: the decision about them, or None for channels that are always there.
+        ranks: for each candidate 0 if the channels are absent, else a rank; extracted layers
+            order their segments by rank, so that groups with one kernel size lie side by side.
+    """
+
+    size: int
+    choice: Choice | None = None
+    ranks: tuple[int, ...] = (1,)
+
+    def rank(self, pick: Pick) -> int:
+        """Return the rank under the picked candidate."""
+        return 1 if self.choice is None else self.ranks[pick(self.choice)]
+
+
+@dataclass(frozen=True)
+class Width:
+    """A channel count that depends on choices: an ordered row of segments."""
+
+    segments: tuple[Segment, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of channels with every segment present."""
+        return sum(segment.size for segment in self.segments)
+
+    @property
+    def choices(self) -> list[Choice]:
+        """The decisions, without repetition."""
+        found = {s.choice.name: s.choice for s in self.segments if s.choice is not None}
+        return list(found.values())
+
+    @property
+    def is_hard(self) -> bool:
+        """Whether every decision has been made."""
+        return all(choice.slot.index is not None for choice in self.choices)
+
+    def kept(self, pick: Pick = lambda choice: cast(int, choice.slot.index)) -> Tensor:
+        """Return the indices of the channels that are present, in the order of the extraction."""
+        parts: list[tuple[int, int, int]] = []
+        start = 0
+        for segment in self.segments:
+            if rank := segment.rank(pick):
+                parts.append((rank, start, segment.size))
+            start += segment.size
+        ordered = [torch.arange(start, start + size) for _, start, size in sorted(parts)]
+        return torch.cat(ordered) if ordered else torch.arange(0)
+
+    def mask(self) -> Tensor | None:
+        """Return [C] the probability that each channel is present; None if all decisions are hard."""
+        if self.is_hard:
+            return None
+        soft = next(c.slot.probs_N for c in self.choices if c.slot.probs_N is not None)
+        parts = []
+        for segment in self.segments:
+            if segment.choice is None:
+                parts.append(soft.new_ones(segment.size))
+                continue
+            present = soft.new_tensor([float(rank > 0) for rank in segment.ranks])
+            slot = segment.choice.slot
+            if slot.probs_N is None:
+                parts.append(present[cast(int, slot.index)].expand(segment.size))
+            else:
+                parts.append((slot.probs_N * present).sum().expand(segment.size))
+        return torch.cat(parts)
+
+    def expression(self) -> Polynomial:
+        """Return the number of channels as a polynomial."""
+        total = Polynomial.constant(0)
+        for segment in self.segments:
+            if segment.choice is None:
+                total = total + segment.size
+            else:
+                sizes = [segment.size * (rank > 0) for rank in segment.ranks]
+                total = total + Polynomial.of(segment.choice.name, sizes)
+        return total
+
+    def record_uses(self) -> None:
+        """Tell the tracer what each candidate means: which channels it keeps."""
+        tracer = active_tracer()
+        assert tracer is not None
+        for choice in self.choices:
+            mine = [s for s in self.segments if s.choice is choice and s.size]
+            tracer.use(
+                choice,
+                [tuple(s.ranks[n] > 0 for s in mine) for n in range(len(choice.candidates))],
+            )
+
+
+AnyWidth = int | Choice | Width
+
+
+def width_of(width: AnyWidth) -> Width:
+    """Return any way of giving a width as a row of segments.
+
+    A choice of widths keeps the first channels: candidate 8 of (8, 12) keeps the first 8 of 12.
+
+    Raises:
+        ValueError: if a width is not a positive number.
+    """
+    if isinstance(width, Width):
+        return width
+    values = (width,) if isinstance(width, int) else width.values
+    if any(not isinstance(value, int) or value < 1 for value in values):
+        raise ValueError(f"a width is a positive number of channels, got {values}")
+    if isinstance(width, int):
+        return Width((Segment(size=width),))
+    steps = sorted(set(values))
+    segments = [Segment(size=steps[0])]
+    for below, above in zip(steps, steps[1:], strict=False):
+        ranks = tuple(int(value >= above) for value in values)
+        segments.append(Segment(size=above - below, choice=width, ranks=ranks))
+    if len(steps) == 1:
+        segments = [Segment(size=steps[0], choice=width, ranks=(1,) * len(values))]
+    return Width(tuple(segments))
+
+
+def grouped(size: int, kernels: tuple[int | Choice, ...]) -> int | Width:
+    """Return the width of groups of `size` channels, absent where their kernel size is 0.
+
+    Args:
+        size: channels of each group.
+        kernels: kernel size of each group, chosen or to be chosen.
+
+    Example:
+        >>> grouped(16, (3, 0, 5))
+        32
+    """
+    if not any(isinstance(kernel, Choice) for kernel in kernels):
+        return size * sum(kernel != 0 for kernel in cast(tuple[int, ...], kernels))
+    segments = []
+    for kernel in kernels:
+        if isinstance(kernel, Choice):
+            segments.append(Segment(size=size, choice=kernel, ranks=tuple(kernel.values)))
+        else:
+            segments.append(Segment(size=size if kernel else 0, ranks=(kernel,)))
+    return Width(tuple(segments))
+
+
+def is_plain(*values: object) -> bool:
+    """Tell whether no argument of an operator contains a choice."""
+    return not any(
+        isinstance(v, Choice | Width) or (isinstance(v, tuple) and not is_plain(*v)) for v in values
+    )
+
+
+def selection(width: Width, device: torch.device) -> Tensor | slice:
+    """Return what selects the present channels of a hard width, all channels of a soft one."""
+    if not width.choices or not width.is_hard:
+        return slice(None)
+    return width.kept().to(device)

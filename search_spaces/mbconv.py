@@ -1,0 +1,82 @@
+"""MobileNetV2-like spaces whose hidden channels are groups that choose their own kernel size."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from ..core.arch import Arch
+from ..core.choice import Choose
+from ..core.lookup import lookup
+from ..core.space import Space
+from ..ops import Step, batch_norm, conv2d, linear
+from .blocks import Head, inverted_residual, scaled_channels
+
+# Channels, repeats, stride. The first stage is a fixed block without expansion.
+# "r1" is the 22-block macro of FBNet, Single-Path NAS and AtomNAS; "v2" is MobileNetV2's.
+MACROS: Mapping[str, tuple[tuple[int, int, int], ...]] = {
+    "r1": ((16, 1, 1), (24, 4, 2), (40, 4, 2), (80, 4, 2), (96, 4, 1), (192, 4, 2), (320, 1, 1)),
+    "v2": ((16, 1, 1), (24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1)),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MBConv(Space):
+    """Inverted residual blocks of six hidden groups, each with a kernel size or absent.
+
+    A group has as many channels as the block's input, so that the number of groups present is
+    the expansion ratio (arXiv:1912.04749 sums kernels; this macro and grouping are nastk's).
+
+    Attributes:
+        macro: `r1` or `v2`, see `MACROS`.
+        kernels: candidates of every group; 0 is absence, which the first group does not have.
+        scale: factor on every channel count, rounded up to even; for proxies.
+    """
+
+    name: ClassVar[str] = "mbconv"
+
+    macro: str = "r1"
+    kernels: tuple[int, ...] = (0, 3, 5, 7)
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        lookup("macro", self.macro, MACROS)
+        object.__setattr__(self, "kernels", tuple(self.kernels))
+
+    def proxy(self) -> Space:
+        """Return the space at 128 px with all channels times 0.35."""
+        return dataclasses.replace(self, scale=0.35, resolution=128)
+
+    def network(self, choose: Choose) -> nn.Module:
+        """Build stem, blocks, the 1280-channel convolution and head."""
+        channels = scaled_channels(32, self.scale)
+        layers: list[nn.Module] = [
+            Step(conv2d(3, channels, 3, stride=2), batch_norm(channels), nn.ReLU6())
+        ]
+        for index, (base, repeats, first_stride) in enumerate(MACROS[self.macro], 1):
+            out = scaled_channels(base, self.scale)
+            for block in range(1, repeats + 1):
+                stride = first_stride if block == 1 else 1
+                if index == 1:
+                    layer = inverted_residual(channels, out, channels, (3,), expand=False)
+                else:
+                    kernels = choose(
+                        f"stage{index}.block{block}.kernel", self.kernels, groups=6, required=1
+                    )
+                    layer = inverted_residual(channels, out, channels, kernels, stride=stride)
+                layers.append(layer)
+                channels = out
+        last = scaled_channels(1280, self.scale)
+        layers.append(Step(conv2d(channels, last, 1), batch_norm(last), nn.ReLU6()))
+        return nn.Sequential(*layers, Head(linear(last, self.num_classes), dropout=0.2))
+
+    def uniform(self, *, kernel: int = 3, expansion: int = 6) -> Arch:
+        """Return the arch with one kernel size and the first `expansion` groups everywhere."""
+        return self.arch(
+            {n: kernel if int(n.rsplit(".", 1)[1]) <= expansion else 0 for n in self.choices()}
+        )

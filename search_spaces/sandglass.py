@@ -1,0 +1,130 @@
+"""The sandglass space: MobileNeXt (arXiv:2007.02269) with searched kernels, widths and depth."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import nn
+
+from ..core.arch import Arch
+from ..core.choice import Choose, Value
+from ..core.space import Space
+from ..ops import Step, batch_norm, conv2d, linear, residual
+from .blocks import Head, bottleneck_width, round_channels, sandglass, scaled_channels
+
+# MobileNeXt, arXiv:2007.02269 and its released code: reduction t, channels, repeats, stride.
+STAGES = (
+    (2, 96, 1, 2),
+    (6, 144, 1, 1),
+    (6, 192, 3, 2),
+    (6, 288, 3, 2),
+    (6, 384, 4, 1),
+    (6, 576, 4, 2),
+    (6, 960, 3, 1),
+    (6, 1280, 1, 1),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sandglass(Space):
+    """MobileNeXt whose every block chooses kernels, reduction, shortcut share and existence.
+
+    Attributes:
+        width: the published width multiplier.
+        scale: factor on every channel count, bottlenecks included, rounded up to even; for
+            proxies, since unlike `width` it keeps all candidates apart.
+    """
+
+    name: ClassVar[str] = "sandglass"
+
+    width: float = 1.0
+    scale: float = 1.0
+
+    def proxy(self) -> Space:
+        """Return the space at 128 px with all channels times 0.35: every choice stays visible."""
+        return dataclasses.replace(self, scale=0.35, resolution=128)
+
+    def network(self, choose: Choose) -> nn.Module:
+        """Build the network; see `STAGES`."""
+        divisor = 4 if self.width == 0.1 else 8
+        channels = round_channels(32 * self.width, 8)
+        stem = scaled_channels(channels, self.scale)
+        layers: list[nn.Module] = [
+            Step(conv2d(3, stem, 3, stride=2), batch_norm(stem), nn.ReLU6())
+        ]
+        for index, (reduction, base, repeats, stride) in enumerate(STAGES, 1):
+            out = round_channels(base * self.width, divisor)
+            if index == len(STAGES) and self.width < 1:
+                out = base
+            for block in range(1, repeats + 1):
+                name = f"stage{index}.block{block}"
+                first = block == 1
+                layers.append(
+                    self._block(
+                        choose, name, channels, out, reduction, stride if first else 1,
+                        is_single=repeats == 1,
+                    )
+                )
+                channels = out
+        last = scaled_channels(channels, self.scale)
+        return nn.Sequential(*layers, Head(linear(last, self.num_classes), dropout=0.2))
+
+    def _block(
+        self,
+        choose: Choose,
+        name: str,
+        in_channels: int,
+        out_channels: int,
+        reduction: int,
+        stride: int,
+        *,
+        is_single: bool,
+    ) -> nn.Module:
+        """Return one of the five block shapes of the released network (paper notes: A to E)."""
+        changes = in_channels != out_channels and not is_single
+        has_first = reduction == 2 or not changes
+        has_last = reduction == 2 or not (changes and stride == 1)
+        if reduction == 2:
+            hidden: Any = bottleneck_width(in_channels, out_channels, 2)
+            hidden = scaled_channels(hidden, self.scale)
+        else:
+
+            def width_at(ratio: int) -> int:
+                return bottleneck_width(in_channels, out_channels, ratio)
+
+            ratio = choose(f"{name}.reduction", (4, 6), distinct=width_at)
+            hidden = _apply(ratio, lambda t: scaled_channels(width_at(t), self.scale))
+        kernels = (3, 5, 7)
+        body = sandglass(
+            scaled_channels(in_channels, self.scale),
+            (out := scaled_channels(out_channels, self.scale)),
+            hidden,
+            stride=stride,
+            first_kernel=choose(f"{name}.first_kernel", kernels) if has_first else None,
+            last_kernel=choose(f"{name}.last_kernel", kernels) if has_last else None,
+        )
+        if changes or is_single:
+            return body
+        return residual(
+            body,
+            out,
+            keep=choose(f"{name}.keep", (1, 0)),
+            multiplier=choose(f"{name}.multiplier", (1, 0.5)),
+        )
+
+    def uniform(self, *, kernel: int = 3, reduction: int = 6, multiplier: float = 1) -> Arch:
+        """Return the arch with the same setting in every block; by default the published one."""
+        values: dict[str, Value] = {
+            "kernel": kernel, "reduction": reduction, "multiplier": multiplier, "keep": 1
+        }
+        return self.arch({name: values[_kind(name)] for name in self.choices()})
+
+
+def _kind(name: str) -> str:
+    return "kernel" if name.endswith("kernel") else name.rsplit(".", 1)[-1]
+
+
+def _apply(value: Any, function: Any) -> Any:
+    return function(value) if isinstance(value, int) else value.map(function)
