@@ -94,16 +94,15 @@ def _find_tilt(
     inside = np.mean((flops >= band[0]) & (flops <= band[1]))
     if inside > 0.002:
         return None, None, 0.0
-    effects = _main_effects(space, probe, flops.astype(float))
+    effects = _main_effects(space)
     smallest, largest = flops_range(space)
     middle = (max(band[0], smallest) + min(band[1], largest)) / 2
-    steps = np.linspace(-1, 1, 41) * 400 / (largest - smallest)
-    means = []
-    for step in steps:
+    below, above = -4000 / (largest - smallest), 4000 / (largest - smallest)
+    for _ in range(24):  # the mean grows with the step: bisect
+        step = (below + above) / 2
         tilt = {name: np.exp(step * vector) for name, vector in effects.items()}
-        means.append(space.cost.flops.evaluate(_draw(space, 2000, generator, tilt)).mean())
-    step = steps[int(np.argmin(np.abs(np.array(means) - middle)))]
-    tilt = {name: np.exp(step * vector) for name, vector in effects.items()}
+        mean = space.cost.flops.evaluate(_draw(space, 2000, generator, tilt)).mean()
+        below, above = (step, above) if mean < middle else (below, step)
     surrogate = Polynomial()
     for name, vector in effects.items():
         factor = Polynomial.of(name, -step * vector)
@@ -122,18 +121,17 @@ def _gates_of(space: Space, name: str) -> tuple[tuple[str, tuple[bool, ...]], ..
     return contexts.pop() if len(contexts) == 1 else ()
 
 
-def _main_effects(
-    space: Space, indices: Indices, flops: NDArray[np.float64]
-) -> dict[str, NDArray[np.float64]]:
-    """Return how much each candidate moves the mean FLOPs of the archs in which it matters."""
-    active = space.cost.active(indices)
-    effects = {}
-    for name, choice in space.choices().items():
-        means = []
-        for index in range(len(choice.candidates)):
-            chosen = active[name] & (indices[name] == index)
-            means.append(flops[chosen].mean() if chosen.any() else np.nan)
-        vector = np.array(means)
-        # The first candidate is the zero point, so that an idle choice carries no weight.
-        effects[name] = np.nan_to_num(vector - vector[0])
-    return effects
+def _main_effects(space: Space) -> dict[str, NDArray[np.float64]]:
+    """Return how much each candidate adds to the FLOPs of an arch, others at their mean."""
+    counts = space.num_candidates
+    effects = {name: np.zeros(count) for name, count in counts.items()}
+    for key, table in space.cost.flops.tables.items():
+        for axis, name in enumerate(key):
+            gates = dict(_gates_of(space, name))
+            value = np.moveaxis(table.astype(float), axis, 0)
+            for other in reversed([n for n in key if n != name]):
+                alive = np.array(gates.get(other, (True,) * counts[other]), dtype=float)
+                value = value @ (alive / alive.sum())
+            effects[name] += value
+    # The first candidate is the zero point, so that an idle choice carries no weight.
+    return {name: vector - vector[0] for name, vector in effects.items()}

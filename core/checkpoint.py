@@ -1,0 +1,92 @@
+"""Checkpoints that survive a kill at any instant and tell when they are damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from .files import sync_folder
+
+_FILES = ("weights.safetensors", "state.pt")
+
+
+def save_checkpoint(
+    folder: Path, name: str, weights: Mapping[str, Tensor], state: Mapping[str, Any]
+) -> None:
+    """Write a checkpoint beside the previous one, then let it take that one's place.
+
+    The new folder is complete and on disk before it gets its name; the one before it stays as
+    `previous`, so at every instant at least one whole checkpoint exists.
+
+    Raises:
+        OSError: if the disk is full; earlier checkpoints are untouched.
+    """
+    folder.mkdir(exist_ok=True)
+    temporary = folder / f".{name}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in weights.items()}
+    contents = (save(tensors), buffer.getvalue())
+    try:
+        temporary.mkdir()
+        digests = {f: hashlib.sha256(c).hexdigest() for f, c in zip(_FILES, contents, strict=True)}
+        _write(temporary / "sha256.json", json.dumps(digests).encode())
+        for file, content in zip(_FILES, contents, strict=True):
+            _write(temporary / file, content)
+    except OSError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    final, previous = folder / name, folder / f"{name}-previous"
+    if final.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+        os.replace(final, previous)
+    os.replace(temporary, final)
+    sync_folder(folder)
+
+
+def load_checkpoint(
+    folder: Path, name: str
+) -> tuple[dict[str, Tensor], dict[str, Any], list[str]] | None:
+    """Return weights, state and warnings of the newest whole checkpoint, or None if there is none."""
+    warnings = []
+    for candidate in (folder / name, folder / f"{name}-previous"):
+        if not candidate.exists():
+            continue
+        try:
+            weights, state = _read(candidate)
+        except (OSError, ValueError) as error:
+            warnings.append(f"checkpoint {candidate} is damaged ({error}); trying the one before")
+            continue
+        return weights, state, warnings
+    if warnings:
+        raise ValueError(f"no whole checkpoint is left in {folder}: {warnings[-1]}")
+    return None
+
+
+def _write(path: Path, content: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    digests = json.loads((folder / "sha256.json").read_text())
+    contents = []
+    for file in _FILES:
+        content = (folder / file).read_bytes()
+        if hashlib.sha256(content).hexdigest() != digests.get(file):
+            raise ValueError(f"{file} does not match its checksum")
+        contents.append(content)
+    return load(contents[0]), torch.load(io.BytesIO(contents[1]), weights_only=True)

@@ -1,0 +1,72 @@
+"""One resumable loop for supernet strategies and evaluators alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from .checkpoint import load_checkpoint, save_checkpoint
+from .run import Run
+
+Report = Callable[[dict[str, Any]], None]
+"""Receives what a progress display shows: phase, step, total and current figures."""
+
+
+@dataclass(kw_only=True)
+class Loop:
+    """Counts steps, saves checkpoints and goes on from the last one.
+
+    Everything else a step needs must be a function of (seed, step), so that a resumed run equals
+    an unbroken one.
+
+    Attributes:
+        run: where checkpoints go; None trains without saving.
+        model: whose weights are saved.
+        optimizers: whose state is saved, by name.
+        total: number of steps.
+        name: of the checkpoint.
+        seconds_between: between two checkpoints.
+    """
+
+    model: nn.Module
+    optimizers: Mapping[str, Any]
+    total: int
+    run: Run | None = None
+    name: str = "last"
+    seconds_between: float = 10.0
+    warnings: list[str] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[int]:
+        start = self._restore()
+        saved_at = time.monotonic()
+        for step in range(start, self.total):
+            yield step
+            if time.monotonic() - saved_at >= self.seconds_between or step + 1 == self.total:
+                self._save(step + 1)
+                saved_at = time.monotonic()
+
+    def _save(self, step: int) -> None:
+        if self.run is None:
+            return
+        optimizers = {name: o.state_dict() for name, o in self.optimizers.items()}
+        state = {"step": step, "optimizers": optimizers, "events_size": self.run.events_size}
+        folder = self.run.path / "checkpoints"
+        save_checkpoint(folder, self.name, self.model.state_dict(), state)
+
+    def _restore(self) -> int:
+        if self.run is None:
+            return 0
+        found = load_checkpoint(self.run.path / "checkpoints", self.name)
+        if found is None:
+            return 0
+        weights, state, self.warnings = found
+        self.model.load_state_dict(weights)
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.run.cut_events(state["events_size"])
+        step: int = state["step"]
+        return step

@@ -1,0 +1,168 @@
+"""A run is a folder that a person can read and a killed process can resume from."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import IO, Any
+
+from .arch import Arch
+from .files import write_atomically
+
+
+class RunInUse(ValueError):
+    """The run folder belongs to a process that is still alive."""
+
+
+class Run:
+    """One run folder: manifest, events, checkpoints and the arch that was found.
+
+    Only one process at a time may hold a run; the lock goes with the process, however it ends.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: IO[str] | None = None
+
+    @classmethod
+    def create(cls, path: Path, manifest: dict[str, Any]) -> Run:
+        """Make a new run folder and write its manifest, before anything slow happens.
+
+        Raises:
+            ValueError: if the folder holds a run already.
+        """
+        run = cls(path)
+        path.mkdir(parents=True, exist_ok=True)
+        run.acquire()
+        if run.manifest_path.exists():
+            run.release()
+            raise ValueError(
+                f"{path} holds a run already; resume it with --resume {path}, or choose another "
+                "folder with --out"
+            )
+        run.update_manifest(manifest)
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """Return the run in an existing folder.
+
+        Raises:
+            ValueError: if the folder holds no run.
+        """
+        run = cls(path)
+        if not run.manifest_path.is_file():
+            raise ValueError(f"{path} is no run folder: it has no manifest.json")
+        return run
+
+    def acquire(self) -> None:
+        """Take the lock of the folder.
+
+        Raises:
+            RunInUse: if a live process holds it.
+        """
+        if self._lock is not None:
+            return
+        lock = open(self.path / ".lock", "a+")  # noqa: SIM115 - held for the life of the run
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            lock.close()
+            raise RunInUse(
+                f"{self.path} is in use by process {holder}; wait for it, or choose another "
+                "folder with --out"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        self._lock = lock
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    @property
+    def manifest_path(self) -> Path:
+        """Where the manifest stands."""
+        return self.path / "manifest.json"
+
+    @property
+    def events_path(self) -> Path:
+        """Where the events stand, one JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def arch_path(self) -> Path:
+        """Where the found arch stands once the search has ended."""
+        return self.path / "arch.json"
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The options as used, versions, seed and data."""
+        content: dict[str, Any] = json.loads(self.manifest_path.read_text())
+        return content
+
+    def update_manifest(self, entries: dict[str, Any]) -> None:
+        """Add entries to the manifest."""
+        content = (self.manifest if self.manifest_path.exists() else {}) | entries
+        write_json(self.manifest_path, content)
+
+    def log(self, **event: Any) -> None:
+        """Append one event."""
+        with open(self.events_path, "a") as file:
+            file.write(json.dumps(event) + "\n")
+
+    @property
+    def events_size(self) -> int:
+        """Length of the events in bytes."""
+        return self.events_path.stat().st_size if self.events_path.exists() else 0
+
+    def cut_events(self, size: int) -> None:
+        """Forget the events after the first `size` bytes, which a resumed run writes again."""
+        if self.events_size > size:
+            os.truncate(self.events_path, size)
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return all events; a torn last line is left out."""
+        if not self.events_path.exists():
+            return []
+        result = []
+        for line in self.events_path.read_text().splitlines():
+            try:
+                result.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return result
+
+    @property
+    def arch(self) -> Arch:
+        """The arch that the run found.
+
+        Raises:
+            ValueError: if the search has not ended.
+        """
+        if not self.arch_path.is_file():
+            raise ValueError(
+                f"{self.path} has no arch.json yet: finish it with `nastk search --resume {self.path}`"
+            )
+        return Arch.from_json(self.arch_path.read_text())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write indented JSON atomically."""
+    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def free_folder(path: Path) -> Path:
+    """Return `path`, or the first of `path-2`, `path-3`... that is not taken."""
+    candidate, number = path, 1
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}-{number}")
+    return candidate

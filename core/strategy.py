@@ -1,0 +1,50 @@
+"""A strategy says how to choose; a problem says from what, for what and at what price."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from .arch import Arch
+from .budget import Budget
+from .loop import Report
+from .run import Run
+from .space import Space
+from .task import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What a search is asked.
+
+    Attributes:
+        space: the target, whose cost is counted.
+        proxy: the space of the same choices on which networks are trained.
+        task: the data.
+        budget: bounds on the target's FLOPs.
+        seed: of everything random.
+        device: where networks run.
+    """
+
+    space: Space
+    proxy: Space
+    task: Task
+    budget: Budget
+    seed: int = 0
+    device: torch.device = torch.device("cpu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategy(ABC):
+    """How to choose; called once a search, and again with the same run to resume it."""
+
+    name: ClassVar[str]
+
+    steps: int | None = None
+
+    @abstractmethod
+    def search(self, problem: Problem, run: Run, report: Report) -> Arch:
+        """Return the best arch within the budget; checkpoints and events go into the run."""

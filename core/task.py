@@ -1,0 +1,39 @@
+"""A task is data, loss and metrics; strategies and evaluators see it through this interface."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+SPLITS = ("weights", "architecture", "train", "test")
+
+
+class Task(ABC):
+    """Data with three disjoint splits, loss and metrics.
+
+    `weights` and `architecture` are cut by source item from `train`, which is both; `test` is
+    read by the final evaluation only. Batches are pure functions of (seed, step).
+    """
+
+    kind: ClassVar[str] = "classification"
+
+    num_classes: int
+    is_demonstration: bool = False
+
+    @abstractmethod
+    def size(self, split: str) -> int:
+        """Return the number of items of a split."""
+
+    @abstractmethod
+    def batch(self, split: str, *, seed: int, step: int, batch_size: int) -> tuple[Tensor, Tensor]:
+        """Return the augmented training batch of a step: [B, 3, R, R] and [B] labels."""
+
+    @abstractmethod
+    def ordered(self, split: str, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Return items `start` to `stop` of a split as they are, for evaluation."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Return name, source, licence, split sizes and content hash."""
