@@ -1,1 +1,1 @@
-
+"""How good a choice is: training, inherited weights and efficiency."""

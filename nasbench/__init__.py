@@ -1,1 +1,1 @@
-
+"""Reference points and reports; filled by later work."""

@@ -1,0 +1,83 @@
+"""What a network costs: counts, a cross-check by fvcore, latency and memory."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..core.arch import Arch
+from ..core.space import Space
+
+
+def efficiency(space: Space, arch: Arch) -> dict[str, float]:
+    """Return `flops`, `params` and `activations` of an arch, from the polynomial."""
+    return {key: float(v) for key, v in space.cost.count(space.indices(arch)).items()}
+
+
+def per_layer(space: Space, arch: Arch) -> list[dict[str, Any]]:
+    """Return name, kind and counts of every operator that the arch has."""
+    import numpy as np
+
+    one = {name: np.array([index]) for name, index in space.indices(arch).items()}
+    rows = []
+    for layer in space.cost.layers:
+        row: dict[str, Any] = {"layer": layer.name, "kind": layer.kind}
+        for metric in ("flops", "params", "activations"):
+            row[metric] = int(getattr(layer, metric).evaluate(one)[0])
+        if row["flops"] or row["params"]:
+            rows.append(row)
+    return rows
+
+
+def fvcore_flops(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
+    """Return the multiply-adds that fvcore counts for convolutions and linear layers.
+
+    Raises:
+        ValueError: if fvcore is not installed.
+    """
+    try:
+        from fvcore.nn import FlopCountAnalysis
+    except ImportError:
+        raise ValueError("--check needs fvcore: pip install 'nastk[check]'") from None
+    analysis = FlopCountAnalysis(network.eval(), torch.zeros(1, *input_shape))
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    counted = analysis.by_operator()
+    return int(sum(counted[name] for name in ("conv", "linear", "addmm", "matmul")))
+
+
+@torch.inference_mode()
+def latency_ms(
+    network: nn.Module, input_shape: tuple[int, int, int], *, rounds: int = 20, threads: int = 1
+) -> float:
+    """Return the median latency of one image on the CPU, with pinned threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    x = torch.zeros(1, *input_shape).contiguous(memory_format=torch.channels_last)
+    network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    times = []
+    try:
+        for round_number in range(rounds + 3):
+            start = time.perf_counter()
+            network(x)
+            if round_number >= 3:
+                times.append(time.perf_counter() - start)
+    finally:
+        torch.set_num_threads(before)
+    return 1000 * statistics.median(times)
+
+
+def peak_memory_bytes() -> int:
+    """Return the largest resident size of this process so far."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

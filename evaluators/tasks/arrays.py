@@ -1,0 +1,137 @@
+"""Image classification on arrays in memory: embedded digits, npz, idx and CIFAR-10 files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...core.task import Task
+
+# B batch, R resolution
+
+Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Arrays of a data set, made only when they are asked for.
+
+    Attributes:
+        name: as typed behind `--data`.
+        origin: where the data come from, and whom to credit.
+        licence: under which terms.
+        num_classes: number of labels.
+        train: makes [N, 3, S, S] bytes and [N] labels for a resolution.
+        test: the same for the test part; never called by a search.
+        copies: so many neighbouring items show one source item and stay in one split.
+    """
+
+    name: str
+    origin: str
+    licence: str
+    num_classes: int
+    train: Callable[[int], Arrays]
+    test: Callable[[int], Arrays]
+    copies: int = 1
+    flip: bool = False
+    is_demonstration: bool = True
+
+
+@dataclass(kw_only=True)
+class ArrayTask(Task):
+    """Classification of small images held in memory, standardised by the training statistics.
+
+    Augmentation is one random shift of the whole batch (up to 2 px in 28), and a flip where the
+    source says that it keeps the label.
+    """
+
+    source: Source
+    resolution: int
+    _cache: dict[str, Arrays] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self.num_classes = self.source.num_classes
+        self.is_demonstration = self.source.is_demonstration
+
+    @cached_property
+    def _splits(self) -> dict[str, NDArray[np.int64]]:
+        """Indices of each training split, cut by source item, three quarters to one."""
+        count = len(self._arrays("train")[1])
+        items = np.arange(count) // self.source.copies
+        order = np.random.default_rng(0).permutation(items.max() + 1)
+        cut = len(order) * 3 // 4
+        inside = np.isin(items, order[:cut])
+        everything = np.arange(count)
+        return {
+            "weights": everything[inside],
+            "architecture": everything[~inside],
+            "train": everything,
+        }
+
+    def _arrays(self, part: str) -> Arrays:
+        if part not in self._cache:
+            make = self.source.test if part == "test" else self.source.train
+            self._cache[part] = make(self.resolution)
+        return self._cache[part]
+
+    @cached_property
+    def _statistics(self) -> tuple[Tensor, Tensor]:
+        images = self._arrays("train")[0].astype(np.float32)
+        mean, deviation = images.mean((0, 2, 3)), images.std((0, 2, 3))
+        return torch.from_numpy(mean), torch.from_numpy(np.maximum(deviation, 1e-3))
+
+    def size(self, split: str) -> int:
+        """Return the number of images of a split."""
+        if split == "test":
+            return len(self._arrays("test")[1])
+        return len(self._splits[split])
+
+    def batch(self, split: str, *, seed: int, step: int, batch_size: int) -> tuple[Tensor, Tensor]:
+        """Return the augmented batch of a step; epochs drop their incomplete last batch."""
+        size = self.size(split)
+        batch_size = min(batch_size, size)
+        epoch, position = divmod(step, size // batch_size)
+        order = np.random.default_rng((seed, epoch)).permutation(size)
+        chosen = order[position * batch_size : (position + 1) * batch_size]
+        images, labels = self._take(split, chosen)
+        generator = np.random.default_rng((seed, epoch, position))
+        reach = round(2 * self.resolution / 28)
+        shifts = tuple(int(shift) for shift in generator.integers(-reach, reach + 1, 2))
+        images = torch.roll(images, shifts, (2, 3))
+        if self.source.flip and generator.random() < 0.5:
+            images = images.flip(3)
+        return images, labels
+
+    def ordered(self, split: str, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Return neighbouring images of a split without augmentation."""
+        return self._take(split, np.arange(start, min(stop, self.size(split))))
+
+    def _take(self, split: str, chosen: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        images, labels = self._arrays("test" if split == "test" else "train")
+        index = chosen if split == "test" else self._splits[split][chosen]
+        mean, deviation = self._statistics
+        x = torch.from_numpy(images[index]).float()
+        x = (x - mean.reshape(1, 3, 1, 1)) / deviation.reshape(1, 3, 1, 1)
+        return x, torch.from_numpy(labels[index])
+
+    def describe(self) -> dict[str, Any]:
+        """Return what goes into the run record; the test part is not touched."""
+        images, labels = self._arrays("train")
+        digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
+        return {
+            "name": self.source.name,
+            "origin": self.source.origin,
+            "licence": self.source.licence,
+            "resolution": self.resolution,
+            "num_classes": self.num_classes,
+            "split_sizes": {split: len(index) for split, index in self._splits.items()},
+            "train_sha256": digest,
+        }

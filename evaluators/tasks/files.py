@@ -1,0 +1,131 @@
+"""The user's own arrays: npz, idx (the MNIST file format) and CIFAR-10's binary version."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .arrays import Arrays, Source
+
+
+def npz(path: str) -> Source:
+    """Read arrays `x` ([N, H, W], [N, H, W, 3] or [N, 3, H, W] bytes) and `y` from one file.
+
+    `x_test`, `y_test` (or `x_val`, `y_val`) are the test part; without them the last fifth is.
+    """
+    file = _existing(path, "npz")
+    with np.load(file, allow_pickle=False) as archive:
+        arrays = {key: archive[key] for key in archive.files}
+    if "x" not in arrays or "y" not in arrays:
+        raise ValueError(f"{file} holds {sorted(arrays)}; expected the arrays x and y")
+    for part in ("test", "val"):
+        if f"x_{part}" in arrays and f"y_{part}" in arrays:
+            held_out = (arrays[f"x_{part}"], arrays[f"y_{part}"])
+            return _source(f"npz:{path}", (arrays["x"], arrays["y"]), held_out)
+    return _source(f"npz:{path}", *_cut(arrays["x"], arrays["y"]))
+
+
+def idx(path: str) -> Source:
+    """Read a folder of MNIST-format files (train-images..., train-labels..., t10k-...)."""
+    folder = Path(path)
+    if not folder.is_dir():
+        raise ValueError(f"no folder {path}; idx: takes the folder that holds train-images-idx3-ubyte")
+    parts = []
+    for prefix in ("train", "t10k"):
+        arrays = []
+        for kind in ("images", "labels"):
+            found = sorted(folder.glob(f"{prefix}-{kind}*"))
+            if not found:
+                raise ValueError(f"{path} has no {prefix}-{kind}... file of the MNIST format")
+            arrays.append(_read_idx(found[0]))
+        parts.append((arrays[0], arrays[1]))
+    return _source(f"idx:{path}", *parts)
+
+
+def cifar10(path: str) -> Source:
+    """Read CIFAR-10 in its binary version (data_batch_1.bin ... test_batch.bin)."""
+    folder = Path(path)
+    if (folder / "data_batch_1").exists() or path.endswith("python.tar.gz"):
+        raise ValueError(
+            f"{path} is the python version of CIFAR-10, whose files are pickles, which nastk never "
+            "loads; download the binary version"
+        )
+    names = [f"data_batch_{n}.bin" for n in range(1, 6)]
+    missing = [name for name in [*names, "test_batch.bin"] if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(f"{path} misses {missing[0]}; expected the binary version of CIFAR-10")
+    train = [_read_cifar(folder / name) for name in names]
+    joined = (np.concatenate([x for x, _ in train]), np.concatenate([y for _, y in train]))
+    return _source(f"cifar10:{path}", joined, _read_cifar(folder / "test_batch.bin"), flip=True)
+
+
+def _existing(path: str, kind: str) -> Path:
+    if not Path(path).is_file():
+        raise ValueError(f"no file {path}; {kind}: takes the path of an existing file")
+    return Path(path)
+
+
+def _cut(x: NDArray[np.uint8], y: NDArray[np.int64]) -> tuple[Arrays, Arrays]:
+    order = np.random.default_rng(0).permutation(len(y))
+    cut = len(y) * 4 // 5
+    return (x[order[:cut]], y[order[:cut]]), (x[order[cut:]], y[order[cut:]])
+
+
+def _read_idx(path: Path) -> NDArray[np.uint8]:
+    opened = gzip.open(path) if path.suffix == ".gz" else open(path, "rb")
+    with opened as file:
+        content = file.read()
+    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
+        raise ValueError(f"{path} is not in the MNIST format of unsigned bytes")
+    num_axes = content[3]
+    shape = tuple(np.frombuffer(content, ">u4", num_axes, 4).astype(int))
+    data = np.frombuffer(content, np.uint8, offset=4 + 4 * num_axes)
+    if data.size != np.prod(shape):
+        raise ValueError(f"{path} is cut short: {data.size} bytes for shape {shape}")
+    return data.reshape(shape)
+
+
+def _read_cifar(path: Path) -> Arrays:
+    content = np.fromfile(path, np.uint8)
+    if content.size == 0 or content.size % 3073:
+        raise ValueError(f"{path} is no CIFAR-10 batch: its size is not a multiple of 3073 bytes")
+    rows = content.reshape(-1, 3073)
+    return rows[:, 1:].reshape(-1, 3, 32, 32), rows[:, 0].astype(np.int64)
+
+
+def _source(name: str, train: Arrays, test: Arrays, *, flip: bool = False) -> Source:
+    for images, labels in (train, test):
+        if len(images) == 0 or len(images) != len(labels):
+            raise ValueError(f"{name} has {len(images)} images and {len(labels)} labels")
+        if images.dtype != np.uint8:
+            raise ValueError(f"{name} holds {images.dtype} images; expected bytes (uint8)")
+    classes = int(max(train[1].max(), test[1].max())) + 1
+
+    def make(arrays: Arrays) -> Callable[[int], Arrays]:
+        return lambda side: (_to_side(arrays[0], side), arrays[1].astype(np.int64))
+
+    return Source(
+        name=name, origin="files of the user", licence="the user's", num_classes=classes,
+        train=make(train), test=make(test), flip=flip, is_demonstration=False,
+    )
+
+
+def _to_side(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Return [N, 3, side, side] whatever the layout of the channels."""
+    if images.ndim == 3:
+        images = np.repeat(images[:, None], 3, axis=1)
+    elif images.shape[-1] == 3 and images.shape[1] != 3:
+        images = images.transpose(0, 3, 1, 2)
+    if images.shape[2:] == (side, side):
+        return np.ascontiguousarray(images)
+    resized = [
+        np.asarray(Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).resize((side, side)))
+        for image in images
+    ]
+    return cast(NDArray[np.uint8], np.stack(resized).transpose(0, 3, 1, 2))

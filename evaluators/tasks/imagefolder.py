@@ -1,0 +1,150 @@
+"""Image folders in the ImageNet layout: PATH/train/CLASS/*.jpg and PATH/val/CLASS/*.jpg."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from ...core.task import Task
+
+_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"}
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels
+
+Item = tuple[str, int]
+
+
+class ImageFolder(Task):
+    """Images decoded by Pillow, in worker processes where asked for.
+
+    Training images are random-resized crops (area 8 to 100 %, aspect 3/4 to 4/3) with random
+    flips, each a function of (seed, epoch, item); evaluation takes the centre of 8/7 of the side.
+    Unreadable images are skipped and counted, or refused with `strict`.
+    """
+
+    def __init__(
+        self, path: str, *, resolution: int, workers: int = 0, strict: bool = False
+    ) -> None:
+        self.path, self.resolution, self.strict = Path(path), resolution, strict
+        train, self.classes = _scan(self.path, "train")
+        self._test, test_classes = _scan(self.path, "val")
+        if unknown := sorted(set(test_classes) - set(self.classes)):
+            raise ValueError(f"{path}/val has class {unknown[0]!r}, which train has not")
+        self._test = [(f, self.classes.index(test_classes[label])) for f, label in self._test]
+        self.num_classes = len(self.classes)
+        order = np.random.default_rng(0).permutation(len(train))
+        cut = len(train) * 3 // 4
+        self._splits = {
+            "weights": [train[i] for i in sorted(order[:cut])],
+            "architecture": [train[i] for i in sorted(order[cut:])],
+            "train": train,
+        }
+        self.num_skipped = 0
+        self._pool = ProcessPoolExecutor(workers) if workers else None
+
+    def size(self, split: str) -> int:
+        """Return the number of image files of a split."""
+        return len(self._items(split))
+
+    def _items(self, split: str) -> list[Item]:
+        return self._test if split == "test" else self._splits[split]
+
+    def batch(self, split: str, *, seed: int, step: int, batch_size: int) -> tuple[Tensor, Tensor]:
+        """Return the augmented batch of a step; epochs drop their incomplete last batch."""
+        items = self._items(split)
+        batch_size = min(batch_size, len(items))
+        epoch, position = divmod(step, len(items) // batch_size)
+        order = np.random.default_rng((seed, epoch)).permutation(len(items))
+        chosen = order[position * batch_size : (position + 1) * batch_size]
+        jobs = [(items[i], self.resolution, (seed, epoch, int(i))) for i in chosen]
+        return self._load(jobs)
+
+    def ordered(self, split: str, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Return neighbouring images of a split without augmentation."""
+        return self._load([(i, self.resolution, None) for i in self._items(split)[start:stop]])
+
+    def _load(self, jobs: list[Any]) -> tuple[Tensor, Tensor]:
+        loaded = list(self._pool.map(_decode, jobs) if self._pool else map(_decode, jobs))
+        good = [(image, job[0][1]) for image, job in zip(loaded, jobs, strict=True)
+                if not isinstance(image, str)]
+        broken = [image for image in loaded if isinstance(image, str)]
+        if broken and (self.strict or not good):
+            raise ValueError(f"cannot read image {broken[0]}; remove it, or run without --strict")
+        self.num_skipped += len(broken)
+        x = torch.from_numpy(np.stack([image for image, _ in good]).transpose(0, 3, 1, 2)).float()
+        mean, deviation = (torch.tensor(v).reshape(1, 3, 1, 1) * 255 for v in (_MEAN, _DEVIATION))
+        return (x - mean) / deviation, torch.tensor([label for _, label in good])
+
+    def describe(self) -> dict[str, Any]:
+        """Return what goes into the run record; the hash is of file names and sizes."""
+        digest = hashlib.sha256()
+        for file, _ in self._splits["train"]:
+            digest.update(f"{Path(file).relative_to(self.path)} {Path(file).stat().st_size}\n".encode())
+        return {
+            "name": f"imagefolder:{self.path}",
+            "origin": "files of the user",
+            "licence": "the user's",
+            "resolution": self.resolution,
+            "num_classes": self.num_classes,
+            "split_sizes": {split: len(items) for split, items in self._splits.items()},
+            "train_sha256": digest.hexdigest(),
+        }
+
+
+def _scan(path: Path, part: str) -> tuple[list[Item], list[str]]:
+    folder = path / part
+    if not folder.is_dir():
+        raise ValueError(f"no folder {folder}; expected {path}/train/CLASS/... and {path}/val/CLASS/...")
+    classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    items = [
+        (str(file), label)
+        for label, name in enumerate(classes)
+        for file in sorted((folder / name).rglob("*"))
+        if file.suffix.lower() in _ENDINGS
+    ]
+    if not items:
+        raise ValueError(f"{folder} holds no images; expected {folder}/CLASS/*.jpg")
+    return items, classes
+
+
+def _decode(job: tuple[Item, int, tuple[int, int, int] | None]) -> NDArray[np.uint8] | str:
+    """Return [R, R, 3] bytes, or the file's name and trouble if it cannot be read."""
+    (file, _), side, seed = job
+    try:
+        with Image.open(file) as opened:
+            image = opened.convert("RGB")
+    except (OSError, ValueError, SyntaxError) as error:
+        return f"{file} ({error})"
+    box = _centre_box(image.size) if seed is None else _random_box(image.size, seed)
+    pixels = np.asarray(image.resize((side, side), Image.Resampling.BILINEAR, box=box))
+    if seed is not None and np.random.default_rng((*seed, 1)).random() < 0.5:
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _centre_box(size: tuple[int, int]) -> tuple[float, float, float, float]:
+    side = min(size) * 7 / 8
+    left, top = (size[0] - side) / 2, (size[1] - side) / 2
+    return (left, top, left + side, top + side)
+
+
+def _random_box(
+    size: tuple[int, int], seed: tuple[int, int, int]
+) -> tuple[float, float, float, float]:
+    generator = np.random.default_rng(seed)
+    for _ in range(10):
+        area = size[0] * size[1] * generator.uniform(0.08, 1.0)
+        aspect = np.exp(generator.uniform(np.log(3 / 4), np.log(4 / 3)))
+        width, height = float(np.sqrt(area * aspect)), float(np.sqrt(area / aspect))
+        if width <= size[0] and height <= size[1]:
+            left = generator.uniform(0, size[0] - width)
+            top = generator.uniform(0, size[1] - height)
+            return (left, top, left + width, top + height)
+    return _centre_box(size)

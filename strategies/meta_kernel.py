@@ -1,0 +1,168 @@
+"""Meta-kernel search: train one folded supernet and its logits, derive the best arch exactly."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..core.arch import Arch
+from ..core.budget import most_probable
+from ..core.loop import Loop, Report
+from ..core.polynomial import Expectation
+from ..core.run import Run
+from ..core.schedule import warmup_cosine
+from ..core.strategy import Problem, Strategy
+from ..ops.mixture import MIXTURES, Logits, Temperature, dirichlet
+
+LEVELS = ("single", "bilevel")
+_DEFAULT_STEPS = {"sandglass": 240, "mbconv": 200, "sandglass-micro": 450}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetaKernel(Strategy):
+    """Differentiable search with one feature a choice (arXiv:1912.04749; settings are nastk's).
+
+    Attributes:
+        level: `single` trains weights and logits on one batch; `bilevel` (first order) trains the
+            logits on the architecture split, at twice the passes.
+        mixture: `gumbel`, `softmax` or `straight_through`.
+        batch_size: images a step; 64 up to 64 px, else 32, unless given.
+        warmup: share of the steps in which only weights learn, under random mixtures.
+        temperature_start: of the mixtures, falling geometrically...
+        temperature_end: ...to this.
+        weights_lr: peak learning rate of AdamW for the weights.
+        weight_decay: of the weights.
+        logits_lr: learning rate of Adam for the logits.
+        budget_weight: factor of |log(E / target)|, E the expected FLOPs of the target.
+    """
+
+    name: ClassVar[str] = "meta_kernel"
+
+    level: str = "single"
+    mixture: str = "gumbel"
+    batch_size: int | None = None
+    warmup: float = 0.1
+    temperature_start: float = 5.0
+    temperature_end: float = 0.2
+    weights_lr: float = 4e-3
+    weight_decay: float = 0.02
+    logits_lr: float = 0.05
+    budget_weight: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.level not in LEVELS or self.mixture not in MIXTURES:
+            raise ValueError(
+                f"meta_kernel takes a level of {LEVELS} and a mixture of {MIXTURES}, "
+                f"got {self.level!r} and {self.mixture!r}"
+            )
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"a search needs at least 1 step, got {self.steps}")
+
+    def search(self, problem: Problem, run: Run, report: Report) -> Arch:
+        """Train the supernet on the proxy and return the most probable arch within the budget."""
+        total = self.steps or _DEFAULT_STEPS.get(problem.space.name, 300)
+        search = _Search(self, problem, total)
+        loop = Loop(
+            model=search.model,
+            optimizers={"weights": search.weights_optimizer, "logits": search.logits_optimizer},
+            total=total,
+            run=run,
+        )
+        for step in loop:
+            event = search.step(step)
+            run.log(step=step, **event)
+            report({"phase": "warm-up" if search.is_warmup(step) else "search",
+                    "step": step + 1, "total": total, "warnings": loop.warnings, **event})
+        return most_probable(problem.space, search.log_probs(), problem.budget)
+
+
+class _Search:
+    """The state of one search: supernet, logits and their optimisers."""
+
+    def __init__(self, options: MetaKernel, problem: Problem, total: int) -> None:
+        self.options, self.problem, self.total = options, problem, total
+        self.supernet = problem.proxy.supernet(seed=problem.seed)
+        self.logits = Logits(self.supernet.num_candidates)
+        self.model = torch.nn.ModuleDict({"supernet": self.supernet, "logits": self.logits})
+        self.model.to(problem.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model.train()
+        self.order = list(self.supernet.choices)
+        self.expected: Expectation = problem.space.cost.flops.expectation(self.order)
+        self.temperature = Temperature(start=options.temperature_start, end=options.temperature_end)
+        self.weights_optimizer = torch.optim.AdamW(
+            self.supernet.parameters(), lr=options.weights_lr, weight_decay=options.weight_decay
+        )
+        self.logits_optimizer = torch.optim.Adam(
+            self.logits.parameters(), lr=options.logits_lr, betas=(0.5, 0.99)
+        )
+        small = max(problem.proxy.input_shape[1:]) <= 64
+        self.batch_size = options.batch_size or (64 if small else 32)
+
+    def is_warmup(self, step: int) -> bool:
+        """Tell whether the logits still rest."""
+        return step < self.options.warmup * self.total
+
+    def step(self, step: int) -> dict[str, Any]:
+        """Do one update of the weights and, after the warm-up, of the logits."""
+        factor = warmup_cosine(step / self.total, 0.15)
+        self.weights_optimizer.param_groups[0]["lr"] = self.options.weights_lr * factor
+        is_single = self.options.level == "single"
+        learns_logits = not self.is_warmup(step)
+        if learns_logits and not is_single:
+            loss = self._loss(step, "architecture") + self._budget_term()
+            self._update(loss, self.logits_optimizer)
+        loss = self._loss(step, "train" if is_single else "weights")
+        if is_single and learns_logits:
+            self._update(loss + self._budget_term(), self.weights_optimizer, self.logits_optimizer)
+        else:
+            self._update(loss, self.weights_optimizer)
+        with torch.no_grad():
+            expected = float(self.expected(self.logits.probs()))
+            return {
+                "loss": float(loss),
+                "expected_flops": expected,
+                "entropy": float(self.logits.entropy()),
+            }
+
+    def _update(self, loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
+        self.model.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        for optimizer in optimizers:
+            optimizer.step()
+
+    def _loss(self, step: int, split: str) -> Tensor:
+        task, device = self.problem.task, self.problem.device
+        x, labels = task.batch(
+            split, seed=self.problem.seed, step=step, batch_size=self.batch_size
+        )
+        self.supernet.mix(self._mixture(step, split).to(device))
+        logits = self.supernet(x.to(device, memory_format=torch.channels_last))
+        return F.cross_entropy(logits, labels.to(device))
+
+    def _mixture(self, step: int, split: str) -> Tensor:
+        level = ("train", "weights", "architecture").index(split)
+        seed = (self.problem.seed * 1_000_003 + step) * 3 + level
+        generator = torch.Generator().manual_seed(seed)
+        if self.is_warmup(step):
+            return dirichlet(self.supernet.num_candidates, 1.0, generator)
+        tau = self.temperature.at(step / self.total)
+        return self.logits.mixture(self.options.mixture, tau, generator)
+
+    def _budget_term(self) -> Tensor:
+        """Return weight * |log(E / target)|: descent lowers E above the target, raises it below."""
+        expected = self.expected(self.logits.probs())
+        ratio = torch.log(expected / self.problem.budget.target)
+        return (self.options.budget_weight * ratio.abs()).float()
+
+    def log_probs(self) -> dict[str, list[float]]:
+        """Return the logarithm of the probability of each candidate."""
+        rows = self.logits.log_probs().detach().double().tolist()
+        return {
+            name: [value for value in row if value > -math.inf]
+            for name, row in zip(self.order, rows, strict=True)
+        }
