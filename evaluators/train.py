@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import json
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from ..core.checkpoint import load_checkpoint, save_checkpoint
+from ..core.checkpoint import save_checkpoint
 from ..core.loop import Loop, Report
 from ..core.run import Run
 from ..core.schedule import warmup_cosine
@@ -122,7 +121,7 @@ class Training:
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        return float(loss)
+        return float(loss.detach())
 
 
 @torch.no_grad()
@@ -135,17 +134,3 @@ def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
         else:
             mean.copy_(value)
 
-
-def trained_weights(run: Run) -> dict[str, Tensor]:
-    """Return the weights of the last retraining of a run.
-
-    Raises:
-        ValueError: if the run was never retrained.
-    """
-    marker = run.path / "retrain.json"
-    if not marker.exists():
-        raise ValueError(f"{run.path} was not retrained yet: nastk retrain {run.path}")
-    found = load_checkpoint(run.path / "checkpoints", json.loads(marker.read_text())["checkpoint"])
-    if found is None:
-        raise ValueError(f"{run.path} lost its trained weights: nastk retrain {run.path}")
-    return found[0]

@@ -111,6 +111,8 @@ class _Search:
         """Do one update of the weights and, after the warm-up, of the logits."""
         factor = warmup_cosine(step / self.total, 0.15)
         self.weights_optimizer.param_groups[0]["lr"] = self.options.weights_lr * factor
+        # Dropout draws from the step, so that a resumed search drops the same features.
+        torch.manual_seed(self.problem.seed * 1_000_003 + step)
         is_single = self.options.level == "single"
         learns_logits = not self.is_warmup(step)
         if learns_logits and not is_single:
@@ -124,7 +126,7 @@ class _Search:
         with torch.no_grad():
             expected = float(self.expected(self.logits.probs()))
             return {
-                "loss": float(loss),
+                "loss": float(loss.detach()),
                 "expected_flops": expected,
                 "entropy": float(self.logits.entropy()),
             }

@@ -1,0 +1,305 @@
+"""The library behind the commands: one public function for each thing a user does."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .core.arch import Arch
+from .core.budget import Budget, parse_budget
+from .core.loop import Report
+from .core.lookup import lookup
+from .core.run import Run, free_folder, write_json
+from .core.space import Space
+from .core.strategy import Problem
+from .core.task import Task
+from .evaluators.efficiency import fvcore_flops, peak_memory_bytes, per_layer
+from .evaluators.tasks import make_task
+from .search_spaces import SPACES
+from .strategies import STRATEGIES
+
+PUBLISHED = {"mobilenext-1.0": 1.0, "mobilenext-1.4": 1.4, "mobilenext-0.5": 0.5,
+             "mobilenext-0.35": 0.35, "mobilenext-0.75": 0.75}
+
+
+def _silent(event: dict[str, Any]) -> None:
+    """Report to nobody."""
+
+
+def find_space(name: str) -> type[Space]:
+    """Return a space by its name, or from a file as `my_space.py:MySpace`.
+
+    Raises:
+        ValueError: if there is none; the message suggests the nearest name.
+    """
+    path, colon, attribute = name.rpartition(":")
+    if not colon:
+        return lookup("space", name, SPACES)
+    if not Path(path).is_file():
+        raise ValueError(f"no file {path}; a space of your own is given as FILE.py:CLASS")
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    found = getattr(module, attribute, None)
+    if not isinstance(found, type) or not issubclass(found, Space):
+        raise ValueError(f"{path} defines no Space {attribute!r}")
+    return found
+
+
+def search(
+    space: str = "sandglass",
+    flops: str | None = "357M",
+    *,
+    data: str = "digits-photo",
+    strategy: str = "meta_kernel",
+    seed: int = 0,
+    steps: int | None = None,
+    out: str | Path | None = None,
+    device: str = "cpu",
+    workers: int = 0,
+    strict: bool = False,
+    target_resolution: int | None = None,
+    target_classes: int | None = None,
+    proxy_scale: float | None = None,
+    proxy_resolution: int | None = None,
+    strategy_options: Mapping[str, Any] | None = None,
+    report: Report = _silent,
+) -> dict[str, Any]:
+    """Find the best arch of a space within a FLOP budget.
+
+    Args:
+        space: name of a space, or `FILE.py:CLASS`.
+        flops: budget such as `357M`, `0.357G`, `60%` or `340M:360M`.
+        data: embedded data by name, or the user's as `imagefolder:PATH`, `npz:PATH`...
+        strategy: `meta_kernel` or `random`.
+        seed: of everything random.
+        steps: updates of the supernet; the strategy's default if None.
+        out: the run folder, `runs/SPACE-STRATEGY-SEED` if None.
+        device: `cpu` or `cuda`.
+        workers: processes that decode images.
+        strict: refuse unreadable images instead of skipping them.
+        target_resolution: pixels at which FLOPs are counted, the space's default if None.
+        target_classes: classes with which FLOPs are counted.
+        proxy_scale: channel factor of the trained proxy, where the space has `scale`.
+        proxy_resolution: pixels of the trained proxy.
+        strategy_options: fields of the strategy.
+        report: receives progress events.
+
+    Returns:
+        `run arch_id flops params budget_flops seconds cpu_seconds peak_memory_bytes`.
+
+    Raises:
+        ValueError: if an argument is wrong; nothing has been written then.
+        InfeasibleBudget: if no arch can meet the budget.
+    """
+    family = find_space(space)
+    chosen = lookup("strategy", strategy, STRATEGIES)
+    options = dict(strategy_options or {}) | ({} if steps is None else {"steps": steps})
+    _check_options(chosen, options)
+    chosen(**options)
+    torch.device(device)
+    sizes = {"resolution": target_resolution, "num_classes": target_classes}
+    target = family(**{key: value for key, value in sizes.items() if value is not None})
+    if flops is None:
+        raise ValueError("a search needs a budget, for example --flops 357M")
+    budget = parse_budget(flops, target)
+    proxy = _proxy(target, data, proxy_scale, proxy_resolution)
+    task = make_task(data, proxy.resolution, workers=workers, strict=strict)
+    if not task.is_demonstration and target_classes is None:
+        target = dataclasses.replace(target, num_classes=task.num_classes)
+        budget = parse_budget(flops, target)
+    proxy = dataclasses.replace(proxy, num_classes=task.num_classes)
+    folder = Path(out) if out else free_folder(Path("runs", f"{target.name}-{strategy}-{seed}"))
+    manifest = {
+        "space": space, "target": target.options, "proxy": proxy.options, "data": data,
+        "strategy": strategy, "strategy_options": options, "seed": seed, "device": device,
+        "workers": workers, "strict": strict, "budget": [budget.low, budget.high],
+        "threads": torch.get_num_threads(), "command": sys.argv[1:],
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+    }
+    run = Run.create(folder, manifest)
+    try:
+        return _search_in(run, task, report)
+    finally:
+        run.release()
+
+
+def resume(path: str | Path, report: Report = _silent) -> dict[str, Any]:
+    """Go on with a search that was killed; a finished one returns its result at once.
+
+    Raises:
+        ValueError: if the folder holds no run, or a live process uses it.
+    """
+    run = Run.open(Path(path))
+    result = run.path / "result.json"
+    if result.exists():
+        finished: dict[str, Any] = json.loads(result.read_text())
+        return finished
+    run.acquire()
+    try:
+        manifest = run.manifest
+        torch.set_num_threads(manifest["threads"])
+        task = make_task(
+            manifest["data"], manifest["proxy"]["resolution"],
+            workers=manifest["workers"], strict=manifest["strict"],
+        )
+        return _search_in(run, task, report)
+    finally:
+        run.release()
+
+
+def _search_in(run: Run, task: Task, report: Report) -> dict[str, Any]:
+    start, start_cpu = time.perf_counter(), time.process_time()
+    manifest = run.manifest
+    if "data_record" not in manifest:
+        run.update_manifest({"data_record": task.describe()})
+    target, proxy = spaces_of(manifest)
+    problem = Problem(
+        space=target, proxy=proxy, task=task, budget=Budget(*manifest["budget"]),
+        seed=manifest["seed"], device=torch.device(manifest["device"]),
+    )
+    strategy = STRATEGIES[manifest["strategy"]](**manifest["strategy_options"])
+    arch = strategy.search(problem, run, report)
+    counted = target.cost.count(target.indices(arch))
+    assert counted["flops"] <= problem.budget.high
+    run.arch_path.with_suffix(".json.tmp").write_text(arch.to_json())
+    os.replace(run.arch_path.with_suffix(".json.tmp"), run.arch_path)
+    result = {
+        "run": str(run.path), "arch_id": arch.id, "flops": counted["flops"],
+        "params": counted["params"], "budget_flops": problem.budget.high,
+        "seconds": time.perf_counter() - start,
+        "cpu_seconds": time.process_time() - start_cpu,
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
+    write_json(run.path / "result.json", result)
+    return result
+
+
+def spaces_of(manifest: Mapping[str, Any]) -> tuple[Space, Space]:
+    """Return target and proxy of a run's manifest."""
+    family = find_space(manifest["space"])
+    return family(**manifest["target"]), family(**manifest["proxy"])
+
+
+def resolve(
+    what: str | Path, *, resolution: int | None = None, classes: int | None = None
+) -> tuple[Space, Arch]:
+    """Return space and arch of a run folder, an arch.json or a published name.
+
+    Raises:
+        ValueError: if it is none of these.
+    """
+    path = Path(what)
+    if path.is_dir():
+        run = Run.open(path)
+        space, arch = spaces_of(run.manifest)[0], run.arch
+    elif path.is_file():
+        arch = Arch.from_json(path.read_text())
+        space = lookup("space", arch.space, SPACES)(**arch.options)
+    elif path.suffix == ".json":
+        raise ValueError(f"no file {path}; expected a run folder, an arch.json or a known name")
+    else:
+        sandglass = SPACES["sandglass"](**{"width": lookup("network", str(what), PUBLISHED)})
+        space, arch = sandglass, sandglass.uniform()  # type: ignore[attr-defined]
+    sizes = {"resolution": resolution, "num_classes": classes}
+    changed = {key: value for key, value in sizes.items() if value is not None}
+    space = dataclasses.replace(space, **changed)
+    return space, space.arch(arch.choices)
+
+
+def count(
+    what: str | Path,
+    *,
+    resolution: int | None = None,
+    classes: int | None = None,
+    layers: bool = False,
+    check: bool = False,
+) -> dict[str, Any]:
+    """Return the exact cost of a run's arch, an arch.json or a published network.
+
+    Args:
+        what: run folder, arch.json or name such as `mobilenext-1.0`.
+        resolution: pixels, the arch's own if None.
+        classes: number of classes, the arch's own if None.
+        layers: add a list of the cost of each layer.
+        check: compare with fvcore on the built network.
+
+    Returns:
+        `name params flops activations resolution num_classes`, and `layers`, `fvcore_flops`.
+    """
+    space, arch = resolve(what, resolution=resolution, classes=classes)
+    result: dict[str, Any] = {
+        "name": str(what), **space.cost.count(space.indices(arch)),
+        "resolution": space.resolution, "num_classes": space.num_classes,
+    }
+    if layers:
+        result["layers"] = per_layer(space, arch)
+    if check:
+        counted = fvcore_flops(space.build(arch), space.input_shape)
+        if counted != result["flops"]:
+            raise RuntimeError(f"fvcore counts {counted:,} FLOPs, nastk {result['flops']:,}")
+        result["fvcore_flops"] = counted
+    return result
+
+
+def load(
+    what: str | Path, weights: str | Path | None = None, **options: Any
+) -> nn.Module:
+    """Return a plain PyTorch module.
+
+    Args:
+        what: run folder (the target whose cost was counted), arch.json or published name.
+        weights: a .safetensors file, whose own metadata say which network it belongs to.
+        options: `resolution` and `classes` of an unweighted network.
+    """
+    if weights is None:
+        space, arch = resolve(what, **options)
+        return space.build(arch)
+    from .training import load_weights
+
+    return load_weights(Path(weights))
+
+
+def retrain(what: str | Path, **options: Any) -> dict[str, Any]:
+    """Train the arch of a run; see `nastk.training.retrain`."""
+    from .training import retrain as implementation
+
+    return implementation(what, **options)
+
+
+def evaluate(what: str | Path, **options: Any) -> dict[str, Any]:
+    """Test trained weights; see `nastk.training.evaluate`."""
+    from .training import evaluate as implementation
+
+    return implementation(what, **options)
+
+
+def _check_options(strategy: type, options: Mapping[str, Any]) -> None:
+    fields = {field.name: field for field in dataclasses.fields(strategy)}
+    for name in options:
+        lookup(f"option of {strategy.name}", name, fields)  # type: ignore[attr-defined]
+
+
+def _proxy(
+    target: Space, data: str, scale: float | None, resolution: int | None
+) -> Space:
+    """Return the space to train: the space's own proxy on embedded data, else the target."""
+    proxy = target if ":" in data else target.proxy()
+    if scale is not None:
+        if "scale" not in proxy.options:
+            raise ValueError(f"space {target.name!r} has no channel scale; leave out --proxy-scale")
+        proxy = dataclasses.replace(proxy, **{"scale": scale})
+    return proxy if resolution is None else dataclasses.replace(proxy, resolution=resolution)

@@ -1,0 +1,202 @@
+"""Commands that call one library function each; nothing heavy is imported before one needs it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="Find the best network under a compute budget.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Steps = Annotated[int | None, typer.Option(help="Number of updates; a default for each space.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Workers = Annotated[int, typer.Option(help="Processes that decode images.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Config = Annotated[Path | None, typer.Option(help="TOML file of options; flags override it.")]
+Data = Annotated[
+    str | None,
+    typer.Option(help="digits-photo, digits, mnist5k, mnist5k-photo, imagefolder:PATH, npz:PATH, "
+                      "idx:PATH or cifar10:PATH."),
+]
+What = Annotated[str, typer.Argument(help="Run folder, arch.json or published name.")]
+
+SEARCH_HELP = """Find the best network of a space under a FLOP budget.
+
+Two examples:
+
+  nastk search --space sandglass --flops 357M
+
+  nastk search --space mbconv --flops 60% --data imagefolder:/data/birds --steps 20000
+
+A budget reads 357M, 0.357G, 357e6, 60% (of the largest) or 340M:360M. Kill the search whenever
+you like: nastk search --resume RUN goes on from its last checkpoint.
+"""
+
+
+def _configured(context: typer.Context, config: Path | None) -> dict[str, Any]:
+    """Return the options of a command: its defaults, overridden by the file, then by flags."""
+    options = {key: value for key, value in context.params.items() if key not in ("config", "json_")}
+    if config is None:
+        return options
+    if not config.is_file():
+        raise ValueError(f"no file {config}; --config takes a TOML file of options")
+    try:
+        file = tomllib.loads(config.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{config} is not TOML: {error}") from None
+    from .core.lookup import lookup
+
+    for key, value in file.items():
+        name = key.replace("-", "_")
+        lookup(f"option in {config}", name, options)
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "DEFAULT":
+            options[name] = value
+    return options
+
+
+@app.command(help=SEARCH_HELP)
+def search(
+    context: typer.Context,
+    space: Annotated[str, typer.Option(help="Name of a space, or FILE.py:CLASS.")] = "sandglass",
+    flops: Annotated[str | None, typer.Option(help="Budget, for example 357M.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
+    data: Data = "digits-photo",
+    strategy: Annotated[str, typer.Option(help="meta_kernel or random.")] = "meta_kernel",
+    seed: Seed = 0,
+    steps: Steps = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder itself.")] = None,
+    device: Device = "cpu",
+    workers: Workers = 0,
+    strict: Annotated[bool, typer.Option(help="Refuse unreadable images.")] = False,
+    target_resolution: Annotated[int | None, typer.Option(help="Pixels of the budget.")] = None,
+    target_classes: Annotated[int | None, typer.Option(help="Classes of the budget.")] = None,
+    proxy_scale: Annotated[float | None, typer.Option(help="Channel factor of the proxy.")] = None,
+    proxy_resolution: Annotated[int | None, typer.Option(help="Pixels of the proxy.")] = None,
+    config: Config = None,
+    json_: Json = False,
+) -> None:
+    """Search."""
+    from . import api, screen
+
+    options = _configured(context, config)
+    path = options.pop("resume")
+    with screen.progress(enabled=not json_) as report:
+        if path is not None:
+            result = api.resume(path, report)
+        else:
+            result = api.search(**options, report=report)
+    _show(result, json_, screen.print_search)
+
+
+@app.command()
+def retrain(
+    context: typer.Context,
+    what: Annotated[str, typer.Argument(help="Run folder of a finished search.")],
+    data: Data = None,
+    inherit: Annotated[bool, typer.Option(help="Start from the supernet's weights.")] = False,
+    recipe: Annotated[str | None, typer.Option(help="adamw or sgd.")] = None,
+    seed: Seed = 0,
+    steps: Steps = None,
+    device: Device = "cpu",
+    workers: Workers = 0,
+    config: Config = None,
+    json_: Json = False,
+) -> None:
+    """Train the network that a search found, from scratch, and test it once."""
+    from . import api, screen
+
+    with screen.progress(enabled=not json_) as report:
+        result = api.retrain(**_configured(context, config), report=report)
+    _show(result, json_, screen.print_metrics)
+
+
+@app.command()
+def evaluate(
+    what: Annotated[str, typer.Argument(help="Run folder or arch.json.")],
+    weights: Annotated[Path | None, typer.Option(help="Weights written by retrain.")] = None,
+    data: Data = None,
+    json_: Json = False,
+) -> None:
+    """Test trained weights on the test split."""
+    from . import api, screen
+
+    _show(api.evaluate(what, weights=weights, data=data), json_, screen.print_metrics)
+
+
+@app.command()
+def count(
+    what: What,
+    resolution: Annotated[int | None, typer.Option(help="Pixels.")] = None,
+    classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
+    per_layer: Annotated[bool, typer.Option(help="Show every layer.")] = False,
+    check: Annotated[bool, typer.Option(help="Compare with fvcore.")] = False,
+    json_: Json = False,
+) -> None:
+    """Count multiply-adds, params and activations, exactly."""
+    from . import api, screen
+
+    result = api.count(
+        what, resolution=resolution, classes=classes, layers=per_layer, check=check
+    )
+    _show(result, json_, screen.print_count)
+
+
+@app.command()
+def spaces(json_: Json = False) -> None:
+    """List the search spaces: choices, size and range of FLOPs."""
+    from . import screen
+
+    _show(screen.list_spaces(), json_, screen.print_spaces)
+
+
+@app.command()
+def export(
+    what: What,
+    to: Annotated[Path, typer.Option(help="File to write: model.pt2 or model.onnx.")],
+    json_: Json = False,
+) -> None:
+    """Write the retrained network as a file that runs without nastk, and check the file."""
+    from . import screen
+    from .training import export as implementation
+
+    _show(implementation(what, to), json_, screen.print_export)
+
+
+def _show(result: Any, as_json: bool, printer: Callable[[Any], None]) -> None:
+    if as_json:
+        print(json.dumps(result))
+    else:
+        printer(result)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line on standard error."""
+    import signal
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        app()
+    except KeyboardInterrupt:
+        print("stopped; nastk search --resume RUN goes on", file=sys.stderr)
+        sys.exit(1)
+    except (ValueError, RuntimeError, OSError) as error:
+        infeasible = type(error).__name__ == "InfeasibleBudget"
+        message = " ".join(str(error).split()) or type(error).__name__
+        print(f"nastk: {message}", file=sys.stderr)
+        sys.exit(3 if infeasible else 2 if isinstance(error, ValueError) else 1)

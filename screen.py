@@ -1,0 +1,160 @@
+"""What commands show: progress, tables and the plain last lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from .core.budget import flops_range
+from .core.loop import Report
+from .core.observe import observable
+from .core.run import Run
+from .search_spaces import SPACES, Sandglass
+
+_console = Console()
+
+
+@contextmanager
+def progress(*, enabled: bool) -> Iterator[Report]:
+    """Yield a report that draws a progress bar; a silent one if not enabled."""
+    if not enabled:
+        yield lambda event: None
+        return
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[figures]}"), TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        tasks: dict[str, Any] = {}
+        warned: set[str] = set()
+
+        def report(event: dict[str, Any]) -> None:
+            for warning in event.get("warnings", ()):
+                if warning not in warned:
+                    warned.add(warning)
+                    bar.console.print(f"warning: {warning}", highlight=False)
+            if "bar" not in tasks:
+                tasks["bar"] = bar.add_task("", total=event["total"], figures="")
+            bar.update(
+                tasks["bar"], description=event["phase"], completed=event["step"],
+                figures=_figures(event),
+            )
+
+        yield report
+
+
+def _figures(event: dict[str, Any]) -> str:
+    parts = []
+    if "loss" in event:
+        parts.append(f"loss {event['loss']:.3f}")
+    if "expected_flops" in event:
+        parts.append(f"E[FLOPs] {_short(event['expected_flops'])}")
+    if "entropy" in event:
+        parts.append(f"entropy {event['entropy']:.2f}")
+    return "  ".join(parts)
+
+
+def _short(count: float) -> str:
+    return f"{count / 1e6:.1f}M" if count >= 1e6 else f"{count / 1e3:.1f}K"
+
+
+def print_search(result: dict[str, Any]) -> None:
+    """Print the table at the end of a search and where its results are."""
+    run = Run.open(Path(result["run"]))
+    manifest = run.manifest
+    table = Table(title=f"arch {result['arch_id']}")
+    for heading in ("", "FLOPs", "params"):
+        table.add_column(heading, justify="right" if heading else "left")
+    table.add_row("budget", f"{result['budget_flops']:,}", "")
+    table.add_row("found", f"{result['flops']:,}", f"{result['params']:,}")
+    if manifest["space"] == "sandglass":
+        options = {k: manifest["target"][k] for k in ("resolution", "num_classes")}
+        space = Sandglass(**options)
+        published = space.cost.count(space.indices(space.uniform()))
+        table.add_row("MobileNeXt-1.0", f"{published['flops']:,}", f"{published['params']:,}")
+    _console.print(table)
+    steps = len(run.events())
+    _console.print(
+        f"{steps} updates, {result['seconds']:.0f} s wall, {result['cpu_seconds']:.0f} CPU s, "
+        f"peak {result['peak_memory_bytes'] / 2**30:.2f} GiB; results in {result['run']}",
+        highlight=False,
+    )
+    from .api import spaces_of
+
+    if blind := observable(spaces_of(manifest)[1]):
+        named = [name for name in blind if name in spaces_of(manifest)[1].choices()]
+        if named:
+            _console.print(f"the proxy could not see {len(named)} choices: {', '.join(named)}")
+    if ":" not in manifest["data"]:
+        _console.print(
+            f"{manifest['data']} is embedded demonstration data; --data imagefolder:PATH is the "
+            "real thing.", highlight=False,
+        )
+
+
+def print_metrics(result: dict[str, Any]) -> None:
+    """Print the metrics of a training or an evaluation."""
+    for name, value in result["metrics"].items():
+        _console.print(f"{name:24} {value:,.4g}" if value < 1e6 else f"{name:24} {value:,.0f}",
+                       highlight=False)
+    if "network" in result:
+        network = ", ".join(f"{key} {value}" for key, value in result["network"].items())
+        _console.print(f"trained network: {network}", highlight=False)
+    _console.print(f"weights: {result['weights']}", highlight=False)
+
+
+def print_count(result: dict[str, Any]) -> None:
+    """Print exact counts, for each layer where they were asked for."""
+    table = Table()
+    metrics = ("flops", "params", "activations")
+    for heading in ("layer", *metrics):
+        table.add_column(heading, justify="left" if heading == "layer" else "right")
+    for layer in result.get("layers", ()):
+        table.add_row(layer["layer"], *(f"{layer[m]:,}" for m in metrics))
+    table.add_row(result["name"], *(f"{result[m]:,}" for m in metrics))
+    _console.print(table)
+    if "fvcore_flops" in result:
+        _console.print(f"fvcore counts the same {result['fvcore_flops']:,} FLOPs", highlight=False)
+
+
+def list_spaces() -> list[dict[str, Any]]:
+    """Return what `nastk spaces` shows."""
+    rows = []
+    for name, family in SPACES.items():
+        space = family()
+        smallest, largest = flops_range(space)
+        rows.append({
+            "name": name, "num_choices": len(space.choices()),
+            "log10_size": round(space.cost.log10_size, 2),
+            "flops_min": smallest, "flops_max": largest, "tasks": list(space.tasks),
+        })
+    return rows
+
+
+def print_spaces(rows: list[dict[str, Any]]) -> None:
+    """Print the list of spaces."""
+    table = Table()
+    for heading in ("space", "choices", "archs", "smallest", "largest", "tasks"):
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(
+            row["name"], str(row["num_choices"]), f"10^{row['log10_size']:.1f}",
+            _short(row["flops_min"]), _short(row["flops_max"]), ", ".join(row["tasks"]),
+        )
+    _console.print(table)
+
+
+def print_export(result: dict[str, Any]) -> None:
+    """Print what was written and how far it is from the module."""
+    if not result["is_trained"]:
+        _console.print("the run was not retrained: the exported weights are untrained")
+    _console.print(
+        f"{result['file']}: run again, differs by {result['max_difference']:.1e} at most",
+        highlight=False,
+    )
