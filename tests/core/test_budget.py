@@ -1,0 +1,152 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nastk.core.arch import Arch
+from nastk.core.budget import Budget, InfeasibleBudget, best_arch, flops_range, most_probable
+from nastk.core.budget import parse_budget
+from nastk.core.polynomial import Polynomial
+from nastk.core.sampler import sample
+from nastk.core.solver import maximise
+from nastk.search_spaces import SPACES, Sandglass, SandglassMicro, Toy
+
+
+@pytest.mark.parametrize(
+    "text, low, high",
+    [("357M", None, 357000000), ("0.357G", None, 357000000), ("357e6", None, 357000000),
+     ("340M:360M", 340000000, 360000000), ("60%", None, 600), ("1k", None, 1000)],
+)
+def test_budget_grammar(text, low, high):
+    assert Budget.parse(text, largest=1000) == Budget(low, high)
+
+
+@pytest.mark.parametrize("text", ["", "M", "357X", "1:2:3", "360M:340M", "0", "-5M", "nan", "5%M"])
+def test_malformed_budget_is_one_line_with_the_grammar(text):
+    with pytest.raises(ValueError, match="357M") as caught:
+        Budget.parse(text, largest=1000)
+    assert "\n" not in str(caught.value)
+
+
+@given(st.integers(1, 10**12))
+def test_any_count_of_flops_reads_back(count):
+    assert Budget.parse(str(count)).high == count
+    assert Budget.parse(f"{count}M").high == count * 10**6
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0.02, 0.98))
+def test_solver_equals_brute_force_on_random_spaces(seed, share):
+    generator = np.random.default_rng(seed)
+    counts = {f"c{i}": int(generator.integers(2, 4)) for i in range(5)}
+    cost = Polynomial.constant(7)
+    for _ in range(6):
+        term = Polynomial.constant(1)
+        for name in generator.choice(list(counts), int(generator.integers(1, 4)), replace=False):
+            term = term * Polynomial.of(str(name), generator.integers(0, 50, counts[str(name)]))
+        cost = cost + term
+    score = Polynomial()
+    for name, count in counts.items():
+        score = score + Polynomial.of(name, generator.normal(size=count))
+    everything = np.array(list(itertools.product(*map(range, counts.values()))))
+    indices = {name: everything[:, i] for i, name in enumerate(counts)}
+    costs, scores = cost.evaluate(indices), score.evaluate(indices)
+    high = int(np.quantile(costs, share))
+    low = int(0.8 * high)
+    allowed = (costs >= low) & (costs <= high)
+    found = maximise(score, cost, counts, low, high)
+    if not allowed.any():
+        assert found is None
+        return
+    one = {name: np.array([index]) for name, index in found.items()}
+    assert low <= cost.evaluate(one)[0] <= high
+    assert score.evaluate(one)[0] == pytest.approx(scores[allowed].max(), abs=1e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000))
+def test_arch_json_round_trip(seed):
+    space = SandglassMicro()
+    drawn = sample(space, 1, seed)
+    arch = space.arch_at({n: int(c[0]) for n, c in drawn.items()})
+    again = Arch.from_json(arch.to_json())
+    assert again == arch and again.id == arch.id and again.to_json() == arch.to_json()
+    assert space.arch(again.choices) == arch
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 99, "space": "toy"}', '{"schema": 1}'])
+def test_foreign_json_is_refused_in_one_line(text):
+    with pytest.raises(ValueError) as caught:
+        Arch.from_json(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_arch_of_another_space_is_refused():
+    with pytest.raises(ValueError, match="toy"):
+        Sandglass().indices(Toy().arch({"kernel": 3, "width": 8}))
+
+
+@pytest.mark.parametrize("name", ["sandglass", "mbconv", "sandglass-micro"])
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.8, 0.97])
+def test_found_archs_spend_at_least_99_percent_and_never_more(name, share):
+    space = SPACES[name]()
+    low, high = flops_range(space)
+    limit = int(low + share * (high - low))
+    generator = np.random.default_rng(int(share * 100))
+    log_probs = {
+        n: np.log(generator.dirichlet(np.ones(len(c.candidates)))) for n, c in space.choices().items()
+    }
+    arch = most_probable(space, log_probs, Budget(None, limit))
+    flops = space.cost.count(space.indices(arch))["flops"]
+    assert 0.99 * limit <= flops <= limit
+
+
+def test_budget_outside_of_the_space_names_both_ends():
+    with pytest.raises(InfeasibleBudget, match="185,218,944 to 510,290,432"):
+        parse_budget("100M", Sandglass())
+    with pytest.raises(InfeasibleBudget):
+        parse_budget("2G", Sandglass())
+
+
+def test_skipped_blocks_score_without_their_hidden_choices():
+    """All else equal, the most probable arch does not depend on how many choices a skip hides."""
+    space = SandglassMicro()
+    log_probs = {n: np.log(np.full(len(c.candidates), 1 / len(c.candidates)))
+                 for n, c in space.choices().items()}
+    log_probs["stage1.block2.keep"] = np.log([0.6, 0.4])
+    arch = most_probable(space, log_probs, Budget(None, 1_500_000))
+    assert arch.choices["stage1.block2.keep"] == 1
+
+
+def test_idle_choices_give_equal_ids():
+    space = SandglassMicro()
+    values = {n: c.candidates[0] for n, c in space.choices().items()}
+    values["stage1.block2.keep"] = 0
+    other = values | {"stage1.block2.first_kernel": 7, "stage1.block2.hidden": 16}
+    assert space.arch(values).id == space.arch(other).id
+
+
+def test_uniform_sampling_is_uniform_on_the_toy_space_and_under_tilt():
+    drawn = sample(Toy(), 4000, 0)
+    pairs = drawn["kernel"] * 2 + drawn["width"]
+    assert np.all(np.abs(np.bincount(pairs) - 1000) < 150)
+
+
+def test_most_params_within_the_budget_beats_random_archs():
+    space = SandglassMicro()
+    budget = Budget(None, 800_000)
+    arch = best_arch(space, space.cost.params, budget)
+    drawn = sample(space, 500, 0, budget.band)
+    assert space.cost.count(space.indices(arch))["params"] >= space.cost.params.evaluate(drawn).max()
+
+
+def test_hundred_thousand_archs_are_costed_in_a_second():
+    import time
+
+    space = Sandglass()
+    drawn = sample(space, 100_000, 0)
+    start = time.process_time()
+    flops = space.cost.flops.evaluate(drawn)
+    assert time.process_time() - start < 1 and len(flops) == 100_000

@@ -1,0 +1,155 @@
+"""What must hold for every space in the dict, new ones included."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from nastk.core.sampler import sample
+from nastk.evaluators.efficiency import fvcore_flops
+from nastk.search_spaces import SPACES
+
+SMALL = {"sandglass": {"resolution": 32, "num_classes": 10, "scale": 0.2},
+         "mbconv": {"resolution": 32, "num_classes": 10, "scale": 0.2}}
+
+
+def small(name):
+    return SPACES[name](**SMALL.get(name, {}))
+
+
+def random_archs(space, count, seed=0):
+    drawn = sample(space, count, seed)
+    return [space.arch_at({n: int(c[i]) for n, c in drawn.items()}) for i in range(count)]
+
+
+def settle(network):
+    """Give BatchNorms statistics and affine parts that are not trivial."""
+    generator = torch.Generator().manual_seed(1)
+    for name, tensor in network.state_dict().items():
+        if name.endswith(("running_mean", "bias")):
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.1)
+        elif name.endswith("running_var"):
+            tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+
+
+@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-9), (torch.float32, 1e-5)])
+def test_one_hot_supernet_equals_extracted_equals_built(name, dtype, tolerance):
+    space = small(name)
+    supernet = space.supernet().to(dtype)
+    settle(supernet)
+    supernet.eval()
+    x = torch.randn(2, *space.input_shape, dtype=dtype, generator=torch.Generator().manual_seed(2))
+    for arch in random_archs(space, 4):
+        extracted = supernet.extract(arch.choices).eval()
+        built = space.build(arch).to(dtype).eval()
+        built.load_state_dict(extracted.state_dict())
+        supernet.select(arch.choices)
+        hard = supernet(x)
+        probs = torch.zeros_like(supernet.uniform_probs(), dtype=dtype)
+        for row, index in zip(probs, space.indices(arch).values(), strict=True):
+            row[index] = 1
+        supernet.mix(probs)
+        for other in (supernet(x), extracted(x), built(x)):
+            assert (other - hard).abs().max() <= tolerance * hard.abs().max()
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_one_hot_gradients_equal_those_of_the_extracted_network(name):
+    space = small(name)
+    supernet = space.supernet().double()
+    settle(supernet)
+    supernet.eval()
+    x = torch.randn(2, *space.input_shape).double()
+    arch = random_archs(space, 1, seed=3)[0]
+    extracted = supernet.extract(arch.choices).eval()
+    supernet.select(arch.choices)
+    for network in (supernet, extracted):
+        network(x).square().sum().backward()
+    squares = [
+        sum(float(p.grad.square().sum()) for p in n.parameters() if p.grad is not None)
+        for n in (supernet, extracted)
+    ]
+    assert squares[0] == pytest.approx(squares[1], rel=1e-9)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_soft_fold_equals_sum_of_features_with_all_gradients(name):
+    space = small(name)
+    supernet = space.supernet().double()
+    settle(supernet)
+    supernet.eval()
+    x = torch.randn(2, *space.input_shape).double()
+    results = []
+    for features in (False, True):
+        logits = torch.randn(
+            supernet.uniform_probs().shape, generator=torch.Generator().manual_seed(4)
+        ).double().requires_grad_()
+        valid = supernet.uniform_probs() > 0
+        probs = torch.softmax(logits.masked_fill(~valid, -torch.inf), 1)
+        supernet.mix(probs, features=features)
+        supernet.zero_grad()
+        y = supernet(x)
+        y.square().sum().backward()
+        grads = [p.grad.clone() for p in supernet.parameters() if p.grad is not None]
+        results.append([y.detach(), logits.grad, *grads])
+    for folded, summed in zip(*results, strict=True):
+        assert (folded - summed).abs().max() <= 1e-10 * summed.abs().max().clamp_min(1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SPACES)
+def test_polynomial_equals_fvcore_on_fifty_random_archs(name):
+    space = SPACES[name](resolution=64) if name in SMALL else SPACES[name]()
+    for arch in random_archs(space, 50):
+        network = space.build(arch)
+        counted = space.cost.count(space.indices(arch))
+        assert counted["flops"] == fvcore_flops(network, space.input_shape)
+        assert counted["params"] == sum(p.numel() for p in network.parameters())
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_built_networks_have_torch_leaves_only(name):
+    space = small(name)
+    network = space.build(random_archs(space, 1)[0])
+    leaves = [m for m in network.modules() if not list(m.children())]
+    assert leaves and all(type(m).__module__.startswith("torch.nn") for m in leaves)
+    assert all(isinstance(p, nn.Parameter) for p in network.parameters())
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_budget_descent_lowers_the_expected_cost_of_every_choice(name):
+    space = SPACES[name]()
+    order = list(space.choices())
+    expected = space.cost.flops.expectation(order)
+    sizes = [len(c.candidates) for c in space.choices().values()]
+    logits = torch.zeros(len(order), max(sizes), dtype=torch.float64, requires_grad=True)
+    valid = torch.arange(max(sizes))[None] < torch.tensor(sizes)[:, None]
+
+    def mean(values):
+        return expected(torch.softmax(values.masked_fill(~valid, -torch.inf), 1))
+
+    target = float(mean(logits).detach()) * 0.8
+    torch.log(mean(logits) / target).abs().backward()
+    for row, name_of_choice in enumerate(order):
+        moved = logits.detach().clone()
+        moved[row] -= 0.01 * logits.grad[row] / logits.grad[row].norm().clamp_min(1e-30)
+        differs = logits.grad[row].abs().max() > 0
+        if differs:
+            assert mean(moved) < mean(logits), name_of_choice
+        else:
+            assert name_of_choice.endswith("multiplier")  # costs nothing, and nothing else does
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_sampled_archs_lie_in_the_band_and_are_canonical(name):
+    from nastk.core.budget import flops_range
+
+    space = SPACES[name]()
+    low, high = flops_range(space)
+    band = (low + 0.3 * (high - low), low + 0.6 * (high - low))
+    drawn = sample(space, 200, 0, band)
+    flops = space.cost.flops.evaluate(drawn)
+    assert np.all((flops >= band[0]) & (flops <= band[1]))
+    active = space.cost.active(drawn)
+    assert all(np.all(drawn[n][~active[n]] == 0) for n in drawn)

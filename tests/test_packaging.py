@@ -1,0 +1,59 @@
+"""What a packager and a new user rely on."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+FLOORS = ["core", "ops", "search_spaces", "evaluators", "nasbench"]
+OUTSIDE = {"tests", "examples", "benchmarks", "build", ".venv"}
+
+
+def test_every_package_is_listed():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {"nastk"}
+    for init in ROOT.rglob("__init__.py"):
+        folder = init.parent.relative_to(ROOT)
+        if folder.parts and folder.parts[0] not in OUTSIDE and not folder.parts[0].startswith("."):
+            found.add("nastk." + ".".join(folder.parts))
+    assert set(listed) == found
+
+
+def imported_folders(path):
+    """Top folders that a file imports relatively."""
+    folders = path.relative_to(ROOT).parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = list(folders[: len(folders) - node.level + 1])
+            target = base + (node.module.split(".") if node.module else [])
+            names = target or [alias.name for alias in node.names]
+            yield names[0]
+
+
+def test_imports_go_down_the_floors_only():
+    allowed = {floor: set(FLOORS[: i + 1]) for i, floor in enumerate(FLOORS)}
+    allowed["strategies"] = {"core", "ops", "strategies"}
+    for floor, below in allowed.items():
+        for path in (ROOT / floor).rglob("*.py"):
+            assert set(imported_folders(path)) <= below, path
+
+
+def test_help_is_fast_and_imports_nothing_heavy():
+    code = (
+        "import sys, time\nfrom nastk.cli import app\nfrom typer.testing import CliRunner\n"
+        "result = CliRunner().invoke(app, ['--help'])\nassert result.exit_code == 0, result\n"
+        "heavy = {'torch', 'scipy', 'sklearn', 'networkx', 'ray', 'nni', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\nprint(time.process_time())"
+    )
+    runs = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout)
+        for _ in range(3)
+    ]
+    assert min(runs) < 0.6
+
+
+def test_importing_nastk_imports_no_optional_package():
+    code = "import nastk, sys; nastk.search; assert not {'triton','ray','lightning'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
