@@ -18,8 +18,8 @@ from torch import nn
 
 from .core.arch import Arch
 from .core.budget import Budget, parse_budget
-from .core.loop import Report
 from .core.lookup import lookup
+from .core.loop import Report
 from .core.run import Run, free_folder, write_json
 from .core.space import Space
 from .core.strategy import Problem
@@ -29,8 +29,13 @@ from .evaluators.tasks import make_task
 from .search_spaces import SPACES
 from .strategies import STRATEGIES
 
-PUBLISHED = {"mobilenext-1.0": 1.0, "mobilenext-1.4": 1.4, "mobilenext-0.5": 0.5,
-             "mobilenext-0.35": 0.35, "mobilenext-0.75": 0.75}
+PUBLISHED = {
+    "mobilenext-1.0": 1.0,
+    "mobilenext-1.4": 1.4,
+    "mobilenext-0.5": 0.5,
+    "mobilenext-0.35": 0.35,
+    "mobilenext-0.75": 0.75,
+}
 
 
 def _silent(event: dict[str, Any]) -> None:
@@ -103,7 +108,7 @@ def search(
 
     Raises:
         ValueError: if an argument is wrong; nothing has been written then.
-        InfeasibleBudget: if no arch can meet the budget.
+        InfeasibleBudgetError: if no arch can meet the budget.
     """
     family = find_space(space)
     chosen = lookup("strategy", strategy, STRATEGIES)
@@ -124,10 +129,19 @@ def search(
     proxy = dataclasses.replace(proxy, num_classes=task.num_classes)
     folder = Path(out) if out else free_folder(Path("runs", f"{target.name}-{strategy}-{seed}"))
     manifest = {
-        "space": space, "target": target.options, "proxy": proxy.options, "data": data,
-        "strategy": strategy, "strategy_options": options, "seed": seed, "device": device,
-        "workers": workers, "strict": strict, "budget": [budget.low, budget.high],
-        "threads": torch.get_num_threads(), "command": sys.argv[1:],
+        "space": space,
+        "target": target.options,
+        "proxy": proxy.options,
+        "data": data,
+        "strategy": strategy,
+        "strategy_options": options,
+        "seed": seed,
+        "device": device,
+        "workers": workers,
+        "strict": strict,
+        "budget": [budget.low, budget.high],
+        "threads": torch.get_num_threads(),
+        "command": sys.argv[1:],
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
     run = Run.create(folder, manifest)
@@ -153,8 +167,10 @@ def resume(path: str | Path, report: Report = _silent) -> dict[str, Any]:
         manifest = run.manifest
         torch.set_num_threads(manifest["threads"])
         task = make_task(
-            manifest["data"], manifest["proxy"]["resolution"],
-            workers=manifest["workers"], strict=manifest["strict"],
+            manifest["data"],
+            manifest["proxy"]["resolution"],
+            workers=manifest["workers"],
+            strict=manifest["strict"],
         )
         return _search_in(run, task, report)
     finally:
@@ -168,8 +184,12 @@ def _search_in(run: Run, task: Task, report: Report) -> dict[str, Any]:
         run.update_manifest({"data_record": task.describe()})
     target, proxy = spaces_of(manifest)
     problem = Problem(
-        space=target, proxy=proxy, task=task, budget=Budget(*manifest["budget"]),
-        seed=manifest["seed"], device=torch.device(manifest["device"]),
+        space=target,
+        proxy=proxy,
+        task=task,
+        budget=Budget(*manifest["budget"]),
+        seed=manifest["seed"],
+        device=torch.device(manifest["device"]),
     )
     strategy = STRATEGIES[manifest["strategy"]](**manifest["strategy_options"])
     arch = strategy.search(problem, run, report)
@@ -178,8 +198,11 @@ def _search_in(run: Run, task: Task, report: Report) -> dict[str, Any]:
     run.arch_path.with_suffix(".json.tmp").write_text(arch.to_json())
     os.replace(run.arch_path.with_suffix(".json.tmp"), run.arch_path)
     result = {
-        "run": str(run.path), "arch_id": arch.id, "flops": counted["flops"],
-        "params": counted["params"], "budget_flops": problem.budget.high,
+        "run": str(run.path),
+        "arch_id": arch.id,
+        "flops": counted["flops"],
+        "params": counted["params"],
+        "budget_flops": problem.budget.high,
         "seconds": time.perf_counter() - start,
         "cpu_seconds": time.process_time() - start_cpu,
         "peak_memory_bytes": peak_memory_bytes(),
@@ -242,8 +265,10 @@ def count(
     """
     space, arch = resolve(what, resolution=resolution, classes=classes)
     result: dict[str, Any] = {
-        "name": str(what), **space.cost.count(space.indices(arch)),
-        "resolution": space.resolution, "num_classes": space.num_classes,
+        "name": str(what),
+        **space.cost.count(space.indices(arch)),
+        "resolution": space.resolution,
+        "num_classes": space.num_classes,
     }
     if layers:
         result["layers"] = per_layer(space, arch)
@@ -255,9 +280,7 @@ def count(
     return result
 
 
-def load(
-    what: str | Path, weights: str | Path | None = None, **options: Any
-) -> nn.Module:
+def load(what: str | Path, weights: str | Path | None = None, **options: Any) -> nn.Module:
     """Return a plain PyTorch module.
 
     Args:
@@ -293,9 +316,7 @@ def _check_options(strategy: type, options: Mapping[str, Any]) -> None:
         lookup(f"option of {strategy.name}", name, fields)  # type: ignore[attr-defined]
 
 
-def _proxy(
-    target: Space, data: str, scale: float | None, resolution: int | None
-) -> Space:
+def _proxy(target: Space, data: str, scale: float | None, resolution: int | None) -> Space:
     """Return the space to train: the space's own proxy on embedded data, else the target."""
     proxy = target if ":" in data else target.proxy()
     if scale is not None:

@@ -27,8 +27,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and 
 Config = Annotated[Path | None, typer.Option(help="TOML file of options; flags override it.")]
 Data = Annotated[
     str | None,
-    typer.Option(help="digits-photo, digits, mnist5k, mnist5k-photo, imagefolder:PATH, npz:PATH, "
-                      "idx:PATH or cifar10:PATH."),
+    typer.Option(
+        help="digits-photo, digits, mnist5k, mnist5k-photo, imagefolder:PATH, npz:PATH, "
+        "idx:PATH or cifar10:PATH."
+    ),
 ]
 What = Annotated[str, typer.Argument(help="Run folder, arch.json or published name.")]
 
@@ -47,7 +49,9 @@ you like: nastk search --resume RUN goes on from its last checkpoint.
 
 def _configured(context: typer.Context, config: Path | None) -> dict[str, Any]:
     """Return the options of a command: its defaults, overridden by the file, then by flags."""
-    options = {key: value for key, value in context.params.items() if key not in ("config", "json_")}
+    options = {
+        key: value for key, value in context.params.items() if key not in ("config", "json_")
+    }
     if config is None:
         return options
     if not config.is_file():
@@ -148,9 +152,7 @@ def count(
     """Count multiply-adds, params and activations, exactly."""
     from . import api, screen
 
-    result = api.count(
-        what, resolution=resolution, classes=classes, layers=per_layer, check=check
-    )
+    result = api.count(what, resolution=resolution, classes=classes, layers=per_layer, check=check)
     _show(result, json_, screen.print_count)
 
 
@@ -196,7 +198,7 @@ def main() -> None:
         print("stopped; nastk search --resume RUN goes on", file=sys.stderr)
         sys.exit(1)
     except (ValueError, RuntimeError, OSError) as error:
-        infeasible = type(error).__name__ == "InfeasibleBudget"
+        infeasible = type(error).__name__ == "InfeasibleBudgetError"
         message = " ".join(str(error).split()) or type(error).__name__
         print(f"nastk: {message}", file=sys.stderr)
         sys.exit(3 if infeasible else 2 if isinstance(error, ValueError) else 1)

@@ -27,8 +27,11 @@ def progress(*, enabled: bool) -> Iterator[Report]:
         yield lambda event: None
         return
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-        TextColumn("{task.fields[figures]}"), TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[figures]}"),
+        TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         tasks: dict[str, Any] = {}
@@ -42,7 +45,9 @@ def progress(*, enabled: bool) -> Iterator[Report]:
             if "bar" not in tasks:
                 tasks["bar"] = bar.add_task("", total=event["total"], figures="")
             bar.update(
-                tasks["bar"], description=event["phase"], completed=event["step"],
+                tasks["bar"],
+                description=event["phase"],
+                completed=event["step"],
                 figures=_figures(event),
             )
 
@@ -94,15 +99,17 @@ def print_search(result: dict[str, Any]) -> None:
     if ":" not in manifest["data"]:
         _console.print(
             f"{manifest['data']} is embedded demonstration data; --data imagefolder:PATH is the "
-            "real thing.", highlight=False,
+            "real thing.",
+            highlight=False,
         )
 
 
 def print_metrics(result: dict[str, Any]) -> None:
     """Print the metrics of a training or an evaluation."""
     for name, value in result["metrics"].items():
-        _console.print(f"{name:24} {value:,.4g}" if value < 1e6 else f"{name:24} {value:,.0f}",
-                       highlight=False)
+        _console.print(
+            f"{name:24} {value:,.4g}" if value < 1e6 else f"{name:24} {value:,.0f}", highlight=False
+        )
     if "network" in result:
         network = ", ".join(f"{key} {value}" for key, value in result["network"].items())
         _console.print(f"trained network: {network}", highlight=False)
@@ -129,11 +136,16 @@ def list_spaces() -> list[dict[str, Any]]:
     for name, family in SPACES.items():
         space = family()
         smallest, largest = flops_range(space)
-        rows.append({
-            "name": name, "num_choices": len(space.choices()),
-            "log10_size": round(space.cost.log10_size, 2),
-            "flops_min": smallest, "flops_max": largest, "tasks": list(space.tasks),
-        })
+        rows.append(
+            {
+                "name": name,
+                "num_choices": len(space.choices()),
+                "log10_size": round(space.cost.log10_size, 2),
+                "flops_min": smallest,
+                "flops_max": largest,
+                "tasks": list(space.tasks),
+            }
+        )
     return rows
 
 
@@ -144,8 +156,12 @@ def print_spaces(rows: list[dict[str, Any]]) -> None:
         table.add_column(heading)
     for row in rows:
         table.add_row(
-            row["name"], str(row["num_choices"]), f"10^{row['log10_size']:.1f}",
-            _short(row["flops_min"]), _short(row["flops_max"]), ", ".join(row["tasks"]),
+            row["name"],
+            str(row["num_choices"]),
+            f"10^{row['log10_size']:.1f}",
+            _short(row["flops_min"]),
+            _short(row["flops_max"]),
+            ", ".join(row["tasks"]),
         )
     _console.print(table)
 

@@ -15,8 +15,8 @@ from torch import nn
 from .api import _silent, resolve, spaces_of
 from .core.arch import Arch
 from .core.checkpoint import load_checkpoint
-from .core.loop import Report
 from .core.lookup import lookup
+from .core.loop import Report
 from .core.run import Run, write_json
 from .core.space import Space
 from .core.task import Task
@@ -65,12 +65,16 @@ def retrain(
         space = target if ":" in (data or run.manifest["data"]) else proxy
         task = make_task(data or run.manifest["data"], space.resolution, workers=workers)
         network = _start(run, space, arch, task, inherit, seed)
-        chosen = lookup("recipe", recipe, RECIPES) if recipe else default_recipe(
-            task.is_demonstration
+        chosen = (
+            lookup("recipe", recipe, RECIPES) if recipe else default_recipe(task.is_demonstration)
         )
         name = f"retrain-{seed}-{'inherit' if inherit else 'scratch'}"
         training = Training(
-            network=network, task=task, recipe=chosen, seed=seed, steps=steps,
+            network=network,
+            task=task,
+            recipe=chosen,
+            seed=seed,
+            steps=steps,
             device=torch.device(device),
         )
         trained = training.fit(report)
@@ -79,8 +83,11 @@ def retrain(
         weights = run.path / f"{name}.safetensors"
         save_weights(trained, weights, space, arch, task.describe()["name"])
         result = {
-            "run": str(run.path), "weights": str(weights), "network": space.options,
-            "data": data or run.manifest["data"], "metrics": metrics,
+            "run": str(run.path),
+            "weights": str(weights),
+            "network": space.options,
+            "data": data or run.manifest["data"],
+            "metrics": metrics,
         }
         write_json(run.path / "retrain.json", result)
         return result
@@ -88,9 +95,7 @@ def retrain(
         run.release()
 
 
-def _start(
-    run: Run, space: Space, arch: Arch, task: Task, inherit: bool, seed: int
-) -> nn.Module:
+def _start(run: Run, space: Space, arch: Arch, task: Task, inherit: bool, seed: int) -> nn.Module:
     if not inherit:
         return space.build(arch.choices, seed=seed)
     if space != spaces_of(run.manifest)[1]:
@@ -131,7 +136,9 @@ def evaluate(
 
 def save_weights(network: nn.Module, path: Path, space: Space, arch: Arch, data: str) -> None:
     """Write weights together with what is needed to build their network."""
-    tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    tensors = {
+        key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
+    }
     metadata = {"arch": arch.to_json(), "options": json.dumps(space.options), "data": data}
     temporary = path.with_suffix(".tmp")
     save_file(tensors, temporary, metadata)
@@ -191,7 +198,10 @@ def export(what: str | Path, to: str | Path) -> dict[str, Any]:
     is_trained = marker.is_file()
     if is_trained:
         weights = _last_weights(Path(what))
-        network, side = load_weights(weights), json.loads(_metadata(weights)["options"])["resolution"]
+        network, side = (
+            load_weights(weights),
+            json.loads(_metadata(weights)["options"])["resolution"],
+        )
     else:
         space, arch = resolve(what)
         network, side = space.build(arch).eval(), space.resolution
@@ -222,8 +232,14 @@ def _to_onnx(network: nn.Module, x: torch.Tensor, target: Path) -> torch.Tensor:
         raise ValueError("export to .onnx needs: pip install 'nastk[export]'") from None
     batch = {0: torch.export.Dim("batch")}
     torch.onnx.export(
-        network, (x,), str(target), dynamo=True, verbose=False, input_names=["x"],
-        dynamic_shapes=(batch,), external_data=False,
+        network,
+        (x,),
+        str(target),
+        dynamo=True,
+        verbose=False,
+        input_names=["x"],
+        dynamic_shapes=(batch,),
+        external_data=False,
     )
     session = onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
     return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])

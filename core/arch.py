@@ -1,4 +1,4 @@
-"""An arch is one value for every choice of a space; its JSON is all that crosses between commands."""
+"""An arch is one value for every choice; its JSON is all that crosses between commands."""
 
 from __future__ import annotations
 
@@ -81,9 +81,7 @@ class Arch:
         for key, kind in (("space", str), ("options", dict), ("choices", dict)):
             if not isinstance(content.get(key), kind):
                 raise ValueError(f"not an arch: {key!r} is missing or no {kind.__name__}")
-        return cls(
-            space=content["space"], options=content["options"], choices=content["choices"]
-        )
+        return cls(space=content["space"], options=content["options"], choices=content["choices"])
 
     def graph(self, space: Space) -> networkx.DiGraph:
         """Return the layers of the built network as a directed graph.

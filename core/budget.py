@@ -24,7 +24,7 @@ NARROW_SHARE = 0.99
 BAND_SHARE = 0.97
 
 
-class InfeasibleBudget(ValueError):
+class InfeasibleBudgetError(ValueError):
     """A budget that no arch of the space can meet."""
 
 
@@ -63,8 +63,10 @@ class Budget:
         values = [_parse_count(part.strip(), text, largest) for part in parts]
         low, high = (values[0], values[1]) if len(values) == 2 else (None, values[0])
         if high < 1 or (low is not None and low > high):
-            raise ValueError(f"{text!r} is an empty budget, its upper end must be positive and not "
-                             f"below its lower end; {_GRAMMAR}")
+            raise ValueError(
+                f"{text!r} is an empty budget, its upper end must be positive and not "
+                f"below its lower end; {_GRAMMAR}"
+            )
         return cls(low, high)
 
     @property
@@ -101,7 +103,8 @@ def _parse_count(part: str, text: str, largest: int | None) -> int:
             raise ValueError(f"{text!r} needs a space to be a percentage of; {_GRAMMAR}")
         numerator, shift = numerator * largest, shift - 2
     value = numerator * factor
-    return value * 10**shift if shift >= 0 else value // 10**-shift
+    result: int = value * 10**shift if shift >= 0 else value // 10**-shift
+    return result
 
 
 @lru_cache(maxsize=16)
@@ -127,7 +130,7 @@ def parse_budget(text: str, space: Space) -> Budget:
 
     Raises:
         ValueError: if the text is no budget.
-        InfeasibleBudget: if it lies outside of what the space reaches.
+        InfeasibleBudgetError: if it lies outside of what the space reaches.
     """
     largest = flops_range(space)[1] if "%" in text else None
     budget = Budget.parse(text, largest)
@@ -139,16 +142,31 @@ def check_budget(budget: Budget, space: Space) -> None:
     """Refuse a budget outside of what the space reaches.
 
     Raises:
-        InfeasibleBudget: with the smallest and the largest FLOPs of the space.
+        InfeasibleBudgetError: with the smallest and the largest FLOPs of the space.
     """
     smallest, largest = flops_range(space)
     if budget.high < smallest or (budget.low or budget.high) > largest:
         wanted = f"{budget.high:,}" if budget.low is None else f"{budget.low:,} to {budget.high:,}"
-        raise InfeasibleBudget(
+        raise InfeasibleBudgetError(
             f"no arch of space {space.name!r} has {wanted} FLOPs; it reaches from {smallest:,} to "
             f"{largest:,} at {space.resolution} px and {space.num_classes} classes: "
             "choose a budget in between"
         )
+
+
+def largest_below(space: Space, high: float) -> int | None:
+    """Return the largest FLOPs that an arch can have without exceeding `high`."""
+    best = maximise(space.cost.flops, space.cost.flops, space.num_candidates, high=high)
+    return None if best is None else space.cost.count(best)["flops"]
+
+
+def reachable_band(space: Space, budget: Budget) -> tuple[float, float]:
+    """Return the band of a budget, lowered where a small space has no arch near its top."""
+    low, high = budget.band
+    top = largest_below(space, high)
+    if budget.low is not None or top is None:
+        return (low, high)
+    return (min(low, BAND_SHARE * top), high)
 
 
 def most_probable(space: Space, log_probs: Mapping[str, Sequence[float]], budget: Budget) -> Arch:
@@ -163,7 +181,7 @@ def most_probable(space: Space, log_probs: Mapping[str, Sequence[float]], budget
         budget: bounds on FLOPs; a plain bound means [99 %, 100 %] of it where the space allows.
 
     Raises:
-        InfeasibleBudget: if no arch lies within the budget.
+        InfeasibleBudgetError: if no arch lies within the budget.
     """
     scores = Polynomial()
     for name, values in log_probs.items():
@@ -175,22 +193,18 @@ def best_arch(space: Space, objective: Polynomial, budget: Budget) -> Arch:
     """Return the arch within the budget that maximises an objective, exactly.
 
     Raises:
-        InfeasibleBudget: if no arch lies within the budget.
+        InfeasibleBudgetError: if no arch lies within the budget.
     """
     low, high = budget.narrowed()
     counts = space.num_candidates
     best = maximise(objective, space.cost.flops, counts, low, high)
-    if best is None and budget.low is None:
-        # No arch in the narrow band: take the nearest below the budget that scores best.
-        nearest = maximise(space.cost.flops, space.cost.flops, counts, high=high)
-        if nearest is not None:
-            top = space.cost.count(nearest)["flops"]
-            best = maximise(objective, space.cost.flops, counts, NARROW_SHARE * top, high)
+    if best is None and budget.low is None and (top := largest_below(space, high)) is not None:
+        # No arch in the narrow band: take the best of the nearest ones below the budget.
+        best = maximise(objective, space.cost.flops, counts, NARROW_SHARE * top, high)
     if best is None:
         check_budget(budget, space)
-        raise InfeasibleBudget(
+        raise InfeasibleBudgetError(
             f"no arch of space {space.name!r} costs between {budget.low:,} and {budget.high:,} "
             "FLOPs: widen the budget"
         )
     return space.arch_at(best)
-

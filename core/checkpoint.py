@@ -58,7 +58,7 @@ def save_checkpoint(
 def load_checkpoint(
     folder: Path, name: str
 ) -> tuple[dict[str, Tensor], dict[str, Any], list[str]] | None:
-    """Return weights, state and warnings of the newest whole checkpoint, or None if there is none."""
+    """Return weights, state and warnings of the newest whole checkpoint, or None."""
     warnings = []
     for candidate in (folder / name, folder / f"{name}-previous"):
         if not candidate.exists():

@@ -1,4 +1,4 @@
-"""A choice is one decision of a space; a space asks for it by `choose` and never looks at the answer."""
+"""A choice is one decision; a space asks for it by `choose` and never looks at the answer."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -83,7 +83,7 @@ class Choice:
             "such as residual(branch, keep=choice)"
         )
 
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse  # type: ignore[assignment]
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
     __bool__ = __index__ = __int__ = __float__ = __iter__ = __len__ = _refuse
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse
     __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = _refuse

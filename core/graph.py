@@ -19,6 +19,8 @@ def network_graph(network: nn.Module) -> networkx.DiGraph:
             params = sum(p.numel() for p in module.parameters())
             graph.add_node(node.name, op=type(module).__name__, params=params)
         else:
-            graph.add_node(node.name, op=getattr(node.target, "__name__", str(node.target)), params=0)
+            graph.add_node(
+                node.name, op=getattr(node.target, "__name__", str(node.target)), params=0
+            )
         graph.add_edges_from((source.name, node.name) for source in node.all_input_nodes)
     return graph

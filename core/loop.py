@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,11 @@ from .run import Run
 
 Report = Callable[[dict[str, Any]], None]
 """Receives what a progress display shows: phase, step, total and current figures."""
+
+
+def _seconds_between() -> float:
+    """Return the seconds between checkpoints, NASTK_CHECKPOINT_SECONDS where it is set."""
+    return float(os.environ.get("NASTK_CHECKPOINT_SECONDS", "10"))
 
 
 @dataclass(kw_only=True)
@@ -37,7 +43,7 @@ class Loop:
     total: int
     run: Run | None = None
     name: str = "last"
-    seconds_between: float = 10.0
+    seconds_between: float = field(default_factory=_seconds_between)
     warnings: list[str] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[int]:

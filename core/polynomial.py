@@ -1,8 +1,9 @@
-"""Cost of every arch of a space as one polynomial in the choices, so that counting needs no network."""
+"""Cost of every arch of a space as one polynomial, so that counting needs no network."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ class Polynomial:
         self.tables: dict[tuple[str, ...], Table] = dict(tables or {})
 
     @classmethod
-    def of(cls, name: str, values: Sequence[float]) -> Polynomial:
+    def of(cls, name: str, values: Sequence[float] | Table) -> Polynomial:
         """Return the factor that takes `values[n]` where choice `name` takes candidate n."""
         return cls({(name,): np.asarray(values)})
 
@@ -77,16 +78,17 @@ class Polynomial:
             [A] values, integers where the tables hold integers.
         """
         count = len(next(iter(indices.values()))) if indices else 1
-        total = np.zeros(count, dtype=np.int64)
+        total: Any = np.zeros(count, dtype=np.int64)
         for key, table in self.tables.items():
             flat = np.zeros(count, dtype=np.int64)
             for name, size in zip(key, table.shape, strict=True):
                 flat = flat * size + indices[name]
             total = total + table.reshape(-1)[flat]
-        return total
+        result: NDArray[np.int64] = total
+        return result
 
     def expectation(self, order: Sequence[str]) -> Expectation:
-        """Return the differentiable mean under independent mixtures, choices numbered by `order`."""
+        """Return the differentiable mean under mixtures, choices numbered by `order`."""
         return Expectation(self, order)
 
 

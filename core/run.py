@@ -12,7 +12,7 @@ from .arch import Arch
 from .files import write_atomically
 
 
-class RunInUse(ValueError):
+class RunInUseError(ValueError):
     """The run folder belongs to a process that is still alive."""
 
 
@@ -61,18 +61,18 @@ class Run:
         """Take the lock of the folder.
 
         Raises:
-            RunInUse: if a live process holds it.
+            RunInUseError: if a live process holds it.
         """
         if self._lock is not None:
             return
-        lock = open(self.path / ".lock", "a+")  # noqa: SIM115 - held for the life of the run
+        lock = open(self.path / ".lock", "a+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             lock.seek(0)
             holder = lock.read().strip() or "unknown"
             lock.close()
-            raise RunInUse(
+            raise RunInUseError(
                 f"{self.path} is in use by process {holder}; wait for it, or choose another "
                 "folder with --out"
             ) from None
@@ -149,7 +149,8 @@ class Run:
         """
         if not self.arch_path.is_file():
             raise ValueError(
-                f"{self.path} has no arch.json yet: finish it with `nastk search --resume {self.path}`"
+                f"{self.path} has no arch.json yet: finish it with "
+                f"`nastk search --resume {self.path}`"
             )
         return Arch.from_json(self.arch_path.read_text())
 

@@ -97,7 +97,9 @@ def _find_tilt(
     effects = _main_effects(space)
     smallest, largest = flops_range(space)
     middle = (max(band[0], smallest) + min(band[1], largest)) / 2
-    below, above = -4000 / (largest - smallest), 4000 / (largest - smallest)
+    steepest = max(np.ptp(vector) for vector in effects.values())
+    limit = min(4000 / (largest - smallest), 30 / steepest)
+    below, above = -limit, limit
     for _ in range(24):  # the mean grows with the step: bisect
         step = (below + above) / 2
         tilt = {name: np.exp(step * vector) for name, vector in effects.items()}

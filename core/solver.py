@@ -44,7 +44,9 @@ def maximise(
     fixed = float(cost.tables.get((), np.asarray(0)))
     scale = max(np.abs(cost_row).max(initial=0.0), 1.0)
     if np.isfinite(low) or np.isfinite(high):
-        program.bound(program.padded(cost_row) / scale, (low - fixed) / scale, (high - fixed) / scale)
+        program.bound(
+            program.padded(cost_row) / scale, (low - fixed) / scale, (high - fixed) / scale
+        )
     while True:
         solution = program.solve(program.padded(objective_row))
         if solution is None:

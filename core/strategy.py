@@ -15,6 +15,8 @@ from .run import Run
 from .space import Space
 from .task import Task
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
@@ -34,7 +36,7 @@ class Problem:
     task: Task
     budget: Budget
     seed: int = 0
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
 
 
 @dataclass(frozen=True, kw_only=True)

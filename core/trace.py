@@ -1,4 +1,4 @@
-"""Operators tell a tracer what they cost while one input of meta tensors runs through the supernet."""
+"""Operators tell a tracer what they cost while meta tensors run through the supernet."""
 
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager

@@ -13,7 +13,12 @@ from ..core.task import Task
 
 
 def inherit(
-    supernet: Supernet, arch: Mapping[str, Value], task: Task, *, num_batches: int = 20, seed: int = 0
+    supernet: Supernet,
+    arch: Mapping[str, Value],
+    task: Task,
+    *,
+    num_batches: int = 20,
+    seed: int = 0,
 ) -> nn.Module:
     """Return the plain network of `arch` with the supernet's weights.
 

@@ -31,14 +31,18 @@ class Recipe:
 
 
 # A few hundred steps on embedded data (measured settings of nastk).
-ADAMW = Recipe(
-    optimizer="adamw", lr=4e-3, weight_decay=0.02, batch_size=64, epochs=4, warmup=0.15
-)
+ADAMW = Recipe(optimizer="adamw", lr=4e-3, weight_decay=0.02, batch_size=64, epochs=4, warmup=0.15)
 # The log of the released MobileNeXt (arXiv:2007.02269): 200 epochs, SGD 0.1, smoothing 0.1; the
 # moving average is nastk's addition.
 SGD = Recipe(
-    optimizer="sgd", lr=0.1, weight_decay=1e-4, batch_size=256, epochs=200, warmup=0.015,
-    label_smoothing=0.1, ema_decay=0.9999,
+    optimizer="sgd",
+    lr=0.1,
+    weight_decay=1e-4,
+    batch_size=256,
+    epochs=200,
+    warmup=0.015,
+    label_smoothing=0.1,
+    ema_decay=0.9999,
 )
 
 RECIPES: dict[str, Recipe] = {"adamw": ADAMW, "sgd": SGD}

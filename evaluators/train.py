@@ -13,6 +13,7 @@ from ..core.checkpoint import save_checkpoint
 from ..core.loop import Loop, Report
 from ..core.run import Run
 from ..core.schedule import warmup_cosine
+from ..core.strategy import CPU
 from ..core.task import Task
 from .recipe import Recipe
 
@@ -21,14 +22,13 @@ Metrics = dict[str, float]
 
 @torch.no_grad()
 def test_metrics(
-    network: nn.Module, task: Task, split: str = "test", device: torch.device | None = None
+    network: nn.Module, task: Task, split: str = "test", device: torch.device = CPU
 ) -> Metrics:
     """Return the loss and the accuracy of a network on a split.
 
     Returns:
         `SPLIT_loss_nats` and `SPLIT_top1_percent`.
     """
-    device = device or torch.device("cpu")
     network = network.to(device).eval()
     total = correct = seen = 0.0
     for start in range(0, task.size(split), 128):
@@ -62,7 +62,7 @@ class Training:
     seed: int = 0
     steps: int | None = None
     run: Run | None = None
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
 
     def fit(self, report: Report = lambda event: None) -> nn.Module:
         """Train on the training split and return the network to evaluate; test stays unread."""
@@ -76,7 +76,11 @@ class Training:
         batch = min(recipe.batch_size, self.task.size("train"))
         total = self.steps or recipe.epochs * (self.task.size("train") // batch)
         loop = Loop(
-            model=model, optimizers={"weights": optimizer}, total=total, run=self.run, name="trained"
+            model=model,
+            optimizers={"weights": optimizer},
+            total=total,
+            run=self.run,
+            name="trained",
         )
         best = float("inf")
         running = None
@@ -133,4 +137,3 @@ def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
             mean.lerp_(value, 1 - decay)
         else:
             mean.copy_(value)
-

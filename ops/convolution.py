@@ -51,8 +51,10 @@ def conv2d(
         ValueError: if a kernel size is even, or `groups` meets a choice of channels.
     """
     if groups > 1 and not is_plain(in_channels, out_channels):
-        raise ValueError("a grouped convolution needs fixed channel counts; use groups=1, "
-                         "or depthwise_conv2d for one group a channel")
+        raise ValueError(
+            "a grouped convolution needs fixed channel counts; use groups=1, "
+            "or depthwise_conv2d for one group a channel"
+        )
     _check_kernels((kernel,), allow_absent=False)
     if is_plain(in_channels, out_channels, kernel):
         channels = (cast(int, in_channels), cast(int, out_channels))
@@ -81,21 +83,25 @@ def depthwise_conv2d(
     sizes = kernel if isinstance(kernel, tuple) else (kernel,)
     _check_kernels(sizes, allow_absent=isinstance(kernel, tuple))
     if isinstance(kernel, tuple) and not is_plain(kernel) and not isinstance(channels, Width):
-        raise ValueError("kernels that groups decide for themselves need grouped(size, kernels) as "
-                         "channels, in every operator of that feature")
+        raise ValueError(
+            "kernels that groups decide for themselves need grouped(size, kernels) as "
+            "channels, in every operator of that feature"
+        )
     if not is_plain(channels, kernel):
         return MetaConv2d(channels, channels, kernel, stride, dilation, 0, False, shared)
     count = cast(int, channels)
-    present = sorted(cast(int, size) for size in sizes if size)
+    present = sorted(size for size in sizes if isinstance(size, int) and size)
     if not present or count % len(present):
         raise ValueError(f"{count} channels do not split into {len(present)} groups of one kernel")
     if len(set(present)) == 1:
         return plain_conv2d(count, count, present[0], stride, dilation, count, False)
     share = count // len(present)
-    return MixedConv2d([
-        plain_conv2d(n := share * present.count(size), n, size, stride, dilation, n, False)
-        for size in sorted(set(present))
-    ])
+    return MixedConv2d(
+        [
+            plain_conv2d(n := share * present.count(size), n, size, stride, dilation, n, False)
+            for size in sorted(set(present))
+        ]
+    )
 
 
 def plain_conv2d(
@@ -167,8 +173,14 @@ class MetaConv2d(MetaOperator):
         columns = None if self.is_depthwise else self.in_width.mask()
         if self._sums_features and probs is not None:
             y = mixed_conv2d_features(
-                x_BCHW, self._candidates(), probs, columns_I=columns, bias=self.bias,
-                stride=self.stride, dilation=self.dilation, groups=self.groups,
+                x_BCHW,
+                self._candidates(),
+                probs,
+                columns_I=columns,
+                bias=self.bias,
+                stride=self.stride,
+                dilation=self.dilation,
+                groups=self.groups,
             )
         else:
             weight = self._slice(self._weight(probs, columns))
@@ -191,12 +203,15 @@ class MetaConv2d(MetaOperator):
         plain: nn.Module
         if self.is_depthwise:
             kernel = chosen if isinstance(self.kernel, tuple) else chosen[0]
-            plain = depthwise_conv2d(
-                len(rows), kernel, stride=self.stride, dilation=self.dilation
-            )
+            plain = depthwise_conv2d(len(rows), kernel, stride=self.stride, dilation=self.dilation)
         else:
             plain = plain_conv2d(
-                len(columns), len(rows), chosen[0], self.stride, self.dilation, self.groups,
+                len(columns),
+                len(rows),
+                chosen[0],
+                self.stride,
+                self.dilation,
+                self.groups,
                 self.bias is not None,
             )
         convs = list(plain.convs) if isinstance(plain, MixedConv2d) else [plain]
@@ -251,9 +266,11 @@ class MetaConv2d(MetaOperator):
             mapping = torch.tensor(
                 [[float(value == size) for size in self.sizes] for value in entry.values]
             )
-            present = probs @ mapping.to(weight)
+            present = torch.matmul(probs, mapping.to(weight))
             # A ratio of probabilities: with absence certain, the mask of the consumer is zero.
-            return present / present.sum().clamp_min(1e-12) if 0 in entry.values else present
+            if 0 in entry.values:
+                present = present / present.sum().clamp_min(1e-12)
+            return present
         value = entry if isinstance(entry, int) else entry.values[cast(int, entry.slot.index)]
         return weight.new_tensor([float(value == size) for size in self.sizes])
 
@@ -293,9 +310,7 @@ class MetaConv2d(MetaOperator):
         else:
             weights = rows * self.in_width.expression() * squares
             if self.groups > 1:
-                weights = Polynomial.constant(
-                    self.kernels[0][:, :, 0, 0].numel()
-                ) * squares
+                weights = Polynomial.constant(self.kernels[0][:, :, 0, 0].numel()) * squares
         for width in {id(w): w for w in (self.in_width, self.out_width)}.values():
             width.record_uses()
         for entry in _entries(self.kernel):

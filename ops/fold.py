@@ -96,7 +96,7 @@ class _Fold(torch.autograd.Function):
         return folded
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         probs, columns, *kernels = ctx.saved_tensors
         needs = ctx.needs_input_grad

@@ -80,7 +80,7 @@ class Logits(nn.Module):
         """
         if kind not in MIXTURES:
             raise ValueError(f"unknown mixture {kind!r}; known: {', '.join(MIXTURES)}")
-        values = self.values
+        values: Tensor = self.values
         if kind != "softmax":
             uniform = torch.rand(values.shape, generator=generator).clamp(1e-10, 1 - 1e-7)
             values = values - torch.log(-torch.log(uniform)).to(values)

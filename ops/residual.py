@@ -1,4 +1,4 @@
-"""A residual block whose branch may be skipped and whose shortcut may cover part of the channels."""
+"""A residual block whose branch may be skipped and whose shortcut may be partial."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class MetaResidual(MetaOperator):
         if isinstance(keep, float):
             if keep == 0:
                 return x_BCHW
-            y = self.branch(x_BCHW)
+            y: Tensor = self.branch(x_BCHW)
         elif isinstance(self.branch, Chain) and self.branch.can_scale:
             y = self.branch.scaled(x_BCHW, keep)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -70,7 +71,7 @@ class Width:
         return torch.cat(ordered) if ordered else torch.arange(0)
 
     def mask(self) -> Tensor | None:
-        """Return [C] the probability that each channel is present; None if all decisions are hard."""
+        """Return [C] the probability that each channel is present; None if all is decided."""
         if self.is_hard:
             return None
         soft = next(c.slot.probs_N for c in self.choices if c.slot.probs_N is not None)
@@ -130,7 +131,7 @@ def width_of(width: AnyWidth) -> Width:
         return Width((Segment(size=width),))
     steps = sorted(set(values))
     segments = [Segment(size=steps[0])]
-    for below, above in zip(steps, steps[1:], strict=False):
+    for below, above in pairwise(steps):
         ranks = tuple(int(value >= above) for value in values)
         segments.append(Segment(size=above - below, choice=width, ranks=ranks))
     if len(steps) == 1:

@@ -51,9 +51,7 @@ class Sandglass(Space):
         divisor = 4 if self.width == 0.1 else 8
         channels = round_channels(32 * self.width, 8)
         stem = scaled_channels(channels, self.scale)
-        layers: list[nn.Module] = [
-            Step(conv2d(3, stem, 3, stride=2), batch_norm(stem), nn.ReLU6())
-        ]
+        layers: list[nn.Module] = [Step(conv2d(3, stem, 3, stride=2), batch_norm(stem), nn.ReLU6())]
         for index, (reduction, base, repeats, stride) in enumerate(STAGES, 1):
             out = round_channels(base * self.width, divisor)
             if index == len(STAGES) and self.width < 1:
@@ -63,7 +61,12 @@ class Sandglass(Space):
                 first = block == 1
                 layers.append(
                     self._block(
-                        choose, name, channels, out, reduction, stride if first else 1,
+                        choose,
+                        name,
+                        channels,
+                        out,
+                        reduction,
+                        stride if first else 1,
                         is_single=repeats == 1,
                     )
                 )
@@ -117,7 +120,10 @@ class Sandglass(Space):
     def uniform(self, *, kernel: int = 3, reduction: int = 6, multiplier: float = 1) -> Arch:
         """Return the arch with the same setting in every block; by default the published one."""
         values: dict[str, Value] = {
-            "kernel": kernel, "reduction": reduction, "multiplier": multiplier, "keep": 1
+            "kernel": kernel,
+            "reduction": reduction,
+            "multiplier": multiplier,
+            "keep": 1,
         }
         return self.arch({name: values[_kind(name)] for name in self.choices()})
 

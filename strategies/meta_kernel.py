@@ -76,8 +76,15 @@ class MetaKernel(Strategy):
         for step in loop:
             event = search.step(step)
             run.log(step=step, **event)
-            report({"phase": "warm-up" if search.is_warmup(step) else "search",
-                    "step": step + 1, "total": total, "warnings": loop.warnings, **event})
+            report(
+                {
+                    "phase": "warm-up" if search.is_warmup(step) else "search",
+                    "step": step + 1,
+                    "total": total,
+                    "warnings": loop.warnings,
+                    **event,
+                }
+            )
         return most_probable(problem.space, search.log_probs(), problem.budget)
 
 
@@ -139,9 +146,7 @@ class _Search:
 
     def _loss(self, step: int, split: str) -> Tensor:
         task, device = self.problem.task, self.problem.device
-        x, labels = task.batch(
-            split, seed=self.problem.seed, step=step, batch_size=self.batch_size
-        )
+        x, labels = task.batch(split, seed=self.problem.seed, step=step, batch_size=self.batch_size)
         self.supernet.mix(self._mixture(step, split).to(device))
         logits = self.supernet(x.to(device, memory_format=torch.channels_last))
         return F.cross_entropy(logits, labels.to(device))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..core.arch import Arch
+from ..core.budget import reachable_band
 from ..core.loop import Report
 from ..core.run import Run
 from ..core.sampler import sample
@@ -18,6 +19,7 @@ class RandomArch(Strategy):
 
     def search(self, problem: Problem, run: Run, report: Report) -> Arch:
         """Return the arch; nothing is trained."""
-        drawn = sample(problem.space, 1, problem.seed, problem.budget.band)
+        band = reachable_band(problem.space, problem.budget)
+        drawn = sample(problem.space, 1, problem.seed, band)
         report({"phase": "draw", "step": 1, "total": 1})
         return problem.space.arch_at({name: int(column[0]) for name, column in drawn.items()})

@@ -53,8 +53,12 @@ def _plain_source(name: str, plain: Plain, origin: str, licence: str) -> Source:
         return arrays
 
     return Source(
-        name=name, origin=origin, licence=licence, num_classes=10,
-        train=make("train"), test=make("test"),
+        name=name,
+        origin=origin,
+        licence=licence,
+        num_classes=10,
+        train=make("train"),
+        test=make("test"),
     )
 
 
@@ -75,8 +79,13 @@ def _photo_source(name: str, plain: Plain, origin: str, licence: str, copies: in
         return arrays
 
     return Source(
-        name=name, origin=origin, licence=licence, num_classes=10,
-        train=make("train"), test=make("test"), copies=copies,
+        name=name,
+        origin=origin,
+        licence=licence,
+        num_classes=10,
+        train=make("train"),
+        test=make("test"),
+        copies=copies,
     )
 
 

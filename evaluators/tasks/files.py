@@ -35,7 +35,9 @@ def idx(path: str) -> Source:
     """Read a folder of MNIST-format files (train-images..., train-labels..., t10k-...)."""
     folder = Path(path)
     if not folder.is_dir():
-        raise ValueError(f"no folder {path}; idx: takes the folder that holds train-images-idx3-ubyte")
+        raise ValueError(
+            f"no folder {path}; idx: takes the folder that holds train-images-idx3-ubyte"
+        )
     parts = []
     for prefix in ("train", "t10k"):
         arrays = []
@@ -111,8 +113,14 @@ def _source(name: str, train: Arrays, test: Arrays, *, flip: bool = False) -> So
         return lambda side: (_to_side(arrays[0], side), arrays[1].astype(np.int64))
 
     return Source(
-        name=name, origin="files of the user", licence="the user's", num_classes=classes,
-        train=make(train), test=make(test), flip=flip, is_demonstration=False,
+        name=name,
+        origin="files of the user",
+        licence="the user's",
+        num_classes=classes,
+        train=make(train),
+        test=make(test),
+        flip=flip,
+        is_demonstration=False,
     )
 
 
@@ -125,7 +133,9 @@ def _to_side(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     if images.shape[2:] == (side, side):
         return np.ascontiguousarray(images)
     resized = [
-        np.asarray(Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).resize((side, side)))
+        np.asarray(
+            Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).resize((side, side))
+        )
         for image in images
     ]
     return cast(NDArray[np.uint8], np.stack(resized).transpose(0, 3, 1, 2))

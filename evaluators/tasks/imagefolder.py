@@ -72,8 +72,11 @@ class ImageFolder(Task):
 
     def _load(self, jobs: list[Any]) -> tuple[Tensor, Tensor]:
         loaded = list(self._pool.map(_decode, jobs) if self._pool else map(_decode, jobs))
-        good = [(image, job[0][1]) for image, job in zip(loaded, jobs, strict=True)
-                if not isinstance(image, str)]
+        good = [
+            (image, job[0][1])
+            for image, job in zip(loaded, jobs, strict=True)
+            if not isinstance(image, str)
+        ]
         broken = [image for image in loaded if isinstance(image, str)]
         if broken and (self.strict or not good):
             raise ValueError(f"cannot read image {broken[0]}; remove it, or run without --strict")
@@ -86,7 +89,9 @@ class ImageFolder(Task):
         """Return what goes into the run record; the hash is of file names and sizes."""
         digest = hashlib.sha256()
         for file, _ in self._splits["train"]:
-            digest.update(f"{Path(file).relative_to(self.path)} {Path(file).stat().st_size}\n".encode())
+            digest.update(
+                f"{Path(file).relative_to(self.path)} {Path(file).stat().st_size}\n".encode()
+            )
         return {
             "name": f"imagefolder:{self.path}",
             "origin": "files of the user",
@@ -101,7 +106,9 @@ class ImageFolder(Task):
 def _scan(path: Path, part: str) -> tuple[list[Item], list[str]]:
     folder = path / part
     if not folder.is_dir():
-        raise ValueError(f"no folder {folder}; expected {path}/train/CLASS/... and {path}/val/CLASS/...")
+        raise ValueError(
+            f"no folder {folder}; expected {path}/train/CLASS/... and {path}/val/CLASS/..."
+        )
     classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
     items = [
         (str(file), label)

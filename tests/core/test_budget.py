@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from nastk.core.arch import Arch
-from nastk.core.budget import Budget, InfeasibleBudget, best_arch, flops_range, most_probable
-from nastk.core.budget import parse_budget
+from nastk.core.budget import (
+    Budget,
+    InfeasibleBudgetError,
+    best_arch,
+    flops_range,
+    most_probable,
+    parse_budget,
+)
 from nastk.core.polynomial import Polynomial
 from nastk.core.sampler import sample
 from nastk.core.solver import maximise
@@ -16,8 +21,14 @@ from nastk.search_spaces import SPACES, Sandglass, SandglassMicro, Toy
 
 @pytest.mark.parametrize(
     "text, low, high",
-    [("357M", None, 357000000), ("0.357G", None, 357000000), ("357e6", None, 357000000),
-     ("340M:360M", 340000000, 360000000), ("60%", None, 600), ("1k", None, 1000)],
+    [
+        ("357M", None, 357000000),
+        ("0.357G", None, 357000000),
+        ("357e6", None, 357000000),
+        ("340M:360M", 340000000, 360000000),
+        ("60%", None, 600),
+        ("1k", None, 1000),
+    ],
 )
 def test_budget_grammar(text, low, high):
     assert Budget.parse(text, largest=1000) == Budget(low, high)
@@ -76,7 +87,9 @@ def test_arch_json_round_trip(seed):
     assert space.arch(again.choices) == arch
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 99, "space": "toy"}', '{"schema": 1}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"schema": 99, "space": "toy"}', '{"schema": 1}']
+)
 def test_foreign_json_is_refused_in_one_line(text):
     with pytest.raises(ValueError) as caught:
         Arch.from_json(text)
@@ -96,7 +109,8 @@ def test_found_archs_spend_at_least_99_percent_and_never_more(name, share):
     limit = int(low + share * (high - low))
     generator = np.random.default_rng(int(share * 100))
     log_probs = {
-        n: np.log(generator.dirichlet(np.ones(len(c.candidates)))) for n, c in space.choices().items()
+        n: np.log(generator.dirichlet(np.ones(len(c.candidates))))
+        for n, c in space.choices().items()
     }
     arch = most_probable(space, log_probs, Budget(None, limit))
     flops = space.cost.count(space.indices(arch))["flops"]
@@ -104,17 +118,19 @@ def test_found_archs_spend_at_least_99_percent_and_never_more(name, share):
 
 
 def test_budget_outside_of_the_space_names_both_ends():
-    with pytest.raises(InfeasibleBudget, match="185,218,944 to 510,290,432"):
+    with pytest.raises(InfeasibleBudgetError, match="185,218,944 to 510,290,432"):
         parse_budget("100M", Sandglass())
-    with pytest.raises(InfeasibleBudget):
+    with pytest.raises(InfeasibleBudgetError):
         parse_budget("2G", Sandglass())
 
 
 def test_skipped_blocks_score_without_their_hidden_choices():
     """All else equal, the most probable arch does not depend on how many choices a skip hides."""
     space = SandglassMicro()
-    log_probs = {n: np.log(np.full(len(c.candidates), 1 / len(c.candidates)))
-                 for n, c in space.choices().items()}
+    log_probs = {
+        n: np.log(np.full(len(c.candidates), 1 / len(c.candidates)))
+        for n, c in space.choices().items()
+    }
     log_probs["stage1.block2.keep"] = np.log([0.6, 0.4])
     arch = most_probable(space, log_probs, Budget(None, 1_500_000))
     assert arch.choices["stage1.block2.keep"] == 1
@@ -139,7 +155,9 @@ def test_most_params_within_the_budget_beats_random_archs():
     budget = Budget(None, 800_000)
     arch = best_arch(space, space.cost.params, budget)
     drawn = sample(space, 500, 0, budget.band)
-    assert space.cost.count(space.indices(arch))["params"] >= space.cost.params.evaluate(drawn).max()
+    assert (
+        space.cost.count(space.indices(arch))["params"] >= space.cost.params.evaluate(drawn).max()
+    )
 
 
 def test_hundred_thousand_archs_are_costed_in_a_second():

@@ -3,7 +3,6 @@
 import pytest
 import torch
 import torch.nn.functional as F
-
 from nastk.core.choice import Choice
 from nastk.ops import conv2d, depthwise_conv2d, grouped
 from nastk.ops.definition import fold_kernels_definition, mixed_conv2d_features
@@ -34,7 +33,9 @@ def test_folded_convolution_equals_sum_of_features(case, sizes):
             y = mixed_conv2d_features(
                 x, kernels, probs, stride=stride, dilation=dilation, groups=groups
             )
-        upstream = torch.randn(y.shape, generator=generator).double() if upstream is None else upstream
+        upstream = (
+            torch.randn(y.shape, generator=generator).double() if upstream is None else upstream
+        )
         results.append([y, *torch.autograd.grad(y, [x, probs, *kernels], upstream)])
     for a, b in zip(*results, strict=True):
         assert (a - b).abs().max() <= 1e-10 * b.abs().max()

@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
-
 from nastk.core.sampler import sample
 from nastk.evaluators.efficiency import fvcore_flops
 from nastk.search_spaces import SPACES
+from torch import nn
 
-SMALL = {"sandglass": {"resolution": 32, "num_classes": 10, "scale": 0.2},
-         "mbconv": {"resolution": 32, "num_classes": 10, "scale": 0.2}}
+SMALL = {
+    "sandglass": {"resolution": 32, "num_classes": 10, "scale": 0.2},
+    "mbconv": {"resolution": 32, "num_classes": 10, "scale": 0.2},
+}
 
 
 def small(name):
@@ -82,9 +83,11 @@ def test_soft_fold_equals_sum_of_features_with_all_gradients(name):
     x = torch.randn(2, *space.input_shape).double()
     results = []
     for features in (False, True):
-        logits = torch.randn(
-            supernet.uniform_probs().shape, generator=torch.Generator().manual_seed(4)
-        ).double().requires_grad_()
+        logits = (
+            torch.randn(supernet.uniform_probs().shape, generator=torch.Generator().manual_seed(4))
+            .double()
+            .requires_grad_()
+        )
         valid = supernet.uniform_probs() > 0
         probs = torch.softmax(logits.masked_fill(~valid, -torch.inf), 1)
         supernet.mix(probs, features=features)

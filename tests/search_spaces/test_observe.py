@@ -1,5 +1,4 @@
 import pytest
-
 from nastk.core.observe import observable
 from nastk.search_spaces import Sandglass, SandglassMicro
 
@@ -18,8 +17,12 @@ def test_reductions_that_width_035_makes_equal():
     expected = {"stage3.block2", "stage3.block3", "stage4.block1", "stage6.block1", "stage8.block1"}
     # 64-64, 64-104, 136-200, 200-336 and 336-1280 are where t = 4 and t = 6 may coincide.
     assert {n.removesuffix(".reduction") for n in found} <= expected | {"stage7.block1"}
-    assert {"stage3.block2.reduction", "stage4.block1.reduction", "stage7.block1.reduction",
-            "stage8.block1.reduction"} <= set(found)
+    assert {
+        "stage3.block2.reduction",
+        "stage4.block1.reduction",
+        "stage7.block1.reduction",
+        "stage8.block1.reduction",
+    } <= set(found)
 
 
 def test_default_proxies_see_every_choice():

@@ -1,0 +1,172 @@
+"""Killed and resumed equals unbroken, bit for bit."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nastk
+import nastk.api
+import pytest
+from nastk.core.checkpoint import load_checkpoint, save_checkpoint
+from nastk.core.run import Run, RunInUseError
+
+COMMAND = [sys.executable, "-m", "nastk", "search", "--space", "sandglass-micro", "--flops", "0.8M"]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def lines(run):
+    return (run / "metrics.jsonl").read_text()
+
+
+@pytest.mark.slow
+def test_killed_at_random_steps_and_resumed_equals_unbroken(tmp_path):
+    steps = ["--steps", "40", "--seed", "3", "--json"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run(
+        [*COMMAND, *steps, "--out", str(whole)],
+        env=ENVIRONMENT,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    # Checkpoints after every step, so that kills also fall into the middle of writing one.
+    environment = ENVIRONMENT | {"NASTK_CHECKPOINT_SECONDS": "0"}
+    generator, kills = random.Random(0), 0
+    command = [*COMMAND, *steps, "--out", str(broken)]
+    while True:
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        if kills < 6:
+            wait_for_progress(process, broken, generator.randrange(1, 6))
+            if kills == 2:
+                wait_for(process, lambda: list((broken / "checkpoints").glob(".last.tmp")))
+            process.send_signal((signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[kills % 3])
+            kills += process.wait() != 0
+            command = [sys.executable, "-m", "nastk", "search", "--resume", str(broken), "--json"]
+            continue
+        assert process.wait() == 0
+        break
+    assert kills >= 5
+    assert (whole / "arch.json").read_bytes() == (broken / "arch.json").read_bytes()
+    assert lines(whole) == lines(broken)
+    again = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert (
+        json.loads(again.stdout)["arch_id"]
+        == nastk.Arch.from_json((whole / "arch.json").read_text()).id
+    )
+
+
+def wait_for(process, condition):
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        if condition():
+            return
+        time.sleep(0.001)
+
+
+def wait_for_progress(process, run, events):
+    """Wait until the process has logged so many events more than it found."""
+    path = run / "metrics.jsonl"
+    count = len(path.read_text().splitlines()) if path.exists() else 0
+    wait_for(
+        process, lambda: path.exists() and len(path.read_text().splitlines()) >= count + events
+    )
+
+
+@pytest.mark.slow
+def test_killed_in_its_first_second_resumes(tmp_path):
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        [*COMMAND, "--steps", "3", "--out", str(run)], env=ENVIRONMENT, stderr=subprocess.DEVNULL
+    )
+    wait_for(process, lambda: (run / "manifest.json").exists())
+    process.kill()
+    process.wait()
+    assert nastk.api.resume(run)["flops"] <= 800_000
+
+
+def test_same_seed_gives_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        nastk.search("toy", "55K", steps=4, seed=7, out=tmp_path / name)
+    assert (tmp_path / "a/arch.json").read_bytes() == (tmp_path / "b/arch.json").read_bytes()
+    assert lines(tmp_path / "a") == lines(tmp_path / "b")
+
+
+def test_a_run_in_use_is_refused(tmp_path):
+    run = Run.create(tmp_path / "run", {})
+    try:
+        with pytest.raises(RunInUseError, match=str(os.getpid())):
+            Run.open(tmp_path / "run").acquire()
+    finally:
+        run.release()
+
+
+def test_a_damaged_checkpoint_falls_back_and_says_so(tmp_path):
+    import torch
+
+    for step in (1, 2):
+        save_checkpoint(tmp_path, "last", {"w": torch.full((3,), step)}, {"step": step})
+    (tmp_path / "last/weights.safetensors").write_bytes(b"torn")
+    weights, state, warnings = load_checkpoint(tmp_path, "last")
+    assert state["step"] == 1 and float(weights["w"][0]) == 1 and "damaged" in warnings[0]
+    (tmp_path / "last-previous/state.pt").unlink()
+    with pytest.raises(ValueError, match="no whole checkpoint"):
+        load_checkpoint(tmp_path, "last")
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+    import torch
+    from nastk.core import checkpoint
+
+    save_checkpoint(tmp_path, "last", {"w": torch.ones(1)}, {"step": 1})
+
+    def full(path, content):
+        Path(path).write_bytes(content[:1])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "_write", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(tmp_path, "last", {"w": torch.ones(1)}, {"step": 2})
+    assert load_checkpoint(tmp_path, "last")[1]["step"] == 1
+    assert not list(tmp_path.glob(".*tmp"))
+
+
+@pytest.mark.slow
+def test_a_search_that_starts_at_the_largest_kernels_ends_below_the_budget(tmp_path, monkeypatch):
+    import torch
+    from nastk.ops.mixture import Logits
+
+    original = Logits.__init__
+
+    def favour_the_last(self, num_candidates):
+        original(self, num_candidates)
+        with torch.no_grad():
+            for row, count in zip(self.values, num_candidates, strict=True):
+                row[count - 1] = 2.0
+
+    monkeypatch.setattr(Logits, "__init__", favour_the_last)
+    nastk.search("sandglass-micro", "0.8M", steps=100, out=tmp_path / "run")
+    events = Run.open(tmp_path / "run").events()
+    assert events[0]["expected_flops"] > 900_000 and events[-1]["expected_flops"] <= 800_000
+
+
+def test_the_test_split_is_never_read_by_a_search(tmp_path, monkeypatch):
+    from nastk.evaluators.tasks.arrays import ArrayTask
+
+    original = ArrayTask._arrays
+
+    def poisoned(self, part):
+        assert part != "test", "a strategy read the test split"
+        return original(self, part)
+
+    monkeypatch.setattr(ArrayTask, "_arrays", poisoned)
+    for strategy in nastk.api.STRATEGIES:
+        steps = 2 if strategy == "meta_kernel" else None
+        nastk.search("toy", "55K", strategy=strategy, steps=steps, out=tmp_path / strategy)
+    options = {"level": "bilevel"}
+    nastk.search("toy", "55K", steps=3, out=tmp_path / "b", strategy_options=options)

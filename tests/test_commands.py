@@ -1,0 +1,212 @@
+"""The commands as users type them: results, JSON, and one line for every mistake."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+
+def nastk(*arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-m", "nastk", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("commands") / "run"
+    done = nastk(
+        "search",
+        "--space",
+        "sandglass-micro",
+        "--flops",
+        "0.8M",
+        "--steps",
+        5,
+        "--out",
+        folder,
+        "--json",
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)) == {
+        "run",
+        "arch_id",
+        "flops",
+        "params",
+        "budget_flops",
+        "seconds",
+        "cpu_seconds",
+        "peak_memory_bytes",
+    }
+    return folder
+
+
+@pytest.mark.slow
+def test_retrain_evaluate_and_export_follow_a_search(run, tmp_path):
+    trained = json.loads(nastk("retrain", run, "--steps", 5, "--json").stdout)
+    assert {"test_top1_percent", "test_loss_nats"} <= set(trained["metrics"])
+    tested = json.loads(nastk("evaluate", run, "--json").stdout)
+    assert tested["metrics"]["test_loss_nats"] == pytest.approx(
+        trained["metrics"]["test_loss_nats"]
+    )
+    inherited = nastk("retrain", run, "--inherit", "--steps", 2, "--json")
+    assert "inherit" in json.loads(inherited.stdout)["weights"]
+    for ending in ("pt2", "onnx"):
+        target = tmp_path / f"model.{ending}"
+        done = nastk("export", run, "--to", target, "--json")
+        assert json.loads(done.stdout)["max_difference"] <= 1e-5 and target.exists()
+    code = (
+        "import sys; sys.modules['nastk'] = None\nimport torch\n"
+        f"m = torch.export.load(r'{tmp_path / 'model.pt2'}').module()\n"
+        "assert m(torch.zeros(3, 3, 28, 28)).shape == (3, 10)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_count_agrees_with_fvcore_and_search(run):
+    counted = json.loads(nastk("count", run, "--check", "--per-layer", "--json").stdout)
+    assert {"name", "params", "flops", "activations", "resolution", "num_classes"} <= set(counted)
+    assert counted["flops"] == counted["fvcore_flops"] <= 800_000
+    assert sum(layer["flops"] for layer in counted["layers"]) == counted["flops"]
+
+
+def test_load_returns_a_plain_module(run):
+    import nastk as library
+
+    assert library.load(run)(torch.zeros(2, 3, 28, 28)).shape == (2, 10)
+    network = library.load("mobilenext-1.0")
+    assert sum(p.numel() for p in network.parameters()) == 3535416
+
+
+def test_a_finished_run_resumes_to_its_result(run):
+    done = nastk("search", "--resume", run, "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["run"] == str(run)
+
+
+def test_flags_override_the_config_file(tmp_path):
+    config = tmp_path / "options.toml"
+    config.write_text('space = "toy"\nflops = "55K"\nsteps = 2\nseed = 5\n')
+    done = nastk("search", "--config", config, "--seed", 6, "--out", tmp_path / "run", "--json")
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((tmp_path / "run/manifest.json").read_text())
+    assert manifest["space"] == "toy" and manifest["seed"] == 6
+    config.write_text('spaec = "toy"\n')
+    assert "did you mean 'space'" in nastk("search", "--config", config).stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, code, words",
+    [
+        (["--space", "sandglas", "--flops", "1M"], 2, "did you mean 'sandglass'"),
+        (["--flops", "35x"], 2, "is not a budget"),
+        (["--flops", "100M"], 3, "185,218,944 to 510,290,432"),
+        (["--flops", "2G"], 3, "185,218,944 to 510,290,432"),
+        (["--flops", "300M", "--data", "imagefolder:/nope"], 2, "no folder /nope/train"),
+        (["--flops", "300M", "--data", "digit"], 2, "did you mean 'digits'"),
+        (["--flops", "300M", "--strategy", "rnd"], 2, "unknown strategy"),
+        (["--resume", "/nope"], 2, "no run folder"),
+        (["--space", "my.py:Mine", "--flops", "1M"], 2, "no file my.py"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing_behind(tmp_path, arguments, code, words):
+    done = nastk("search", *arguments, cwd=tmp_path)
+    assert done.returncode == code
+    assert words in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def folder_of_images(path, per_class=6):
+    generator = np.random.default_rng(0)
+    for part in ("train", "val"):
+        for name in ("cat", "dog"):
+            folder = path / part / name
+            folder.mkdir(parents=True)
+            for i in range(per_class):
+                pixels = generator.integers(0, 255, (40, 50, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+
+
+def test_image_folder_skips_corrupt_images_or_refuses_them(tmp_path):
+    from nastk.evaluators.tasks import make_task
+
+    folder_of_images(tmp_path)
+    (tmp_path / "train/cat/0.png").write_bytes(b"broken")
+    task = make_task(f"imagefolder:{tmp_path}", 28)
+    x, labels = task.batch("train", seed=0, step=0, batch_size=12)
+    assert x.shape == (11, 3, 28, 28) and len(labels) == 11 and task.num_skipped == 1
+    again, _ = make_task(f"imagefolder:{tmp_path}", 28, workers=2).batch(
+        "train", seed=0, step=0, batch_size=12
+    )
+    assert torch.equal(x, again)
+    strict = make_task(f"imagefolder:{tmp_path}", 28, strict=True)
+    with pytest.raises(ValueError, match="cannot read image"):
+        strict.batch("train", seed=0, step=0, batch_size=12)
+
+
+def test_embedded_splits_are_cut_by_digit():
+    from nastk.evaluators.tasks import make_task
+
+    task = make_task("digits-photo", 28)
+    weights, architecture = (task._splits[s] // 3 for s in ("weights", "architecture"))
+    assert not set(weights) & set(architecture)
+    assert (task.size("weights"), task.size("architecture"), task.size("test")) == (2700, 900, 1791)
+
+
+def test_files_of_the_user_are_read(tmp_path):
+    import gzip
+
+    from nastk.evaluators.tasks import make_task
+
+    x = np.arange(20 * 28 * 28, dtype=np.uint8).reshape(20, 28, 28)
+    y = np.arange(20) % 4
+    np.savez(tmp_path / "a.npz", x=x, y=y)
+    assert make_task(f"npz:{tmp_path / 'a.npz'}", 28).size("train") == 16
+    for prefix in ("train", "t10k"):
+        for kind, array in (("images-idx3", x), ("labels-idx1", y.astype(np.uint8))):
+            head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+            with gzip.open(tmp_path / f"{prefix}-{kind}-ubyte.gz", "wb") as file:
+                file.write(head + array.tobytes())
+    task = make_task(f"idx:{tmp_path}", 28)
+    assert task.num_classes == 4 and task.size("test") == 20
+    for n in (*range(1, 6), 0):
+        name = f"data_batch_{n}.bin" if n else "test_batch.bin"
+        (tmp_path / name).write_bytes(bytes([3]) + bytes(3072))
+    assert make_task(f"cifar10:{tmp_path}", 32).size("train") == 5
+    (tmp_path / "data_batch_1").touch()
+    with pytest.raises(ValueError, match="pickles"):
+        make_task(f"cifar10:{tmp_path}", 32)
+
+
+def test_a_space_of_ones_own_is_searched_from_its_file(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import dataclass\nfrom torch import nn\nfrom nastk import Space\n"
+        "from nastk.ops import conv2d, depthwise_conv2d, linear\n"
+        "@dataclass(frozen=True, kw_only=True)\nclass Mine(Space):\n"
+        "    resolution: int = 28\n    num_classes: int = 10\n"
+        "    def network(self, choose):\n"
+        "        return nn.Sequential(conv2d(3, 8, 3, stride=2),\n"
+        "            depthwise_conv2d(8, choose('kernel', (3, 5))), nn.AdaptiveAvgPool2d(1),\n"
+        "            nn.Flatten(), linear(8, self.num_classes))\n"
+    )
+    done = nastk(
+        "search",
+        "--space",
+        "mine.py:Mine",
+        "--flops",
+        "90%",
+        "--steps",
+        2,
+        "--out",
+        "r",
+        "--json",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(nastk("count", "r", "--json", cwd=tmp_path).stdout)["flops"] > 0
