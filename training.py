@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from .api import _silent, resolve, spaces_of
+from .api import _silent, find_space, resolve, spaces_of
 from .core.arch import Arch
 from .core.checkpoint import load_checkpoint
 from .core.lookup import lookup
@@ -24,7 +24,6 @@ from .evaluators.inherit import inherit as inherit_weights
 from .evaluators.recipe import RECIPES, default_recipe
 from .evaluators.tasks import make_task
 from .evaluators.train import Training, test_metrics
-from .search_spaces import SPACES
 
 
 def retrain(
@@ -68,7 +67,10 @@ def retrain(
         chosen = (
             lookup("recipe", recipe, RECIPES) if recipe else default_recipe(task.is_demonstration)
         )
-        name = f"retrain-{seed}-{'inherit' if inherit else 'scratch'}"
+        length = "full" if steps is None else steps
+        start = "inherit" if inherit else "scratch"
+        kind = (data or run.manifest["data"]).partition(":")[0]
+        name = f"retrain-{kind}-{seed}-{start}-{chosen.optimizer}-{length}"
         training = Training(
             network=network,
             task=task,
@@ -76,12 +78,15 @@ def retrain(
             seed=seed,
             steps=steps,
             device=torch.device(device),
+            run=run,
+            name=name,
         )
         trained = training.fit(report)
         metrics = test_metrics(trained, task, device=torch.device(device))
         metrics["weight_bytes"] = float(sum(p.numel() * 4 for p in trained.parameters()))
         weights = run.path / f"{name}.safetensors"
-        save_weights(trained, weights, space, arch, task.describe()["name"])
+        metadata = {"space": run.manifest["space"], "data": data or run.manifest["data"]}
+        save_weights(trained, weights, space, arch, metadata)
         result = {
             "run": str(run.path),
             "weights": str(weights),
@@ -134,12 +139,14 @@ def evaluate(
     return {"weights": str(path), "data": name, "metrics": test_metrics(network, task)}
 
 
-def save_weights(network: nn.Module, path: Path, space: Space, arch: Arch, data: str) -> None:
+def save_weights(
+    network: nn.Module, path: Path, space: Space, arch: Arch, metadata: dict[str, str]
+) -> None:
     """Write weights together with what is needed to build their network."""
     tensors = {
         key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
     }
-    metadata = {"arch": arch.to_json(), "options": json.dumps(space.options), "data": data}
+    metadata = metadata | {"arch": arch.to_json(), "options": json.dumps(space.options)}
     temporary = path.with_suffix(".tmp")
     save_file(tensors, temporary, metadata)
     temporary.replace(path)
@@ -153,7 +160,7 @@ def load_weights(path: Path) -> nn.Module:
     """
     metadata = _metadata(path)
     arch = Arch.from_json(metadata["arch"])
-    space = lookup("space", arch.space, SPACES)(**json.loads(metadata["options"]))
+    space = find_space(metadata["space"])(**json.loads(metadata["options"]))
     network = space.build(arch.choices)
     network.load_state_dict(load_file(path))
     return network.eval()
@@ -176,7 +183,7 @@ def _last_weights(run: Path) -> Path:
     marker = run / "retrain.json"
     if not marker.is_file():
         raise ValueError(f"{run} has no trained weights: nastk retrain {run}, or give --weights")
-    return Path(json.loads(marker.read_text())["weights"])
+    return run / Path(json.loads(marker.read_text())["weights"]).name
 
 
 def export(what: str | Path, to: str | Path) -> dict[str, Any]:

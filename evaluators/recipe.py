@@ -31,7 +31,9 @@ class Recipe:
 
 
 # A few hundred steps on embedded data (measured settings of nastk).
-ADAMW = Recipe(optimizer="adamw", lr=4e-3, weight_decay=0.02, batch_size=64, epochs=4, warmup=0.15)
+ADAMW = Recipe(
+    optimizer="adamw", lr=1.2e-2, weight_decay=0.02, batch_size=64, epochs=4, warmup=0.15
+)
 # The log of the released MobileNeXt (arXiv:2007.02269): 200 epochs, SGD 0.1, smoothing 0.1; the
 # moving average is nastk's addition.
 SGD = Recipe(

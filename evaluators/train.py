@@ -53,7 +53,9 @@ class Training:
         recipe: how.
         seed: of batches and augmentation.
         steps: number of updates; the recipe's epochs if None.
-        run: where checkpoints `trained` and `best` go; None trains without saving.
+        run: where checkpoints `NAME-last` and `NAME-best` go; None trains without saving. A
+            training of the same name goes on from its last checkpoint.
+        name: of the training.
     """
 
     network: nn.Module
@@ -62,6 +64,7 @@ class Training:
     seed: int = 0
     steps: int | None = None
     run: Run | None = None
+    name: str = "retrain"
     device: torch.device = CPU
 
     def fit(self, report: Report = lambda event: None) -> nn.Module:
@@ -80,7 +83,7 @@ class Training:
             optimizers={"weights": optimizer},
             total=total,
             run=self.run,
-            name="trained",
+            name=f"{self.name}-last",
         )
         best = float("inf")
         running = None
@@ -101,7 +104,7 @@ class Training:
     def _save_best(self, network: nn.Module, step: int) -> None:
         assert self.run is not None
         folder = self.run.path / "checkpoints"
-        save_checkpoint(folder, "best", network.state_dict(), {"step": step})
+        save_checkpoint(folder, f"{self.name}-best", network.state_dict(), {"step": step})
 
     def _optimizer(self) -> torch.optim.Optimizer:
         r, parameters = self.recipe, self.network.parameters()

@@ -272,7 +272,8 @@ class MetaConv2d(MetaOperator):
                 present = present / present.sum().clamp_min(1e-12)
             return present
         value = entry if isinstance(entry, int) else entry.values[cast(int, entry.slot.index)]
-        return weight.new_tensor([float(value == size) for size in self.sizes])
+        one_hot: Tensor = weight.new_tensor([float(value == size) for size in self.sizes])
+        return one_hot
 
     def _weight(self, probs: Tensor | None, columns: Tensor | None) -> Tensor:
         """Return [O, I, K, K] the folded or chosen kernel of all channels."""

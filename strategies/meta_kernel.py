@@ -49,7 +49,7 @@ class MetaKernel(Strategy):
     warmup: float = 0.1
     temperature_start: float = 5.0
     temperature_end: float = 0.2
-    weights_lr: float = 4e-3
+    weights_lr: float = 1.2e-2
     weight_decay: float = 0.02
     logits_lr: float = 0.05
     budget_weight: float = 2.0
