@@ -20,7 +20,7 @@ from ..core.strategy import Problem, Strategy
 from ..ops.mixture import MIXTURES, Logits, Temperature, dirichlet
 
 LEVELS = ("single", "bilevel")
-_DEFAULT_STEPS = {"sandglass": 400, "mbconv": 200, "sandglass-micro": 450}
+_DEFAULT_STEPS = {"sandglass": 300, "mbconv": 200, "sandglass-micro": 450}
 
 
 @dataclass(frozen=True, kw_only=True)
