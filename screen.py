@@ -90,7 +90,7 @@ def print_search(result: dict[str, Any]) -> None:
         f"peak {result['peak_memory_bytes'] / 2**30:.2f} GiB; results in {result['run']}",
         highlight=False,
     )
-    from .api import spaces_of
+    from .naming import spaces_of
 
     if blind := observable(spaces_of(manifest)[1]):
         named = [name for name in blind if name in spaces_of(manifest)[1].choices()]

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from .api import _silent, find_space, resolve, spaces_of
+from .api import _silent
 from .core.arch import Arch
 from .core.checkpoint import load_checkpoint
 from .core.lookup import lookup
@@ -24,6 +24,7 @@ from .evaluators.inherit import inherit as inherit_weights
 from .evaluators.recipe import RECIPES, default_recipe
 from .evaluators.tasks import make_task
 from .evaluators.train import Training, test_metrics
+from .naming import find_space, resolve, spaces_of
 
 
 def retrain(

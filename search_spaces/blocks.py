@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..core.choice import Choice
 from ..ops import Chain, Step, batch_norm, conv2d, depthwise_conv2d, grouped, residual
-from ..ops.convolution import Kernel
+from ..ops.meta_convolution import Kernel
 from ..ops.width import AnyWidth
 
 

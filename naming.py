@@ -1,0 +1,79 @@
+"""What users type (names, files, run folders) becomes spaces and archs."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .core.arch import Arch
+from .core.lookup import lookup
+from .core.run import Run
+from .core.space import Space
+from .search_spaces import SPACES
+
+# Published networks: the width multiplier of MobileNeXt (arXiv:2007.02269).
+PUBLISHED = {
+    "mobilenext-1.0": 1.0,
+    "mobilenext-1.4": 1.4,
+    "mobilenext-0.5": 0.5,
+    "mobilenext-0.35": 0.35,
+    "mobilenext-0.75": 0.75,
+}
+
+
+def find_space(name: str) -> type[Space]:
+    """Return a space by its name, or from a file as `my_space.py:MySpace`.
+
+    Raises:
+        ValueError: if there is none; the message suggests the nearest name.
+    """
+    path, colon, attribute = name.rpartition(":")
+    if not colon:
+        return lookup("space", name, SPACES)
+    if not Path(path).is_file():
+        raise ValueError(f"no file {path}; a space of your own is given as FILE.py:CLASS")
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    found = getattr(module, attribute, None)
+    if not isinstance(found, type) or not issubclass(found, Space):
+        raise ValueError(f"{path} defines no Space {attribute!r}")
+    return found
+
+
+def spaces_of(manifest: Mapping[str, Any]) -> tuple[Space, Space]:
+    """Return target and proxy of a run's manifest."""
+    family = find_space(manifest["space"])
+    return family(**manifest["target"]), family(**manifest["proxy"])
+
+
+def resolve(
+    what: str | Path, *, resolution: int | None = None, classes: int | None = None
+) -> tuple[Space, Arch]:
+    """Return space and arch of a run folder, an arch.json or a published name.
+
+    Raises:
+        ValueError: if it is none of these.
+    """
+    path = Path(what)
+    if path.is_dir():
+        run = Run.open(path)
+        space, arch = spaces_of(run.manifest)[0], run.arch
+    elif path.is_file():
+        arch = Arch.from_json(path.read_text())
+        space = lookup("space", arch.space, SPACES)(**arch.options)
+    elif path.suffix == ".json":
+        raise ValueError(f"no file {path}; expected a run folder, an arch.json or a known name")
+    else:
+        sandglass = SPACES["sandglass"](**{"width": lookup("network", str(what), PUBLISHED)})
+        space, arch = sandglass, sandglass.uniform()  # type: ignore[attr-defined]
+    sizes = {"resolution": resolution, "num_classes": classes}
+    changed = {key: value for key, value in sizes.items() if value is not None}
+    space = dataclasses.replace(space, **changed)
+    return space, space.arch(arch.choices)
