@@ -24,7 +24,7 @@ from .core.strategy import Problem
 from .core.task import Task
 from .evaluators.efficiency import fvcore_flops, peak_memory_bytes, per_layer
 from .evaluators.tasks import make_task
-from .naming import find_space, resolve, spaces_of
+from .naming import find_device, find_space, resolve, spaces_of
 from .strategies import STRATEGIES
 
 
@@ -83,7 +83,7 @@ def search(
     options = dict(strategy_options or {}) | ({} if steps is None else {"steps": steps})
     _check_options(chosen, options)
     chosen(**options)
-    torch.device(device)
+    find_device(device)
     sizes = {"resolution": target_resolution, "num_classes": target_classes}
     target = family(**{key: value for key, value in sizes.items() if value is not None})
     if flops is None:

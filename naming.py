@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from .core.arch import Arch
 from .core.lookup import lookup
 from .core.run import Run
@@ -23,6 +25,19 @@ PUBLISHED = {
     "mobilenext-0.35": 0.35,
     "mobilenext-0.75": 0.75,
 }
+
+
+def find_device(name: str) -> torch.device:
+    """Return a device by name.
+
+    Raises:
+        ValueError: if there is no such device on this machine.
+    """
+    kind = name.partition(":")[0]
+    lookup("device", kind, dict.fromkeys(("cpu", "cuda")))
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError("this machine or this torch has no CUDA device; use --device cpu")
+    return torch.device(name)
 
 
 def find_space(name: str) -> type[Space]:

@@ -24,7 +24,7 @@ from .evaluators.inherit import inherit as inherit_weights
 from .evaluators.recipe import RECIPES, default_recipe
 from .evaluators.tasks import make_task
 from .evaluators.train import Training, test_metrics
-from .naming import find_space, resolve, spaces_of
+from .naming import find_device, find_space, resolve, spaces_of
 
 
 def retrain(
@@ -62,6 +62,7 @@ def retrain(
     run.acquire()
     try:
         target, proxy = spaces_of(run.manifest)
+        place = find_device(device)
         space = target if ":" in (data or run.manifest["data"]) else proxy
         task = make_task(data or run.manifest["data"], space.resolution, workers=workers)
         network = _start(run, space, arch, task, inherit, seed)
@@ -78,12 +79,12 @@ def retrain(
             recipe=chosen,
             seed=seed,
             steps=steps,
-            device=torch.device(device),
+            device=place,
             run=run,
             name=name,
         )
         trained = training.fit(report)
-        metrics = test_metrics(trained, task, device=torch.device(device))
+        metrics = test_metrics(trained, task, device=place)
         metrics["weight_bytes"] = float(sum(p.numel() * 4 for p in trained.parameters()))
         weights = run.path / f"{name}.safetensors"
         metadata = {"space": run.manifest["space"], "data": data or run.manifest["data"]}

@@ -112,6 +112,8 @@ def test_flags_override_the_config_file(tmp_path):
         (["--flops", "300M", "--data", "digit"], 2, "did you mean 'digits'"),
         (["--flops", "300M", "--strategy", "rnd"], 2, "unknown strategy"),
         (["--resume", "/nope"], 2, "no run folder"),
+        (["--flops", "300M", "--device", "tpu"], 2, "unknown device"),
+        (["--flops", "300M", "--steps", "0"], 2, "at least 1 step"),
         (["--space", "my.py:Mine", "--flops", "1M"], 2, "no file my.py"),
     ],
 )
