@@ -207,3 +207,52 @@ def test_golden_outputs(width, classes, side, share, first, total, absolute, arg
     expected = torch.tensor([*first, total, absolute], dtype=torch.float64)
     assert torch.allclose(got, expected, rtol=1e-9, atol=1e-11)
     assert int(y.argmax()) == argmax
+
+
+STAGE_CHANNELS = {
+    1.4: (48, 136, 200, 272, 400, 536, 808, 1344, 1792),
+    1.0: (32, 96, 144, 192, 288, 384, 576, 960, 1280),
+    0.75: (24, 72, 112, 144, 216, 288, 432, 720, 1280),
+    0.5: (16, 48, 72, 96, 144, 192, 288, 480, 1280),
+    0.35: (16, 32, 48, 64, 104, 136, 200, 336, 1280),
+}
+
+
+@pytest.mark.parametrize("width", STAGE_CHANNELS)
+def test_channels_of_every_stage(width):
+    space = Sandglass(width=width)
+    network = space.build(space.uniform())
+    outputs = [
+        [m.out_channels for m in child.modules() if isinstance(m, nn.Conv2d)][-1]
+        for child in list(network.children())[:-1]
+    ]
+    assert tuple(dict.fromkeys(outputs)) == STAGE_CHANNELS[width]
+
+
+@pytest.mark.parametrize(
+    "width, expected",
+    [
+        (1.0, [16, 32, 32, 32, 32, 48, 48, 48, 64, 64, 64, 64, 96, 96, 96, 96, 160, 160, 160, 208]),
+        (0.35, [8, 16, 16, 16, 16, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 64, 56, 56, 208]),
+    ],
+)
+def test_bottleneck_widths_in_order(width, expected):
+    space = Sandglass(width=width)
+    network = space.build(space.uniform())
+    reducing = []
+    for child in list(network.children())[1:-1]:
+        pointwise = [
+            m for m in child.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1)
+        ]
+        reducing.append(pointwise[0].out_channels)
+    assert reducing == expected
+
+
+def test_the_graph_of_an_arch_follows_its_layers():
+    import networkx
+
+    space = Sandglass()
+    graph = space.uniform().graph(space)
+    assert networkx.is_directed_acyclic_graph(graph)
+    assert sum(params for _, params in graph.nodes(data="params")) == 3535416
+    assert sum(op == "Conv2d" for _, op in graph.nodes(data="op")) == 1 + 33 + 40
