@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import platform
 import sys
 import time
@@ -16,6 +15,7 @@ import torch
 from torch import nn
 
 from .core.budget import Budget, parse_budget
+from .core.files import write_atomically
 from .core.lookup import lookup
 from .core.loop import Report
 from .core.run import Run, free_folder, write_json
@@ -163,8 +163,7 @@ def _search_in(run: Run, task: Task, report: Report) -> dict[str, Any]:
     arch = strategy.search(problem, run, report)
     counted = target.cost.count(target.indices(arch))
     assert counted["flops"] <= problem.budget.high
-    run.arch_path.with_suffix(".json.tmp").write_text(arch.to_json())
-    os.replace(run.arch_path.with_suffix(".json.tmp"), run.arch_path)
+    write_atomically(run.arch_path, arch.to_json().encode())
     result = {
         "run": str(run.path),
         "arch_id": arch.id,
