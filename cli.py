@@ -11,6 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
+# typer's own error class, which it does not name in public.
+_USAGE_ERROR: Any = typer.BadParameter.__base__
+
 app = typer.Typer(
     help="Find the best network under a compute budget.",
     no_args_is_help=True,
@@ -19,12 +22,45 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
+
+def _configure(context: typer.Context, config: Path | None) -> Path | None:
+    """Let a TOML file set the defaults of a command, which its flags then override."""
+    if config is None:
+        return None
+    if not config.is_file():
+        raise ValueError(f"no file {config}; --config takes a TOML file of options")
+    try:
+        file = tomllib.loads(config.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{config} is not TOML: {error}") from None
+    from .core.lookup import lookup
+
+    # An option is written as behind its dashes: --per-layer is per-layer or per_layer.
+    names = {flag.lstrip("-"): p.name for p in context.command.params for flag in p.opts}
+    known = {name: p for name, p in names.items() if name not in ("config", "help")}
+    context.default_map = {
+        lookup(f"option in {config}", key.replace("_", "-"), known): value
+        for key, value in file.items()
+    }
+    return config
+
+
+def _options(context: typer.Context) -> dict[str, Any]:
+    """Return the options of a command by name."""
+    return {key: value for key, value in context.params.items() if key not in ("config", "json_")}
+
+
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Steps = Annotated[int | None, typer.Option(help="Number of updates; a default for each space.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Workers = Annotated[int, typer.Option(help="Processes that decode images.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Config = Annotated[Path | None, typer.Option(help="TOML file of options; flags override it.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        help="TOML file of options; flags override it.", callback=_configure, is_eager=True
+    ),
+]
 Data = Annotated[
     str | None,
     typer.Option(
@@ -45,30 +81,6 @@ Two examples:
 A budget reads 357M, 0.357G, 357e6, 60% (of the largest) or 340M:360M. Kill the search whenever
 you like: nastk search --resume RUN goes on from its last checkpoint.
 """
-
-
-def _configured(context: typer.Context, config: Path | None) -> dict[str, Any]:
-    """Return the options of a command: its defaults, overridden by the file, then by flags."""
-    options = {
-        key: value for key, value in context.params.items() if key not in ("config", "json_")
-    }
-    if config is None:
-        return options
-    if not config.is_file():
-        raise ValueError(f"no file {config}; --config takes a TOML file of options")
-    try:
-        file = tomllib.loads(config.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{config} is not TOML: {error}") from None
-    from .core.lookup import lookup
-
-    for key, value in file.items():
-        name = key.replace("-", "_")
-        lookup(f"option in {config}", name, options)
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "DEFAULT":
-            options[name] = value
-    return options
 
 
 @app.command(help=SEARCH_HELP)
@@ -95,7 +107,7 @@ def search(
     """Search."""
     from . import api, screen
 
-    options = _configured(context, config)
+    options = _options(context)
     path = options.pop("resume")
     with screen.progress(enabled=not json_) as report:
         if path is not None:
@@ -123,21 +135,25 @@ def retrain(
     from . import api, screen
 
     with screen.progress(enabled=not json_) as report:
-        result = api.retrain(**_configured(context, config), report=report)
+        result = api.retrain(**_options(context), report=report)
     _show(result, json_, screen.print_metrics)
 
 
 @app.command()
 def evaluate(
+    context: typer.Context,
     what: Annotated[str, typer.Argument(help="Run folder or arch.json.")],
     weights: Annotated[Path | None, typer.Option(help="Weights written by retrain.")] = None,
     data: Data = None,
+    device: Device = "cpu",
+    workers: Workers = 0,
+    config: Config = None,
     json_: Json = False,
 ) -> None:
     """Test trained weights on the test split."""
     from . import api, screen
 
-    _show(api.evaluate(what, weights=weights, data=data), json_, screen.print_metrics)
+    _show(api.evaluate(**_options(context)), json_, screen.print_metrics)
 
 
 @app.command()
@@ -147,6 +163,7 @@ def count(
     classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
     per_layer: Annotated[bool, typer.Option(help="Show every layer.")] = False,
     check: Annotated[bool, typer.Option(help="Compare with fvcore.")] = False,
+    config: Config = None,
     json_: Json = False,
 ) -> None:
     """Count multiply-adds, params and activations, exactly."""
@@ -157,7 +174,7 @@ def count(
 
 
 @app.command()
-def spaces(json_: Json = False) -> None:
+def spaces(config: Config = None, json_: Json = False) -> None:
     """List the search spaces: choices, size and range of FLOPs."""
     from . import screen
 
@@ -168,6 +185,7 @@ def spaces(json_: Json = False) -> None:
 def export(
     what: What,
     to: Annotated[Path, typer.Option(help="File to write: model.pt2 or model.onnx.")],
+    config: Config = None,
     json_: Json = False,
 ) -> None:
     """Write the retrained network as a file that runs without nastk, and check the file."""
@@ -193,10 +211,17 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     try:
-        app()
-    except KeyboardInterrupt:
+        sys.exit(app(standalone_mode=False))
+    except (KeyboardInterrupt, typer.Abort):
         print("stopped; nastk search --resume RUN goes on", file=sys.stderr)
         sys.exit(1)
+    except _USAGE_ERROR as error:
+        if not sys.argv[1:]:  # the whole help, not a mistake
+            print(error.format_message())
+            sys.exit(0)
+        path = error.ctx.command_path if error.ctx else "nastk"
+        print(f"nastk: {error.format_message()} ({path} --help explains)", file=sys.stderr)
+        sys.exit(2)
     except (ValueError, RuntimeError, OSError) as error:
         infeasible = type(error).__name__ == "InfeasibleBudgetError"
         message = " ".join(str(error).split()) or type(error).__name__

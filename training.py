@@ -119,7 +119,12 @@ def _start(run: Run, space: Space, arch: Arch, task: Task, inherit: bool, seed: 
 
 
 def evaluate(
-    what: str | Path, *, weights: str | Path | None = None, data: str | None = None
+    what: str | Path,
+    *,
+    weights: str | Path | None = None,
+    data: str | None = None,
+    device: str = "cpu",
+    workers: int = 0,
 ) -> dict[str, Any]:
     """Test trained weights on the test split.
 
@@ -127,18 +132,22 @@ def evaluate(
         what: run folder or arch.json.
         weights: a .safetensors file of `retrain`; the run's last one if None.
         data: as for search; the data that the weights were trained on if None.
+        device: `cpu` or `cuda`.
+        workers: processes that decode images.
 
     Returns:
         `weights`, `data` and `metrics`.
     """
+    place = find_device(device)
     path = Path(weights) if weights else _last_weights(Path(what))
     metadata = _metadata(path)
     if json.loads(metadata["arch"])["choices"] != dict(resolve(what)[1].choices):
         raise ValueError(f"{path} belongs to another arch than {what}")
     name = data or metadata["data"]
     network = load_weights(path)
-    task = make_task(name, json.loads(metadata["options"])["resolution"])
-    return {"weights": str(path), "data": name, "metrics": test_metrics(network, task)}
+    task = make_task(name, json.loads(metadata["options"])["resolution"], workers=workers)
+    metrics = test_metrics(network, task, device=place)
+    return {"weights": str(path), "data": name, "metrics": metrics}
 
 
 def save_weights(

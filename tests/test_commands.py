@@ -101,6 +101,16 @@ def test_flags_override_the_config_file(tmp_path):
     assert "did you mean 'space'" in nastk("search", "--config", config).stderr
 
 
+def test_every_command_takes_a_config_file(tmp_path):
+    config = tmp_path / "options.toml"
+    config.write_text("classes = 10\nper-layer = true\n")
+    done = nastk("count", "mobilenext-1.0", "--config", config, "--json")
+    counted = json.loads(done.stdout)
+    assert counted["params"] == 2267226 and counted["layers"]
+    for command in ("search", "retrain", "evaluate", "count", "spaces", "export"):
+        assert "--config" in nastk(command, "--help").stdout, command
+
+
 @pytest.mark.parametrize(
     "arguments, code, words",
     [
@@ -115,6 +125,8 @@ def test_flags_override_the_config_file(tmp_path):
         (["--flops", "300M", "--device", "tpu"], 2, "unknown device"),
         (["--flops", "300M", "--steps", "0"], 2, "at least 1 step"),
         (["--space", "my.py:Mine", "--flops", "1M"], 2, "no file my.py"),
+        (["--flop", "300M"], 2, "--flops"),
+        (["--steps", "many"], 2, "--steps"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing_behind(tmp_path, arguments, code, words):
