@@ -6,7 +6,6 @@ import dataclasses
 import json
 import platform
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -146,7 +145,6 @@ def resume(path: str | Path, report: Report = _silent) -> dict[str, Any]:
 
 
 def _search_in(run: Run, task: Task, report: Report) -> dict[str, Any]:
-    start, start_cpu = time.perf_counter(), time.process_time()
     manifest = run.manifest
     if "data_record" not in manifest:
         run.update_manifest({"data_record": task.describe()})
@@ -164,14 +162,15 @@ def _search_in(run: Run, task: Task, report: Report) -> dict[str, Any]:
     counted = target.cost.count(target.indices(arch))
     assert counted["flops"] <= problem.budget.high
     write_atomically(run.arch_path, arch.to_json().encode())
+    seconds, cpu_seconds = run.clock.spent
     result = {
         "run": str(run.path),
         "arch_id": arch.id,
         "flops": counted["flops"],
         "params": counted["params"],
         "budget_flops": problem.budget.high,
-        "seconds": time.perf_counter() - start,
-        "cpu_seconds": time.process_time() - start_cpu,
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
         "peak_memory_bytes": peak_memory_bytes(),
     }
     write_json(run.path / "result.json", result)

@@ -120,18 +120,24 @@ def search(
 @app.command()
 def retrain(
     context: typer.Context,
-    what: Annotated[str, typer.Argument(help="Run folder of a finished search.")],
+    what: What,
     data: Data = None,
     inherit: Annotated[bool, typer.Option(help="Start from the supernet's weights.")] = False,
-    recipe: Annotated[str | None, typer.Option(help="adamw or sgd.")] = None,
+    hold_out: Annotated[
+        bool, typer.Option(help="Train on three quarters, keep the best on the last.")
+    ] = False,
+    recipe: Annotated[
+        str | None, typer.Option(help="demonstration, small, mobilenet or mobilenext.")
+    ] = None,
     seed: Seed = 0,
     steps: Steps = None,
+    out: Annotated[Path | None, typer.Option(help="Folder, where WHAT is no run.")] = None,
     device: Device = "cpu",
     workers: Workers = 0,
     config: Config = None,
     json_: Json = False,
 ) -> None:
-    """Train the network that a search found, from scratch, and test it once."""
+    """Train a network from scratch and test it once; the same command again goes on."""
     from . import api, screen
 
     with screen.progress(enabled=not json_) as report:
@@ -190,7 +196,7 @@ def export(
 ) -> None:
     """Write the retrained network as a file that runs without nastk, and check the file."""
     from . import screen
-    from .training import export as implementation
+    from .exporting import export as implementation
 
     _show(implementation(what, to), json_, screen.print_export)
 

@@ -1,13 +1,12 @@
-"""Retraining, evaluating and exporting what a search found."""
+"""Retraining and evaluating what a search found."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -15,6 +14,7 @@ from torch import nn
 from .api import _silent
 from .core.arch import Arch
 from .core.checkpoint import load_checkpoint
+from .core.files import write_atomically
 from .core.lookup import lookup
 from .core.loop import Report
 from .core.run import Run, write_json
@@ -26,30 +26,37 @@ from .evaluators.tasks import make_task
 from .evaluators.train import Training, test_metrics
 from .naming import find_device, find_space, resolve, spaces_of
 
+_METADATA = "nastk"
+
 
 def retrain(
     what: str | Path,
     *,
     data: str | None = None,
     inherit: bool = False,
+    hold_out: bool = False,
     recipe: str | None = None,
     seed: int = 0,
     steps: int | None = None,
+    out: str | Path | None = None,
     device: str = "cpu",
     workers: int = 0,
     report: Report = _silent,
 ) -> dict[str, Any]:
-    """Train the arch of a run and test it once.
+    """Train an arch from scratch and test it once, at the end.
 
-    On embedded data the proxy is trained, on the user's data the target.
+    On embedded data the proxy is trained, on the user's data the target. A killed training goes
+    on when the same command is given again.
 
     Args:
-        what: run folder of a finished search.
-        data: as for search; the run's own if None.
+        what: run folder of a finished search, arch.json or published name.
+        data: as for search; the run's own, or digits-photo, if None.
         inherit: start from the supernet's weights instead of from scratch.
-        recipe: `adamw` or `sgd`; the short one on embedded data, else the long one.
+        hold_out: train on three quarters, and keep the weights that do best on the last one.
+        recipe: name in `RECIPES`; the short one on embedded data, else the space's.
         seed: of initialisation and batches.
         steps: number of updates; the recipe's epochs if None.
+        out: folder of an arch.json or a published name, `runs/NAME` if None.
         device: `cpu` or `cuda`.
         workers: processes that decode images.
         report: receives progress events.
@@ -57,49 +64,80 @@ def retrain(
     Returns:
         `run`, `weights` (a .safetensors file), `network` (options trained) and `metrics`.
     """
-    run = Run.open(Path(what))
+    place = find_device(device)
+    named = lookup("recipe", recipe, RECIPES) if recipe else None
+    run = _run_of(what, data, out)
     arch = run.arch
     run.acquire()
     try:
-        target, proxy = spaces_of(run.manifest)
-        place = find_device(device)
-        space = target if ":" in (data or run.manifest["data"]) else proxy
-        task = make_task(data or run.manifest["data"], space.resolution, workers=workers)
-        network = _start(run, space, arch, task, inherit, seed)
-        chosen = (
-            lookup("recipe", recipe, RECIPES) if recipe else default_recipe(task.is_demonstration)
-        )
+        data = data or run.manifest["data"]
+        space = spaces_of(run.manifest)[0 if ":" in data else 1]
+        task = make_task(data, space.resolution, workers=workers)
+        space = dataclasses.replace(space, num_classes=task.num_classes)
+        chosen = named or default_recipe(space.name, is_demonstration=task.is_demonstration)
+        start = "inherit" if inherit else "held-out" if hold_out else "scratch"
         length = "full" if steps is None else steps
-        start = "inherit" if inherit else "scratch"
-        kind = (data or run.manifest["data"]).partition(":")[0]
-        name = f"retrain-{kind}-{seed}-{start}-{chosen.optimizer}-{length}"
         training = Training(
-            network=network,
+            network=_start(run, space, arch, task, inherit, seed),
             task=task,
             recipe=chosen,
             seed=seed,
             steps=steps,
             device=place,
             run=run,
-            name=name,
+            name=f"retrain-{data.partition(':')[0]}-{seed}-{start}-{chosen.name}-{length}",
+            split="weights" if hold_out else "train",
         )
-        trained = training.fit(report)
-        metrics = test_metrics(trained, task, device=place)
-        metrics["weight_bytes"] = float(sum(p.numel() * 4 for p in trained.parameters()))
-        weights = run.path / f"{name}.safetensors"
-        metadata = {"space": run.manifest["space"], "data": data or run.manifest["data"]}
-        save_weights(trained, weights, space, arch, metadata)
-        result = {
-            "run": str(run.path),
-            "weights": str(weights),
-            "network": space.options,
-            "data": data or run.manifest["data"],
-            "metrics": metrics,
-        }
-        write_json(run.path / "retrain.json", result)
-        return result
+        return _train(run, training, space, arch, data, report)
     finally:
         run.release()
+
+
+def _train(
+    run: Run, training: Training, space: Space, arch: Arch, data: str, report: Report
+) -> dict[str, Any]:
+    """Train, test and write what came out."""
+    trained = training.fit(report)
+    metrics = test_metrics(trained, training.task, device=training.device)
+    metrics["weight_bytes"] = float(sum(p.numel() * 4 for p in trained.parameters()))
+    metrics["train_seconds"], metrics["train_cpu_seconds"] = run.clock.spent
+    weights = run.path / f"{training.name}.safetensors"
+    save_weights(trained, weights, space, arch, {"space": run.manifest["space"], "data": data})
+    result = {
+        "run": str(run.path),
+        "weights": str(weights),
+        "network": space.options,
+        "data": data,
+        "metrics": metrics,
+    }
+    write_json(run.path / "retrain.json", result)
+    return result
+
+
+def _run_of(what: str | Path, data: str | None, out: str | Path | None) -> Run:
+    """Return the run of a folder, or the one that holds an arch.json or published network."""
+    if Path(what).is_dir():
+        if out is not None:
+            raise ValueError(f"{what} is a run, which is trained in its own folder: no --out")
+        return Run.open(Path(what))
+    space, arch = resolve(what)
+    folder = Path(out) if out else Path("runs", arch.id if Path(what).is_file() else str(what))
+    data = data or "digits-photo"
+    if not (folder / "manifest.json").is_file():
+        make_task(data, space.proxy().resolution)  # refused before anything is written
+        entries = {
+            "space": space.name,
+            "target": space.options,
+            "proxy": space.proxy().options,
+            "data": data,
+        }
+        Run.create(folder, entries).release()
+    run = Run.open(folder)
+    if not run.arch_path.is_file() and "strategy" not in run.manifest:
+        write_atomically(run.arch_path, arch.to_json().encode())
+    if run.arch != arch:
+        raise ValueError(f"{folder} is the run of another arch; choose another folder with --out")
+    return run
 
 
 def _start(run: Run, space: Space, arch: Arch, task: Task, inherit: bool, seed: int) -> nn.Module:
@@ -139,27 +177,29 @@ def evaluate(
         `weights`, `data` and `metrics`.
     """
     place = find_device(device)
-    path = Path(weights) if weights else _last_weights(Path(what))
-    metadata = _metadata(path)
-    if json.loads(metadata["arch"])["choices"] != dict(resolve(what)[1].choices):
+    path = Path(weights) if weights else last_weights(Path(what))
+    metadata = metadata_of(path)
+    if metadata["arch"]["choices"] != dict(resolve(what)[1].choices):
         raise ValueError(f"{path} belongs to another arch than {what}")
     name = data or metadata["data"]
     network = load_weights(path)
-    task = make_task(name, json.loads(metadata["options"])["resolution"], workers=workers)
+    task = make_task(name, metadata["options"]["resolution"], workers=workers)
     metrics = test_metrics(network, task, device=place)
     return {"weights": str(path), "data": name, "metrics": metrics}
 
 
 def save_weights(
-    network: nn.Module, path: Path, space: Space, arch: Arch, metadata: dict[str, str]
+    network: nn.Module, path: Path, space: Space, arch: Arch, metadata: dict[str, Any]
 ) -> None:
     """Write weights together with what is needed to build their network."""
     tensors = {
         key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
     }
-    metadata = metadata | {"arch": arch.to_json(), "options": json.dumps(space.options)}
+    arch_entry = json.loads(arch.to_json())
+    metadata = metadata | {"arch": arch_entry, "options": space.options}
     temporary = path.with_suffix(".tmp")
-    save_file(tensors, temporary, metadata)
+    # One entry: safetensors writes several in no fixed order, and equal weights are equal bytes.
+    save_file(tensors, temporary, {_METADATA: json.dumps(metadata)})
     temporary.replace(path)
 
 
@@ -169,15 +209,16 @@ def load_weights(path: Path) -> nn.Module:
     Raises:
         ValueError: if the file is none of nastk's.
     """
-    metadata = _metadata(path)
-    arch = Arch.from_json(metadata["arch"])
-    space = find_space(metadata["space"])(**json.loads(metadata["options"]))
+    metadata = metadata_of(path)
+    arch = Arch.from_json(json.dumps(metadata["arch"]))
+    space = find_space(metadata["space"])(**metadata["options"])
     network = space.build(arch.choices)
     network.load_state_dict(load_file(path))
     return network.eval()
 
 
-def _metadata(path: Path) -> dict[str, str]:
+def metadata_of(path: Path) -> dict[str, Any]:
+    """Return what a weights file says about its network."""
     if not path.is_file():
         raise ValueError(f"no file {path}; expected weights written by `nastk retrain`")
     try:
@@ -185,79 +226,15 @@ def _metadata(path: Path) -> dict[str, str]:
             metadata = file.metadata() or {}
     except Exception as error:  # safetensors raises its own, undocumented type
         raise ValueError(f"{path} is no safetensors file ({error})") from None
-    if "arch" not in metadata:
+    if _METADATA not in metadata:
         raise ValueError(f"{path} was not written by nastk: it does not say which arch it is of")
-    return dict(metadata)
+    content: dict[str, Any] = json.loads(metadata[_METADATA])
+    return content
 
 
-def _last_weights(run: Path) -> Path:
+def last_weights(run: Path) -> Path:
+    """Return the weights of the last retraining in a run folder."""
     marker = run / "retrain.json"
     if not marker.is_file():
         raise ValueError(f"{run} has no trained weights: nastk retrain {run}, or give --weights")
     return run / Path(json.loads(marker.read_text())["weights"]).name
-
-
-def export(what: str | Path, to: str | Path) -> dict[str, Any]:
-    """Write a network as .pt2 or .onnx, run the file again and compare.
-
-    The last retraining of a run is exported; without one the weights are untrained.
-
-    Returns:
-        `file`, `is_trained` and `max_difference` (relative to the largest output).
-
-    Raises:
-        ValueError: if the ending is unknown, or a package is missing.
-        RuntimeError: if the file computes something else; it is removed then.
-    """
-    target = Path(to)
-    writers: dict[str, Callable[..., torch.Tensor]] = {".onnx": _to_onnx, ".pt2": _to_pt2}
-    write = lookup("export format", target.suffix, writers)
-    marker = Path(what) / "retrain.json"
-    is_trained = marker.is_file()
-    if is_trained:
-        weights = _last_weights(Path(what))
-        network, side = (
-            load_weights(weights),
-            json.loads(_metadata(weights)["options"])["resolution"],
-        )
-    else:
-        space, arch = resolve(what)
-        network, side = space.build(arch).eval(), space.resolution
-    x = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        expected = network(x)
-        again = write(network, x, target)
-    difference = float((again - expected).abs().max() / expected.abs().max())
-    if not difference <= 1e-5:
-        target.unlink()
-        raise RuntimeError(f"{target} differs from the module by {difference:.1e}, more than 1e-5")
-    return {"file": str(target), "is_trained": is_trained, "max_difference": difference}
-
-
-def _to_pt2(network: nn.Module, x: torch.Tensor, target: Path) -> torch.Tensor:
-    batch = {0: torch.export.Dim("batch")}
-    program = torch.export.export(network, (x,), dynamic_shapes=(batch,))
-    torch.export.save(program, target)
-    result: torch.Tensor = torch.export.load(target).module()(x)
-    return result
-
-
-def _to_onnx(network: nn.Module, x: torch.Tensor, target: Path) -> torch.Tensor:
-    try:
-        import onnxruntime
-        import onnxscript  # noqa: F401
-    except ImportError:
-        raise ValueError("export to .onnx needs: pip install 'nastk[export]'") from None
-    batch = {0: torch.export.Dim("batch")}
-    torch.onnx.export(
-        network,
-        (x,),
-        str(target),
-        dynamo=True,
-        verbose=False,
-        input_names=["x"],
-        dynamic_shapes=(batch,),
-        external_data=False,
-    )
-    session = onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
-    return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])

@@ -36,6 +36,7 @@ class Loop:
         total: number of steps.
         name: of the checkpoint.
         seconds_between: between two checkpoints.
+        notes: numbers that the steps remember from one to the next, saved with the rest.
     """
 
     model: nn.Module
@@ -45,6 +46,7 @@ class Loop:
     name: str = "last"
     seconds_between: float = field(default_factory=_seconds_between)
     warnings: list[str] = field(default_factory=list)
+    notes: dict[str, float] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[int]:
         start = self._restore()
@@ -59,7 +61,13 @@ class Loop:
         if self.run is None:
             return
         optimizers = {name: o.state_dict() for name, o in self.optimizers.items()}
-        state = {"step": step, "optimizers": optimizers, "events_size": self.run.events_size}
+        state = {
+            "step": step,
+            "optimizers": optimizers,
+            "events_size": self.run.events_size,
+            "notes": self.notes,
+            "spent": self.run.clock.spent,
+        }
         folder = self.run.path / "checkpoints"
         save_checkpoint(folder, self.name, self.model.state_dict(), state)
 
@@ -74,5 +82,7 @@ class Loop:
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         self.run.cut_events(state["events_size"])
+        self.notes.update(state["notes"])
+        self.run.clock.add(state["spent"])
         step: int = state["step"]
         return step

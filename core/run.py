@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from .arch import Arch
+from .clock import Clock
 from .files import write_atomically
 
 
@@ -20,10 +21,15 @@ class Run:
     """One run folder: manifest, events, checkpoints and the arch that was found.
 
     Only one process at a time may hold a run; the lock goes with the process, however it ends.
+
+    Attributes:
+        path: the folder.
+        clock: what the present work in the folder has cost, interrupted parts included.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.clock = Clock()
         self._lock: IO[str] | None = None
 
     @classmethod

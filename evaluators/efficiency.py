@@ -4,19 +4,38 @@ from __future__ import annotations
 
 import statistics
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
 from ..core.arch import Arch
+from ..core.evaluator import Evaluator, Metrics
 from ..core.space import Space
 
 
-def efficiency(space: Space, arch: Arch) -> dict[str, float]:
-    """Return `flops`, `params` and `activations` of an arch, from the polynomial."""
-    return {key: float(v) for key, v in space.cost.count(space.indices(arch)).items()}
+@dataclass(frozen=True, kw_only=True)
+class Efficiency(Evaluator):
+    """Exact counts of the target, and its latency where asked for.
+
+    Attributes:
+        measures_latency: whether to time the built target on one CPU thread; timings are the one
+            metric that differs from call to call.
+    """
+
+    name: ClassVar[str] = "efficiency"
+
+    measures_latency: bool = False
+
+    def evaluate(self, arch: Arch) -> Metrics:
+        """Return `flops`, `params`, `activations`, and `latency_ms` where asked for."""
+        space = self.problem.space
+        metrics = {key: float(v) for key, v in space.cost.count(space.indices(arch)).items()}
+        if self.measures_latency:
+            metrics["latency_ms"] = latency_ms(space.build(arch.choices), space.input_shape)
+        return metrics
 
 
 def per_layer(space: Space, arch: Arch) -> list[dict[str, Any]]:

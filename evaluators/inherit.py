@@ -3,13 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
 
+from ..core.arch import Arch
 from ..core.choice import Value
+from ..core.evaluator import Evaluator, Metrics
 from ..core.supernet import Supernet
 from ..core.task import Task
+from .train import test_metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inherit(Evaluator):
+    """Tests an arch with the weights of a trained supernet on the architecture split.
+
+    Attributes:
+        supernet: of the problem's proxy, left as it is.
+        num_batches: over which BatchNorm statistics are averaged.
+    """
+
+    name: ClassVar[str] = "inherit"
+
+    supernet: Supernet
+    num_batches: int = 20
+
+    def evaluate(self, arch: Arch) -> Metrics:
+        """Return `architecture_loss_nats` and `architecture_top1_percent`."""
+        problem = self.problem
+        problem.proxy.indices(arch)
+        network = inherit(
+            self.supernet,
+            arch.choices,
+            problem.task,
+            num_batches=self.num_batches,
+            seed=problem.seed,
+        )
+        return test_metrics(network, problem.task, "architecture", problem.device)
 
 
 def inherit(

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from ..core.checkpoint import save_checkpoint
+from ..core.arch import Arch
+from ..core.checkpoint import load_checkpoint, save_checkpoint
+from ..core.evaluator import Evaluator, Metrics
 from ..core.loop import Loop, Report
 from ..core.run import Run
 from ..core.schedule import warmup_cosine
 from ..core.strategy import CPU
 from ..core.task import Task
-from .recipe import Recipe
-
-Metrics = dict[str, float]
+from .recipe import DEMONSTRATION, Recipe
 
 
 @torch.no_grad()
@@ -56,6 +59,8 @@ class Training:
         run: where checkpoints `NAME-last` and `NAME-best` go; None trains without saving. A
             training of the same name goes on from its last checkpoint.
         name: of the training.
+        split: `train`; or `weights`, which holds the architecture split out. With a run that
+            split is then measured four times, and the network that did best there is returned.
     """
 
     network: nn.Module
@@ -66,6 +71,7 @@ class Training:
     run: Run | None = None
     name: str = "retrain"
     device: torch.device = CPU
+    split: str = "train"
 
     def fit(self, report: Report = lambda event: None) -> nn.Module:
         """Train on the training split and return the network to evaluate; test stays unread."""
@@ -75,9 +81,10 @@ class Training:
         model = nn.ModuleDict({"network": self.network})
         if average is not None:
             model["average"] = average
+        chosen = self.network if average is None else average
         optimizer = self._optimizer()
-        batch = min(recipe.batch_size, self.task.size("train"))
-        total = self.steps or recipe.epochs * (self.task.size("train") // batch)
+        size = self.task.size(self.split)
+        total = self.steps or recipe.epochs * (size // min(recipe.batch_size, size))
         loop = Loop(
             model=model,
             optimizers={"weights": optimizer},
@@ -85,26 +92,21 @@ class Training:
             run=self.run,
             name=f"{self.name}-last",
         )
-        best = float("inf")
-        running = None
+        best = _Best(self)
+        holds_out = self.run is not None and self.split == "weights"
         for step in loop:
             optimizer.param_groups[0]["lr"] = recipe.lr * warmup_cosine(step / total, recipe.warmup)
             self.network.train()
             loss = self._update(step, optimizer)
             if average is not None:
                 _follow(average, self.network, min(recipe.ema_decay, (1 + step) / (10 + step)))
-            running = loss if running is None else 0.98 * running + 0.02 * loss
+            running = loop.notes.get("running_loss", loss)
+            loop.notes["running_loss"] = 0.98 * running + 0.02 * loss
             report({"phase": "train", "step": step + 1, "total": total, "loss": loss})
-            if self.run is not None and (step + 1) % max(total // 4, 1) == 0 and running < best:
-                best = running
-                chosen = self.network if average is None else average
-                self._save_best(chosen, step + 1)
-        return self.network if average is None else average
-
-    def _save_best(self, network: nn.Module, step: int) -> None:
-        assert self.run is not None
-        folder = self.run.path / "checkpoints"
-        save_checkpoint(folder, f"{self.name}-best", network.state_dict(), {"step": step})
+            is_quarter = (step + 1) % max(total // 4, 1) == 0 or step + 1 == total
+            if self.run is not None and is_quarter:
+                best.offer(chosen, loop.notes)
+        return best.restored(chosen) if holds_out else chosen
 
     def _optimizer(self) -> torch.optim.Optimizer:
         r, parameters = self.recipe, self.network.parameters()
@@ -114,7 +116,7 @@ class Training:
 
     def _update(self, step: int, optimizer: torch.optim.Optimizer) -> float:
         x, labels = self.task.batch(
-            "train", seed=self.seed, step=step, batch_size=self.recipe.batch_size
+            self.split, seed=self.seed, step=step, batch_size=self.recipe.batch_size
         )
         x = x.to(self.device, memory_format=torch.channels_last)
         is_cuda = self.device.type == "cuda"
@@ -129,6 +131,72 @@ class Training:
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return float(loss.detach())
+
+
+class _Best:
+    """Keeps the best weights of a training: by held-out loss, else by running training loss."""
+
+    def __init__(self, training: Training) -> None:
+        self.training = training
+        self.weights: dict[str, Tensor] | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where checkpoints of the run go."""
+        assert self.training.run is not None
+        return self.training.run.path / "checkpoints"
+
+    def offer(self, network: nn.Module, notes: dict[str, float]) -> None:
+        """Keep the network's weights if they are the best so far."""
+        training = self.training
+        loss = notes["running_loss"]
+        if training.split == "weights":
+            metrics = test_metrics(network, training.task, "architecture", training.device)
+            loss = metrics["architecture_loss_nats"]
+        if loss >= notes.get("best_loss", math.inf):
+            return
+        notes["best_loss"] = loss
+        self.weights = {key: value.clone() for key, value in network.state_dict().items()}
+        save_checkpoint(self.folder, f"{training.name}-best", self.weights, {"loss": loss})
+
+    def restored(self, network: nn.Module) -> nn.Module:
+        """Return the network with its best weights, of an earlier process if need be."""
+        if self.weights is None:
+            found = load_checkpoint(self.folder, f"{self.training.name}-best")
+            self.weights = None if found is None else found[0]
+        assert self.weights is not None
+        network.load_state_dict(self.weights)
+        return network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Evaluator):
+    """Trains an arch from scratch on the weights split and tests it on the architecture split.
+
+    Attributes:
+        recipe: how; the short one unless given.
+        steps: number of updates; the recipe's epochs if None.
+    """
+
+    name: ClassVar[str] = "train"
+
+    recipe: Recipe = DEMONSTRATION
+    steps: int | None = None
+
+    def evaluate(self, arch: Arch) -> Metrics:
+        """Return `architecture_loss_nats`, `architecture_top1_percent`."""
+        problem = self.problem
+        problem.proxy.indices(arch)
+        training = Training(
+            network=problem.proxy.build(arch.choices, seed=problem.seed),
+            task=problem.task,
+            recipe=self.recipe,
+            seed=problem.seed,
+            steps=self.steps,
+            device=problem.device,
+            split="weights",
+        )
+        return test_metrics(training.fit(), problem.task, "architecture", problem.device)
 
 
 @torch.no_grad()

@@ -1,0 +1,27 @@
+"""What a piece of work has cost so far, the parts before an interruption included."""
+
+from __future__ import annotations
+
+import time
+
+
+class Clock:
+    """Adds up wall and CPU seconds over the processes that work on one run."""
+
+    def __init__(self) -> None:
+        self._earlier = (0.0, 0.0)
+        self._start = (time.perf_counter(), time.process_time())
+
+    @property
+    def spent(self) -> tuple[float, float]:
+        """Wall and CPU seconds so far."""
+        now = (time.perf_counter(), time.process_time())
+        wall, cpu = (
+            earlier + end - start
+            for earlier, end, start in zip(self._earlier, now, self._start, strict=True)
+        )
+        return wall, cpu
+
+    def add(self, earlier: tuple[float, float]) -> None:
+        """Count what an interrupted process had spent up to its last checkpoint."""
+        self._earlier = earlier

@@ -1,0 +1,80 @@
+"""Files that run without nastk: written, run again and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .core.lookup import lookup
+from .naming import resolve
+from .training import last_weights, load_weights, metadata_of
+
+
+def export(what: str | Path, to: str | Path) -> dict[str, Any]:
+    """Write a network as .pt2 or .onnx, run the file again and compare.
+
+    The last retraining of a run is exported; without one the weights are untrained.
+
+    Returns:
+        `file`, `is_trained` and `max_difference` (relative to the largest output).
+
+    Raises:
+        ValueError: if the ending is unknown, or a package is missing.
+        RuntimeError: if the file computes something else; it is removed then.
+    """
+    target = Path(to)
+    writers: dict[str, Callable[..., torch.Tensor]] = {".onnx": _to_onnx, ".pt2": _to_pt2}
+    write = lookup("export format", target.suffix, writers)
+    marker = Path(what) / "retrain.json"
+    is_trained = marker.is_file()
+    if is_trained:
+        weights = last_weights(Path(what))
+        network, side = (
+            load_weights(weights),
+            metadata_of(weights)["options"]["resolution"],
+        )
+    else:
+        space, arch = resolve(what)
+        network, side = space.build(arch).eval(), space.resolution
+    x = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = network(x)
+        again = write(network, x, target)
+    difference = float((again - expected).abs().max() / expected.abs().max())
+    if not difference <= 1e-5:
+        target.unlink()
+        raise RuntimeError(f"{target} differs from the module by {difference:.1e}, more than 1e-5")
+    return {"file": str(target), "is_trained": is_trained, "max_difference": difference}
+
+
+def _to_pt2(network: nn.Module, x: torch.Tensor, target: Path) -> torch.Tensor:
+    batch = {0: torch.export.Dim("batch")}
+    program = torch.export.export(network, (x,), dynamic_shapes=(batch,))
+    torch.export.save(program, target)
+    result: torch.Tensor = torch.export.load(target).module()(x)
+    return result
+
+
+def _to_onnx(network: nn.Module, x: torch.Tensor, target: Path) -> torch.Tensor:
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError:
+        raise ValueError("export to .onnx needs: pip install 'nastk[export]'") from None
+    batch = {0: torch.export.Dim("batch")}
+    torch.onnx.export(
+        network,
+        (x,),
+        str(target),
+        dynamo=True,
+        verbose=False,
+        input_names=["x"],
+        dynamic_shapes=(batch,),
+        external_data=False,
+    )
+    session = onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])
