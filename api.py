@@ -81,7 +81,10 @@ def search(
     chosen = lookup("strategy", strategy, STRATEGIES)
     options = dict(strategy_options or {}) | ({} if steps is None else {"steps": steps})
     _check_options(chosen, options)
-    chosen(**options)
+    try:
+        chosen(**options)
+    except TypeError as error:
+        raise ValueError(f"option of {strategy} has the wrong type: {error}") from None
     find_device(device)
     sizes = {"resolution": target_resolution, "num_classes": target_classes}
     target = family(**{key: value for key, value in sizes.items() if value is not None})

@@ -50,6 +50,17 @@ def _options(context: typer.Context) -> dict[str, Any]:
     return {key: value for key, value in context.params.items() if key not in ("config", "json_")}
 
 
+def _assignment(text: str) -> tuple[str, Any]:
+    """Read NAME=VALUE; numbers and true or false as such, anything else as text."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--set takes NAME=VALUE, for example level=bilevel; got {text!r}")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Steps = Annotated[int | None, typer.Option(help="Number of updates; a default for each space.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
@@ -101,6 +112,10 @@ def search(
     target_classes: Annotated[int | None, typer.Option(help="Classes of the budget.")] = None,
     proxy_scale: Annotated[float | None, typer.Option(help="Channel factor of the proxy.")] = None,
     proxy_resolution: Annotated[int | None, typer.Option(help="Pixels of the proxy.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Option of the strategy, NAME=VALUE; may be repeated."),
+    ] = None,
     config: Config = None,
     json_: Json = False,
 ) -> None:
@@ -108,6 +123,7 @@ def search(
     from . import api, screen
 
     options = _options(context)
+    options["strategy_options"] = dict(_assignment(text) for text in options.pop("set_") or ())
     path = options.pop("resume")
     with screen.progress(enabled=not json_) as report:
         if path is not None:

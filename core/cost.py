@@ -104,7 +104,10 @@ class Cost:
 
     @property
     def log10_size(self) -> float:
-        """Logarithm (base 10) of the number of different archs."""
+        """Logarithm (base 10) of the number of different archs.
+
+        An upper bound where one choice serves several blocks that can be skipped.
+        """
         total = 0.0
         weights = completions(self)
         for name, vector in weights.items():

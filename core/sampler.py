@@ -12,6 +12,7 @@ from .cost import Indices, completions
 from .polynomial import Polynomial
 from .solver import maximise
 from .space import Space
+from .trace import Use
 
 _BATCH = 20_000
 _MAX_DRAWS = 4_000_000
@@ -76,13 +77,34 @@ def _draw(
 ) -> dict[str, NDArray[np.int64]]:
     """Draw from the product of the tilts over different archs."""
     cost = space.cost
-    indices: dict[str, NDArray[np.int64]] = {}
+    cumulative = {}
     for name, weights in completions(cost, tilt).items():
-        cumulative = np.cumsum(weights / weights.sum())
-        cumulative[-1] = 1.0
-        indices[name] = np.searchsorted(cumulative, generator.random(count), side="right")
-    idle = {name: ~active for name, active in cost.active(indices).items()}
-    return {name: np.where(idle[name], 0, column) for name, column in indices.items()}
+        cumulative[name] = np.cumsum(weights / weights.sum())
+        cumulative[name][-1] = 1.0
+    # `completions` knows how often each candidate occurs where one gate decides about a choice.
+    # A choice under several gates is drawn in any case: where it turns out idle, only the draws
+    # of its first candidate are kept, so that equal networks count once.
+    shared = [n for n, uses in cost.uses.items() if cost.parents[n] is None and _is_gated(uses)]
+    parts: list[dict[str, NDArray[np.int64]]] = []
+    have = 0
+    while have < count:
+        drawn = {
+            name: np.searchsorted(steps, generator.random(count), side="right")
+            for name, steps in cumulative.items()
+        }
+        active = cost.active(drawn)
+        kept = np.ones(count, dtype=bool)
+        for name in shared:
+            kept &= active[name] | (drawn[name] == 0)
+        parts.append(
+            {name: np.where(active[name], column, 0)[kept] for name, column in drawn.items()}
+        )
+        have += int(kept.sum())
+    return {name: np.concatenate([part[name] for part in parts])[:count] for name in cumulative}
+
+
+def _is_gated(uses: tuple[Use, ...]) -> bool:
+    return all(use.gates for use in uses)
 
 
 def _find_tilt(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -20,12 +21,17 @@ from ..core.strategy import Problem, Strategy
 from ..ops.mixture import MIXTURES, Logits, Temperature, dirichlet
 
 LEVELS = ("single", "bilevel")
+BUDGET_TERMS = ("smooth", "three_case", "fbnet")
+LONG_STEPS = 5000
 _DEFAULT_STEPS = {"sandglass": 300, "mbconv": 200, "sandglass-micro": 450}
 
 
 @dataclass(frozen=True, kw_only=True)
 class MetaKernel(Strategy):
     """Differentiable search with one feature a choice (arXiv:1912.04749; settings are nastk's).
+
+    Settings left at None follow the length: short searches (a few hundred steps) are single-level
+    with AdamW; from 5000 steps on a search is bilevel with SGD, so that the logits do not overfit.
 
     Attributes:
         level: `single` trains weights and logits on one batch; `bilevel` (first order) trains the
@@ -34,39 +40,69 @@ class MetaKernel(Strategy):
         batch_size: images a step; 64 up to 64 px, else 32, unless given.
         warmup: share of the steps in which only weights learn, under random mixtures.
         temperature_start: of the mixtures, falling geometrically...
-        temperature_end: ...to this.
-        weights_lr: peak learning rate of AdamW for the weights.
-        weight_decay: of the weights.
-        logits_lr: learning rate of Adam for the logits.
-        budget_weight: factor of |log(E / target)|, E the expected FLOPs of the target.
+        temperature_end: ...to this, 0.2 in short and 0.1 in long searches.
+        optimizer: of the weights: `adamw` in short, `sgd` with momentum 0.9 in long searches.
+        weights_lr: peak learning rate of the weights: 1.2e-2 with AdamW, 0.1 with SGD.
+        weight_decay: of the weights: 0.02 with AdamW, 4e-5 with SGD.
+        logits_lr: learning rate of Adam for the logits: 0.05 in short, 3e-3 in long searches.
+        budget_term: with E the expected FLOPs of the target and R what the budget aims at,
+            `smooth` adds |log(E / R)|; `three_case` the same, but 0 while E is within 10 % of R
+            (Dong and Yang 2019); `fbnet` multiplies the loss by 0.2 log(E in thousands)^0.6
+            (arXiv:1812.03443), which presses on E without aiming at R.
+        budget_weight: factor of the first two terms.
     """
 
     name: ClassVar[str] = "meta_kernel"
 
-    level: str = "single"
+    level: str | None = None
     mixture: str = "gumbel"
     batch_size: int | None = None
     warmup: float = 0.1
     temperature_start: float = 5.0
-    temperature_end: float = 0.2
-    weights_lr: float = 1.2e-2
-    weight_decay: float = 0.02
-    logits_lr: float = 0.05
+    temperature_end: float | None = None
+    optimizer: str | None = None
+    weights_lr: float | None = None
+    weight_decay: float | None = None
+    logits_lr: float | None = None
+    budget_term: str = "smooth"
     budget_weight: float = 2.0
 
     def __post_init__(self) -> None:
-        if self.level not in LEVELS or self.mixture not in MIXTURES:
-            raise ValueError(
-                f"meta_kernel takes a level of {LEVELS} and a mixture of {MIXTURES}, "
-                f"got {self.level!r} and {self.mixture!r}"
-            )
+        known = {
+            "level": (*LEVELS, None),
+            "mixture": MIXTURES,
+            "optimizer": ("adamw", "sgd", None),
+            "budget_term": BUDGET_TERMS,
+        }
+        for name, values in known.items():
+            if (value := getattr(self, name)) not in values:
+                raise ValueError(
+                    f"meta_kernel takes as {name} one of {', '.join(filter(None, values))}; "
+                    f"got {value!r}"
+                )
         if self.steps is not None and self.steps < 1:
             raise ValueError(f"a search needs at least 1 step, got {self.steps}")
+
+    def resolved(self, total: int) -> MetaKernel:
+        """Return the strategy with every setting that depends on the length filled in."""
+        is_long = total >= LONG_STEPS
+        optimizer = self.optimizer or ("sgd" if is_long else "adamw")
+        defaults: dict[str, Any] = {
+            "steps": total,
+            "level": "bilevel" if is_long else "single",
+            "temperature_end": 0.1 if is_long else 0.2,
+            "optimizer": optimizer,
+            "weights_lr": 0.1 if optimizer == "sgd" else 1.2e-2,
+            "weight_decay": 4e-5 if optimizer == "sgd" else 0.02,
+            "logits_lr": 3e-3 if is_long else 0.05,
+        }
+        missing = {name: v for name, v in defaults.items() if getattr(self, name) is None}
+        return dataclasses.replace(self, **missing)
 
     def search(self, problem: Problem, run: Run, report: Report) -> Arch:
         """Train the supernet on the proxy and return the most probable arch within the budget."""
         total = self.steps or _DEFAULT_STEPS.get(problem.space.name, 300)
-        search = _Search(self, problem, total)
+        search = _Search(self.resolved(total), problem, total)
         loop = Loop(
             model=search.model,
             optimizers={"weights": search.weights_optimizer, "logits": search.logits_optimizer},
@@ -100,12 +136,12 @@ class _Search:
         self.model.train()
         self.order = list(self.supernet.choices)
         self.expected: Expectation = problem.space.cost.flops.expectation(self.order)
-        self.temperature = Temperature(start=options.temperature_start, end=options.temperature_end)
-        self.weights_optimizer = torch.optim.AdamW(
-            self.supernet.parameters(), lr=options.weights_lr, weight_decay=options.weight_decay
+        self.temperature = Temperature(
+            start=options.temperature_start, end=cast(float, options.temperature_end)
         )
+        self.weights_optimizer = _weights_optimizer(self.supernet, options)
         self.logits_optimizer = torch.optim.Adam(
-            self.logits.parameters(), lr=options.logits_lr, betas=(0.5, 0.99)
+            self.logits.parameters(), lr=cast(float, options.logits_lr), betas=(0.5, 0.99)
         )
         small = max(problem.proxy.input_shape[1:]) <= 64
         self.batch_size = options.batch_size or (64 if small else 32)
@@ -117,17 +153,19 @@ class _Search:
     def step(self, step: int) -> dict[str, Any]:
         """Do one update of the weights and, after the warm-up, of the logits."""
         factor = warmup_cosine(step / self.total, 0.15)
-        self.weights_optimizer.param_groups[0]["lr"] = self.options.weights_lr * factor
+        peak = cast(float, self.options.weights_lr)
+        self.weights_optimizer.param_groups[0]["lr"] = peak * factor
         # Dropout draws from the step, so that a resumed search drops the same features.
         torch.manual_seed(self.problem.seed * 1_000_003 + step)
         is_single = self.options.level == "single"
         learns_logits = not self.is_warmup(step)
         if learns_logits and not is_single:
-            loss = self._loss(step, "architecture") + self._budget_term()
-            self._update(loss, self.logits_optimizer)
+            loss = self._loss(step, "architecture")
+            self._update(self._with_budget(loss), self.logits_optimizer)
         loss = self._loss(step, "train" if is_single else "weights")
         if is_single and learns_logits:
-            self._update(loss + self._budget_term(), self.weights_optimizer, self.logits_optimizer)
+            both = (self.weights_optimizer, self.logits_optimizer)
+            self._update(self._with_budget(loss), *both)
         else:
             self._update(loss, self.weights_optimizer)
         with torch.no_grad():
@@ -160,11 +198,15 @@ class _Search:
         tau = self.temperature.at(step / self.total)
         return self.logits.mixture(self.options.mixture, tau, generator)
 
-    def _budget_term(self) -> Tensor:
-        """Return weight * |log(E / target)|: descent lowers E above the target, raises it below."""
+    def _with_budget(self, loss: Tensor) -> Tensor:
+        """Return the loss with the budget term: descent lowers E above the target."""
         expected = self.expected(self.logits.probs())
-        ratio = torch.log(expected / self.problem.budget.target)
-        return (self.options.budget_weight * ratio.abs()).float()
+        if self.options.budget_term == "fbnet":
+            return loss * (0.2 * torch.log(expected / 1e3) ** 0.6).float()
+        distance = torch.log(expected / self.problem.budget.target).abs()
+        if self.options.budget_term == "three_case" and float(distance.detach()) < math.log(1.1):
+            return loss
+        return loss + (self.options.budget_weight * distance).float()
 
     def log_probs(self) -> dict[str, list[float]]:
         """Return the logarithm of the probability of each candidate."""
@@ -173,3 +215,10 @@ class _Search:
             name: [value for value in row if value > -math.inf]
             for name, row in zip(self.order, rows, strict=True)
         }
+
+
+def _weights_optimizer(supernet: torch.nn.Module, options: MetaKernel) -> torch.optim.Optimizer:
+    lr, decay = cast(float, options.weights_lr), cast(float, options.weight_decay)
+    if options.optimizer == "sgd":
+        return torch.optim.SGD(supernet.parameters(), lr=lr, momentum=0.9, weight_decay=decay)
+    return torch.optim.AdamW(supernet.parameters(), lr=lr, weight_decay=decay)

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -16,7 +17,11 @@ from nastk.core.budget import (
 from nastk.core.polynomial import Polynomial
 from nastk.core.sampler import sample
 from nastk.core.solver import maximise
+from nastk.core.space import Space
+from nastk.ops import Chain, Step, batch_norm, conv2d, depthwise_conv2d, linear, residual
 from nastk.search_spaces import SPACES, Sandglass, SandglassMicro, Toy
+from nastk.search_spaces.blocks import Head
+from torch import nn
 
 
 @pytest.mark.parametrize(
@@ -148,6 +153,31 @@ def test_uniform_sampling_is_uniform_on_the_toy_space_and_under_tilt():
     drawn = sample(Toy(), 4000, 0)
     pairs = drawn["kernel"] * 2 + drawn["width"]
     assert np.all(np.abs(np.bincount(pairs) - 1000) < 150)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedKernel(Space):
+    """Two skippable blocks with one kernel choice: ten different archs."""
+
+    resolution: int = 28
+    num_classes: int = 10
+
+    def network(self, choose):
+        kernel = choose("kernel", (3, 5, 7))
+        blocks = []
+        for index in (1, 2):
+            step = Step(depthwise_conv2d(8, kernel), batch_norm(8))
+            blocks.append(residual(Chain([step]), 8, keep=choose(f"block{index}.keep", (1, 0))))
+        return nn.Sequential(conv2d(3, 8, 3, stride=2), *blocks, Head(linear(8, 10)))
+
+
+@pytest.mark.parametrize("band", [None, (0, 10**9)])
+def test_a_choice_that_serves_several_skippable_blocks_is_sampled_uniformly(band):
+    drawn = sample(SharedKernel(), 10_000, 0, band)
+    columns = [drawn[name] for name in SharedKernel().choices()]
+    archs, counts = np.unique(np.stack(columns), axis=1, return_counts=True)
+    assert archs.shape[1] == 10
+    assert np.all(np.abs(counts - 1000) < 150)
 
 
 def test_most_params_within_the_budget_beats_random_archs():
