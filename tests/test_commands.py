@@ -101,6 +101,15 @@ def test_flags_override_the_config_file(tmp_path):
     assert "did you mean 'space'" in nastk("search", "--config", config).stderr
 
 
+def test_options_of_the_strategy_are_set_by_name(tmp_path):
+    arguments = ["--space", "toy", "--flops", "55K", "--steps", 2, "--out", tmp_path / "run"]
+    done = nastk("search", *arguments, "--set", "level=bilevel", "--set", "warmup=0.5", "--json")
+    assert done.returncode == 0, done.stderr
+    options = json.loads((tmp_path / "run/manifest.json").read_text())["strategy_options"]
+    assert options == {"level": "bilevel", "warmup": 0.5, "steps": 2}
+    assert "NAME=VALUE" in nastk("search", *arguments, "--set", "level").stderr
+
+
 def test_every_command_takes_a_config_file(tmp_path):
     config = tmp_path / "options.toml"
     config.write_text("classes = 10\nper-layer = true\n")

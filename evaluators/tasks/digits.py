@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -44,47 +45,44 @@ def mnist5k_photo() -> Source:
 
 
 def _plain_source(name: str, plain: Plain, origin: str, licence: str) -> Source:
-    def make(part: str) -> Callable[[int], Arrays]:
-        def arrays(side: int) -> Arrays:
-            images, labels = plain(part)
-            grey = np.stack([_resized(image, side, Image.Resampling.BILINEAR) for image in images])
-            return np.repeat(grey[:, None], 3, axis=1), labels
+    def arrays(part: str, side: int) -> Arrays:
+        images, labels = plain(part)
+        grey = np.stack([_resized(image, side, Image.Resampling.BILINEAR) for image in images])
+        return np.repeat(grey[:, None], 3, axis=1), labels
 
-        return arrays
-
-    return Source(
-        name=name,
-        origin=origin,
-        licence=licence,
-        num_classes=10,
-        train=make("train"),
-        test=make("test"),
-    )
+    return _source(name, arrays, origin, licence)
 
 
 def _photo_source(name: str, plain: Plain, origin: str, licence: str, copies: int) -> Source:
-    def make(part: str) -> Callable[[int], Arrays]:
-        def arrays(side: int) -> Arrays:
-            images, labels = plain(part)
-            halves = _photo_halves(part)
-            first_seed = 10 if part == "train" else 20
-            result = np.empty((len(images) * copies, 3, side, side), dtype=np.uint8)
-            for index, image in enumerate(images):
-                padded = _padded(image, side).astype(np.int16)
-                for copy in range(copies):
-                    crop = _crop(halves, side, seed=(first_seed + copy, index))
-                    result[index * copies + copy] = np.abs(crop.astype(np.int16) - padded)
-            return result, np.repeat(labels, copies)
+    def arrays(part: str, side: int) -> Arrays:
+        images, labels = plain(part)
+        halves = _photo_halves(part)
+        first_seed = 10 if part == "train" else 20
+        result = np.empty((len(images) * copies, 3, side, side), dtype=np.uint8)
+        for index, image in enumerate(images):
+            padded = _padded(image, side).astype(np.int16)
+            for copy in range(copies):
+                crop = _crop(halves, side, seed=(first_seed + copy, index))
+                result[index * copies + copy] = np.abs(crop.astype(np.int16) - padded)
+        return result, np.repeat(labels, copies)
 
-        return arrays
+    return _source(name, arrays, origin, licence, copies)
 
+
+def _source(
+    name: str,
+    arrays: Callable[[str, int], Arrays],
+    origin: str,
+    licence: str,
+    copies: int = 1,
+) -> Source:
     return Source(
         name=name,
         origin=origin,
         licence=licence,
         num_classes=10,
-        train=make("train"),
-        test=make("test"),
+        train=partial(arrays, "train"),
+        test=partial(arrays, "test"),
         copies=copies,
     )
 
