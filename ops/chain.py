@@ -27,9 +27,9 @@ class Step(nn.Module):
 
 
 class Chain(nn.Module):
-    """Steps that run one after the other."""
+    """Steps that run one after the other, with other operators in between where need be."""
 
-    def __init__(self, steps: Sequence[Step]) -> None:
+    def __init__(self, steps: Sequence[nn.Module]) -> None:
         super().__init__()
         self.steps = nn.ModuleList(steps)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
 
-from ..core.choice import Choice
-from ..ops import Chain, Step, batch_norm, conv2d, depthwise_conv2d, grouped, residual
+from ..ops import Chain, Step, batch_norm, conv2d, depthwise_conv2d, residual
 from ..ops.meta_convolution import Kernel
 from ..ops.width import AnyWidth
 
@@ -62,50 +61,85 @@ def sandglass(
     return Chain(steps)
 
 
+ACTS: Mapping[str, Callable[[], nn.Module]] = {
+    "hard_swish": nn.Hardswish,
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "swish": nn.SiLU,
+}
+
+
+class SqueezeExcite(nn.Module):
+    """Scales every channel by a gate that sees the mean of all channels (arXiv:1709.01507)."""
+
+    def __init__(
+        self,
+        channels: AnyWidth,
+        squeezed: int,
+        act: Callable[[], nn.Module] = nn.ReLU,
+        gate: Callable[[], nn.Module] = nn.Sigmoid,
+    ) -> None:
+        super().__init__()
+        self.reduce = conv2d(channels, squeezed, 1, bias=True)
+        self.act = act()
+        self.expand = conv2d(squeezed, channels, 1, bias=True)
+        self.gate = gate()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the scaled feature [B, C, H, W]."""
+        mean = x.mean((2, 3), keepdim=True)
+        return x * self.gate(self.expand(self.act(self.reduce(mean))))
+
+
 def inverted_residual(
     in_channels: int,
+    hidden: AnyWidth,
     out_channels: int,
-    group: int,
-    kernels: tuple[int | Choice, ...],
+    depthwise: nn.Module,
     *,
-    stride: int = 1,
+    has_shortcut: bool,
     expand: bool = True,
     act: Callable[[], nn.Module] = nn.ReLU6,
+    squeeze: nn.Module | None = None,
+    eps: float = 1e-5,
 ) -> nn.Module:
-    """Return an MBConv block whose hidden channels are groups with a kernel size each.
+    """Return an inverted residual block (arXiv:1801.04381), also known as MBConv.
 
     Args:
         in_channels: of the block.
-        out_channels: of the block; the shortcut exists where they equal the input's at stride 1.
-        group: hidden channels of one group.
-        kernels: kernel size of each group, 0 where the group is absent.
-        stride: of the depthwise convolution.
-        expand: whether a pointwise convolution makes the hidden feature.
+        hidden: channels of the wide feature, an int or a width that choices decide.
+        out_channels: of the block.
+        depthwise: convolution of the wide feature, which carries the stride.
+        has_shortcut: whether the input is added; needs equal channels and stride 1.
+        expand: whether a pointwise convolution makes the wide feature.
         act: activation behind the first two convolutions.
+        squeeze: squeeze-excitation of the wide feature, behind the depthwise convolution.
+        eps: of the normalisations.
     """
-    hidden = grouped(group, kernels)
-    steps = []
+    steps: list[nn.Module] = []
     if expand:
-        steps.append(Step(conv2d(in_channels, hidden, 1), batch_norm(hidden), act()))
-    depthwise = depthwise_conv2d(hidden, kernels, stride=stride)
-    steps.append(Step(depthwise, batch_norm(hidden), act()))
-    steps.append(Step(conv2d(hidden, out_channels, 1), batch_norm(out_channels)))
+        steps.append(Step(conv2d(in_channels, hidden, 1), batch_norm(hidden, eps=eps), act()))
+    steps.append(Step(depthwise, batch_norm(hidden, eps=eps), act()))
+    if squeeze is not None:
+        steps.append(squeeze)
+    steps.append(Step(conv2d(hidden, out_channels, 1), batch_norm(out_channels, eps=eps)))
     chain = Chain(steps)
-    if stride == 1 and in_channels == out_channels:
-        return residual(chain, in_channels)
-    return chain
+    return residual(chain, in_channels) if has_shortcut else chain
 
 
 class Head(nn.Module):
-    """Global average pool, dropout and a linear layer."""
+    """Global average pool, maybe one more 1x1 convolution, dropout and a linear layer."""
 
-    def __init__(self, classifier: nn.Module, dropout: float = 0.0) -> None:
+    def __init__(
+        self, classifier: nn.Module, dropout: float = 0.0, conv: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.pool = nn.AdaptiveAvgPool2d(1)
+        self.conv = nn.Identity() if conv is None else conv
         self.dropout = nn.Dropout(dropout)
         self.classifier = classifier
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits [B, classes] from a feature [B, C, H, W]."""
-        logits: Tensor = self.classifier(self.dropout(self.pool(x).flatten(1)))
+        logits: Tensor = self.classifier(self.dropout(self.conv(self.pool(x)).flatten(1)))
         return logits

@@ -13,8 +13,16 @@ from ..core.arch import Arch
 from ..core.choice import Choose
 from ..core.lookup import lookup
 from ..core.space import Space
-from ..ops import Step, batch_norm, conv2d, linear
-from .blocks import Head, inverted_residual, scaled_channels
+from ..ops import Step, batch_norm, conv2d, depthwise_conv2d, grouped, linear
+from ..ops.meta_convolution import Kernel
+from .blocks import (
+    ACTS,
+    Head,
+    SqueezeExcite,
+    inverted_residual,
+    round_channels,
+    scaled_channels,
+)
 
 # Channels, repeats, stride. The first stage is a fixed block without expansion.
 # "r1" is the 22-block macro of FBNet, Single-Path NAS and AtomNAS; "v2" is MobileNetV2's.
@@ -34,6 +42,10 @@ class MBConv(Space):
     Attributes:
         macro: `r1` or `v2`, see `MACROS`.
         kernels: candidates of every group; 0 is absence, which the first group does not have.
+        width: the width multiplier of MobileNetV2 (arXiv:1801.04381).
+        act: activation, a name in `ACTS`.
+        squeeze: hidden width of squeeze-excitation as a share of the block's input channels; 0
+            leaves it out.
         scale: factor on every channel count, rounded up to even; for proxies.
     """
 
@@ -41,10 +53,14 @@ class MBConv(Space):
 
     macro: str = "r1"
     kernels: tuple[int, ...] = (0, 3, 5, 7)
+    width: float = 1.0
+    act: str = "relu6"
+    squeeze: float = 0.0
     scale: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        lookup("activation", self.act, ACTS)
         lookup("macro", self.macro, MACROS)
         object.__setattr__(self, "kernels", tuple(self.kernels))
 
@@ -54,26 +70,43 @@ class MBConv(Space):
 
     def network(self, choose: Choose) -> nn.Module:
         """Build stem, blocks, the 1280-channel convolution and head."""
-        channels = scaled_channels(32, self.scale)
+        act = ACTS[self.act]
+        channels = self._channels(32)
         layers: list[nn.Module] = [
-            Step(conv2d(3, channels, 3, stride=2), batch_norm(channels), nn.ReLU6())
+            Step(conv2d(3, channels, 3, stride=2), batch_norm(channels), act())
         ]
         for index, (base, repeats, first_stride) in enumerate(MACROS[self.macro], 1):
-            out = scaled_channels(base, self.scale)
             for block in range(1, repeats + 1):
-                stride = first_stride if block == 1 else 1
-                if index == 1:
-                    layer = inverted_residual(channels, out, channels, (3,), expand=False)
-                else:
-                    kernels = choose(
-                        f"stage{index}.block{block}.kernel", self.kernels, groups=6, required=1
-                    )
-                    layer = inverted_residual(channels, out, channels, kernels, stride=stride)
-                layers.append(layer)
+                kernels: tuple[Kernel, ...] = (3,)
+                if index > 1:
+                    name = f"stage{index}.block{block}.kernel"
+                    kernels = choose(name, self.kernels, groups=6, required=1)
+                out, stride = self._channels(base), first_stride if block == 1 else 1
+                layers.append(self._block(channels, out, kernels, stride, expand=index > 1))
                 channels = out
-        last = scaled_channels(1280, self.scale)
-        layers.append(Step(conv2d(channels, last, 1), batch_norm(last), nn.ReLU6()))
+        last = scaled_channels(max(1280, round_channels(1280 * self.width, 8)), self.scale)
+        layers.append(Step(conv2d(channels, last, 1), batch_norm(last), act()))
         return nn.Sequential(*layers, Head(linear(last, self.num_classes), dropout=0.2))
+
+    def _channels(self, base: int) -> int:
+        return scaled_channels(round_channels(base * self.width, 8), self.scale)
+
+    def _block(
+        self, channels: int, out: int, kernels: tuple[Kernel, ...], stride: int, *, expand: bool
+    ) -> nn.Module:
+        hidden = grouped(channels, kernels)
+        squeezed = round(channels * self.squeeze)
+        act = ACTS[self.act]
+        return inverted_residual(
+            channels,
+            hidden,
+            out,
+            depthwise_conv2d(hidden, kernels, stride=stride),
+            has_shortcut=stride == 1 and channels == out,
+            expand=expand,
+            act=act,
+            squeeze=SqueezeExcite(hidden, squeezed, act) if squeezed else None,
+        )
 
     def uniform(self, *, kernel: int = 3, expansion: int = 6) -> Arch:
         """Return the arch with one kernel size and the first `expansion` groups everywhere."""

@@ -33,6 +33,8 @@ class Sandglass(Space):
 
     Attributes:
         width: the published width multiplier.
+        multipliers: candidates of the identity tensor multiplier; the released model has 1, its
+            variants 1/2, 1/3 and 1/4.
         scale: factor on every channel count, bottlenecks included, rounded up to even; for
             proxies, since unlike `width` it keeps all candidates apart.
     """
@@ -40,7 +42,12 @@ class Sandglass(Space):
     name: ClassVar[str] = "sandglass"
 
     width: float = 1.0
+    multipliers: tuple[float, ...] = (1, 0.5)
     scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "multipliers", tuple(self.multipliers))
 
     def proxy(self) -> Space:
         """Return the space at 128 px with all channels times 0.35: every choice stays visible."""
@@ -114,7 +121,7 @@ class Sandglass(Space):
             body,
             out,
             keep=choose(f"{name}.keep", (1, 0)),
-            multiplier=choose(f"{name}.multiplier", (1, 0.5)),
+            multiplier=choose(f"{name}.multiplier", self.multipliers),
         )
 
     def uniform(self, *, kernel: int = 3, reduction: int = 6, multiplier: float = 1) -> Arch:
