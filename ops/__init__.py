@@ -4,6 +4,7 @@ from .chain import Chain, Step
 from .convolution import conv2d, depthwise_conv2d
 from .linear import linear
 from .norm import batch_norm
+from .plain import mixed_depthwise_conv2d
 from .residual import residual
 from .width import grouped
 
@@ -15,5 +16,6 @@ __all__ = [
     "depthwise_conv2d",
     "grouped",
     "linear",
+    "mixed_depthwise_conv2d",
     "residual",
 ]

@@ -1,6 +1,7 @@
 """Plain convolutions of torch.nn, as built networks and extracted layers use them."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -44,12 +45,27 @@ def plain_depthwise_conv2d(
     if len(set(present)) == 1:
         return plain_conv2d(count, count, present[0], stride, dilation, count, False)
     share = count // len(present)
-    return MixedConv2d(
-        [
-            plain_conv2d(n := share * present.count(size), n, size, stride, dilation, n, False)
-            for size in sorted(set(present))
-        ]
-    )
+    sizes = sorted(set(present))
+    shares = [share * present.count(size) for size in sizes]
+    return mixed_depthwise_conv2d(shares, sizes, stride=stride, dilation=dilation)
+
+
+def mixed_depthwise_conv2d(
+    shares: Sequence[int], kernels: Sequence[int], *, stride: int = 1, dilation: int = 1
+) -> nn.Module:
+    """Return a depthwise convolution whose neighbouring channels have different kernel sizes.
+
+    Args:
+        shares: number of channels of each part.
+        kernels: kernel size of each part.
+        stride: of the output.
+        dilation: distance of the taps.
+    """
+    convs = [
+        plain_conv2d(count, count, kernel, stride, dilation, count, False)
+        for count, kernel in zip(shares, kernels, strict=True)
+    ]
+    return convs[0] if len(convs) == 1 else MixedConv2d(convs)
 
 
 class MixedConv2d(nn.Module):

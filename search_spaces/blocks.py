@@ -43,21 +43,24 @@ def sandglass(
     first_kernel: Kernel | None = 3,
     last_kernel: Kernel | None = 3,
     act: Callable[[], nn.Module] = nn.ReLU6,
+    groups: int = 1,
+    norm: Callable[[AnyWidth], nn.Module] = batch_norm,
 ) -> Chain:
     """Return the body of a sandglass block: depthwise, reduce, expand, depthwise.
 
     Either depthwise convolution may be missing (None), as in the released MobileNeXt where the
-    channels change. The stride sits in the last one; the reduced feature is linear.
+    channels change. The stride sits in the last one; the reduced feature is linear. The pointwise
+    convolutions mix channels within `groups`.
     """
     steps = []
     if first_kernel is not None:
         conv = depthwise_conv2d(in_channels, first_kernel)
-        steps.append(Step(conv, batch_norm(in_channels), act()))
-    steps.append(Step(conv2d(in_channels, hidden, 1), batch_norm(hidden)))
-    steps.append(Step(conv2d(hidden, out_channels, 1), batch_norm(out_channels), act()))
+        steps.append(Step(conv, norm(in_channels), act()))
+    steps.append(Step(conv2d(in_channels, hidden, 1, groups=groups), norm(hidden)))
+    steps.append(Step(conv2d(hidden, out_channels, 1, groups=groups), norm(out_channels), act()))
     if last_kernel is not None:
         conv = depthwise_conv2d(out_channels, last_kernel, stride=stride)
-        steps.append(Step(conv, batch_norm(out_channels)))
+        steps.append(Step(conv, norm(out_channels)))
     return Chain(steps)
 
 
