@@ -12,6 +12,7 @@ _PUBLIC = {
     "count": ".api",
     "evaluate": ".api",
     "load": ".api",
+    "load_reference": ".nasbench.references",
     "retrain": ".api",
     "search": ".api",
 }

@@ -204,6 +204,21 @@ def spaces(config: Config = None, json_: Json = False) -> None:
 
 
 @app.command()
+def references(
+    context: typer.Context,
+    flops: Annotated[str | None, typer.Option(help="Budget, for example 300M:400M.")] = None,
+    task: Annotated[str | None, typer.Option(help="Only the references of a task.")] = None,
+    config: Config = None,
+    json_: Json = False,
+) -> None:
+    """List published networks: printed figures beside nastk's own counts."""
+    from . import screen
+    from .nasbench.references import list_references
+
+    _show(list_references(**_options(context)), json_, screen.print_references)
+
+
+@app.command()
 def export(
     what: What,
     to: Annotated[Path, typer.Option(help="File to write: model.pt2 or model.onnx.")],

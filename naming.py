@@ -15,16 +15,8 @@ from .core.arch import Arch
 from .core.lookup import lookup
 from .core.run import Run
 from .core.space import Space
+from .nasbench.references import FAMILIES, find_reference
 from .search_spaces import SPACES
-
-# Published networks: the width multiplier of MobileNeXt (arXiv:2007.02269).
-PUBLISHED = {
-    "mobilenext-1.0": 1.0,
-    "mobilenext-1.4": 1.4,
-    "mobilenext-0.5": 0.5,
-    "mobilenext-0.35": 0.35,
-    "mobilenext-0.75": 0.75,
-}
 
 
 def find_device(name: str) -> torch.device:
@@ -48,7 +40,7 @@ def find_space(name: str) -> type[Space]:
     """
     path, colon, attribute = name.rpartition(":")
     if not colon:
-        return lookup("space", name, SPACES)
+        return FAMILIES[name] if name in FAMILIES else lookup("space", name, SPACES)
     if not Path(path).is_file():
         raise ValueError(f"no file {path}; a space of your own is given as FILE.py:CLASS")
     spec = importlib.util.spec_from_file_location(Path(path).stem, path)
@@ -82,12 +74,11 @@ def resolve(
         space, arch = spaces_of(run.manifest)[0], run.arch
     elif path.is_file():
         arch = Arch.from_json(path.read_text())
-        space = lookup("space", arch.space, SPACES)(**arch.options)
+        space = find_space(arch.space)(**arch.options)
     elif path.suffix == ".json":
         raise ValueError(f"no file {path}; expected a run folder, an arch.json or a known name")
     else:
-        sandglass = SPACES["sandglass"](**{"width": lookup("network", str(what), PUBLISHED)})
-        space, arch = sandglass, sandglass.uniform()  # type: ignore[attr-defined]
+        space, arch = find_reference(str(what)).arch()
     sizes = {"resolution": resolution, "num_classes": classes}
     changed = {key: value for key, value in sizes.items() if value is not None}
     space = dataclasses.replace(space, **changed)

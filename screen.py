@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -164,6 +165,40 @@ def print_spaces(rows: list[dict[str, Any]]) -> None:
             ", ".join(row["tasks"]),
         )
     _console.print(table)
+
+
+def print_references(rows: list[dict[str, Any]]) -> None:
+    """Print published networks; footnotes say what a figure hides."""
+    has_budget = any(row["inside_budget"] is not None for row in rows)
+    table = Table()
+    headings = ["", "paper", "kind", "printed", "top-1", "params", "FLOPs", "diff"]
+    for heading in headings + ["inside"] * has_budget:
+        right = heading in ("top-1", "params", "FLOPs", "diff")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
+    notes = []
+    for row in rows:
+        name = row["name"]
+        if row["note"]:
+            notes.append(row["note"])
+            name += f" [{len(notes)}]"
+        printed, mark = row["published"], "" if row["verified"] else "?"
+        pair = [printed.get(key) for key in ("params_millions", "flops_millions")]
+        top1 = printed.get("top1_percent")
+        cells = [
+            escape(name),
+            f"{row['paper'].removeprefix('arXiv:')} {row['year']}",
+            row["kind"],
+            " / ".join("-" if value is None else f"{value:g}M" for value in pair) + mark,
+            "-" if top1 is None else f"{top1:g}{mark}",
+            "-" if row["params"] is None else f"{row['params']:,}",
+            "not built" if row["flops"] is None else f"{row['flops']:,}",
+            "" if row["difference_percent"] is None else f"{row['difference_percent']:+.1f} %",
+        ]
+        table.add_row(*cells, *(["yes" if row["inside_budget"] else "no"] * has_budget))
+    _console.print(table)
+    _console.print("printed: params / multiply-adds; ?: read in a second-hand table only")
+    for number, note in enumerate(notes, 1):
+        _console.print(escape(f"[{number}] {note}"), highlight=False)
 
 
 def print_export(result: dict[str, Any]) -> None:

@@ -37,11 +37,12 @@ class Recipe:
         lookup("optimizer", self.optimizer, dict.fromkeys(("adamw", "sgd")))
 
 
-# A few hundred steps on embedded data (measured settings of nastk).
+# A few hundred steps on embedded data. The rate is the lowest of 4e-3, 8e-3, 1.2e-2, 2e-2, 3e-2,
+# 5e-2 and 8e-2 at which four random archs stopped gaining, measured on the architecture split.
 DEMONSTRATION = Recipe(
     name="demonstration",
     optimizer="adamw",
-    lr=1.2e-2,
+    lr=3e-2,
     weight_decay=0.02,
     batch_size=64,
     epochs=4,

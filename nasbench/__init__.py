@@ -1,1 +1,1 @@
-"""Reference points and reports; filled by later work."""
+"""Published networks to stand beside a search result, and the comparison with them."""

@@ -42,7 +42,7 @@ class MetaKernel(Strategy):
         temperature_start: of the mixtures, falling geometrically...
         temperature_end: ...to this, 0.2 in short and 0.1 in long searches.
         optimizer: of the weights: `adamw` in short, `sgd` with momentum 0.9 in long searches.
-        weights_lr: peak learning rate of the weights: 1.2e-2 with AdamW, 0.1 with SGD.
+        weights_lr: peak learning rate of the weights: 3e-2 with AdamW, 0.1 with SGD.
         weight_decay: of the weights: 0.02 with AdamW, 4e-5 with SGD.
         logits_lr: learning rate of Adam for the logits: 0.05 in short, 3e-3 in long searches.
         budget_term: with E the expected FLOPs of the target and R what the budget aims at,
@@ -92,7 +92,7 @@ class MetaKernel(Strategy):
             "level": "bilevel" if is_long else "single",
             "temperature_end": 0.1 if is_long else 0.2,
             "optimizer": optimizer,
-            "weights_lr": 0.1 if optimizer == "sgd" else 1.2e-2,
+            "weights_lr": 0.1 if optimizer == "sgd" else 3e-2,
             "weight_decay": 4e-5 if optimizer == "sgd" else 0.02,
             "logits_lr": 3e-3 if is_long else 0.05,
         }
