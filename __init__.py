@@ -9,6 +9,7 @@ _PUBLIC = {
     "Arch": ".core.arch",
     "Choice": ".core.choice",
     "Space": ".core.space",
+    "compare": ".comparing",
     "count": ".api",
     "evaluate": ".api",
     "load": ".api",

@@ -23,7 +23,8 @@ from .core.strategy import Problem
 from .core.task import Task
 from .evaluators.efficiency import fvcore_flops, peak_memory_bytes, per_layer
 from .evaluators.tasks import make_task
-from .naming import find_device, find_space, resolve, spaces_of
+from .naming import find_device, resolve, spaces_of
+from .nasbench.families import find_space
 from .strategies import STRATEGIES
 
 

@@ -79,6 +79,7 @@ Data = Annotated[
         "idx:PATH or cifar10:PATH."
     ),
 ]
+Recipe = Annotated[str | None, typer.Option(help="demonstration, small, mobilenet or mobilenext.")]
 What = Annotated[str, typer.Argument(help="Run folder, arch.json or published name.")]
 
 SEARCH_HELP = """Find the best network of a space under a FLOP budget.
@@ -142,9 +143,7 @@ def retrain(
     hold_out: Annotated[
         bool, typer.Option(help="Train on three quarters, keep the best on the last.")
     ] = False,
-    recipe: Annotated[
-        str | None, typer.Option(help="demonstration, small, mobilenet or mobilenext.")
-    ] = None,
+    recipe: Recipe = None,
     seed: Seed = 0,
     steps: Steps = None,
     out: Annotated[Path | None, typer.Option(help="Folder, where WHAT is no run.")] = None,
@@ -204,6 +203,31 @@ def spaces(config: Config = None, json_: Json = False) -> None:
 
 
 @app.command()
+def compare(
+    context: typer.Context,
+    what: Annotated[str, typer.Argument(help="Run folder of a finished search.")],
+    seeds: Annotated[int, typer.Option(help="Trainings of each network.")] = 3,
+    random: Annotated[int, typer.Option(help="Random archs of the same band.")] = 8,
+    data: Data = None,
+    recipe: Recipe = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random archs.")] = 0,
+    steps: Steps = None,
+    processes: Annotated[int | None, typer.Option(help="Trainings at a time.")] = None,
+    device: Device = "cpu",
+    workers: Workers = 0,
+    config: Config = None,
+    json_: Json = False,
+) -> None:
+    """Train the found arch, references and random archs alike; the same command goes on."""
+    from . import screen
+    from .comparing import compare as implementation
+
+    with screen.progress(enabled=not json_) as report:
+        result = implementation(**_options(context), report=report)
+    _show(result, json_, screen.print_comparison)
+
+
+@app.command()
 def references(
     context: typer.Context,
     flops: Annotated[str | None, typer.Option(help="Budget, for example 300M:400M.")] = None,
@@ -239,6 +263,12 @@ def _show(result: Any, as_json: bool, printer: Callable[[Any], None]) -> None:
         printer(result)
 
 
+_HOW_TO_GO_ON = (
+    "stopped; a search goes on with nastk search --resume RUN, a retraining or a comparison when "
+    "the same command is given again"
+)
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one line on standard error."""
     import signal
@@ -250,7 +280,7 @@ def main() -> None:
     try:
         sys.exit(app(standalone_mode=False))
     except (KeyboardInterrupt, typer.Abort):
-        print("stopped; nastk search --resume RUN goes on", file=sys.stderr)
+        print(_HOW_TO_GO_ON, file=sys.stderr)
         sys.exit(1)
     except _USAGE_ERROR as error:
         if not sys.argv[1:]:  # the whole help, not a mistake

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,8 @@ from .core.arch import Arch
 from .core.lookup import lookup
 from .core.run import Run
 from .core.space import Space
-from .nasbench.references import FAMILIES, find_reference
-from .search_spaces import SPACES
+from .nasbench.families import find_space
+from .nasbench.references import find_reference
 
 
 def find_device(name: str) -> torch.device:
@@ -30,28 +28,6 @@ def find_device(name: str) -> torch.device:
     if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError("this machine or this torch has no CUDA device; use --device cpu")
     return torch.device(name)
-
-
-def find_space(name: str) -> type[Space]:
-    """Return a space by its name, or from a file as `my_space.py:MySpace`.
-
-    Raises:
-        ValueError: if there is none; the message suggests the nearest name.
-    """
-    path, colon, attribute = name.rpartition(":")
-    if not colon:
-        return FAMILIES[name] if name in FAMILIES else lookup("space", name, SPACES)
-    if not Path(path).is_file():
-        raise ValueError(f"no file {path}; a space of your own is given as FILE.py:CLASS")
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    found = getattr(module, attribute, None)
-    if not isinstance(found, type) or not issubclass(found, Space):
-        raise ValueError(f"{path} defines no Space {attribute!r}")
-    return found
 
 
 def spaces_of(manifest: Mapping[str, Any]) -> tuple[Space, Space]:

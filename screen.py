@@ -167,6 +167,43 @@ def print_spaces(rows: list[dict[str, Any]]) -> None:
     _console.print(table)
 
 
+def print_comparison(result: dict[str, Any]) -> None:
+    """Print where a found arch stands among its neighbours."""
+    table = Table(title=f"{result['data']}, recipe {result['recipe']}: mean ± spread over seeds")
+    for heading in ("", "FLOPs", "params", "test loss", "top-1 %"):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    rows = result["rows"]
+    for row in rows:
+        above = "" if row["inside_budget"] else " (above)"
+        table.add_row(
+            row["name"] + above,
+            f"{row['flops']:,}",
+            f"{row['params']:,}",
+            _plus_minus(row["loss_nats"], row["loss_spread_nats"], 3),
+            _plus_minus(row["top1_percent"], row["top1_spread_percent"], 1),
+        )
+    _console.print(table)
+    if not any(row["kind"] == "reference" for row in rows):
+        _console.print("no reference that nastk can build lies within 15 % of the budget")
+    if "rank" in result:
+        count = sum(row["kind"] == "random" for row in rows)
+        spread = _plus_minus(result["random_mean_loss_nats"], result["random_spread_loss_nats"], 3)
+        _console.print(
+            f"random mean {spread}; the found arch ranks {result['rank']} of {count + 1} by loss, "
+            f"{result['improvement_percent']:+.2f} % over the random mean in top-1",
+            highlight=False,
+        )
+    _console.print(
+        f"{result['num_trainings']} trainings, {result['cpu_seconds']:.0f} CPU s in all, "
+        f"{result['seconds']:.0f} s wall now; results in {result['run']}/compare.json",
+        highlight=False,
+    )
+
+
+def _plus_minus(value: float, spread: float | None, digits: int) -> str:
+    return f"{value:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
+
+
 def print_references(rows: list[dict[str, Any]]) -> None:
     """Print published networks; footnotes say what a figure hides."""
     has_budget = any(row["inside_budget"] is not None for row in rows)

@@ -24,7 +24,8 @@ from .evaluators.inherit import inherit as inherit_weights
 from .evaluators.recipe import RECIPES, default_recipe
 from .evaluators.tasks import make_task
 from .evaluators.train import Training, test_metrics
-from .naming import find_device, find_space, resolve, spaces_of
+from .naming import find_device, resolve, spaces_of
+from .nasbench.families import find_space
 
 _METADATA = "nastk"
 

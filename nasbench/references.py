@@ -16,10 +16,8 @@ from ..core.arch import Arch
 from ..core.budget import Budget
 from ..core.lookup import lookup
 from ..core.space import Space
-from ..search_spaces import SPACES
+from .families import FAMILIES
 from .published import Published
-
-FAMILIES: dict[str, type[Space]] = {**SPACES, Published.name: Published}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,113 @@
+"""Comparing a search result with references and random archs, trained alike."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from .api import _silent
+from .core.budget import Budget
+from .core.lookup import lookup
+from .core.loop import Report
+from .core.run import Run, write_json
+from .evaluators.recipe import RECIPES, default_recipe
+from .evaluators.tasks import make_task
+from .naming import find_device, spaces_of
+from .nasbench.compare import Job, summary, train_all
+from .nasbench.contestants import contestants
+
+
+def compare(
+    what: str | Path,
+    *,
+    seeds: int = 3,
+    random: int = 8,
+    data: str | None = None,
+    recipe: str | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    processes: int | None = None,
+    device: str = "cpu",
+    workers: int = 0,
+    report: Report = _silent,
+) -> dict[str, Any]:
+    """Train the found arch and its neighbours alike and say where it stands.
+
+    The neighbours: the arch of the space with the most params within the budget (which costs no
+    search), random archs of the budget's band, and the references within 15 % of the budget. On
+    embedded data all are trained as proxies, by the same rule. Given again, the command goes on
+    with what is not trained yet.
+
+    Args:
+        what: run folder of a finished search.
+        seeds: trainings of each network.
+        random: number of random archs.
+        data: as for search; the run's own if None.
+        recipe: name in `RECIPES`; the short one on embedded data, else the space's.
+        steps: number of updates; the recipe's epochs if None.
+        seed: of the random archs.
+        processes: trainings at a time; one for each core if None, one on CUDA.
+        device: `cpu` or `cuda`.
+        workers: processes of each training that decode images.
+        report: receives progress events.
+
+    Returns:
+        What `nastk.nasbench.compare.summary` says, and `run data recipe seconds`.
+
+    Raises:
+        ValueError: if an argument is wrong, or the run has found nothing yet.
+    """
+    if seeds < 1 or random < 0:
+        raise ValueError(f"compare needs at least 1 seed and 0 random archs, got {seeds}, {random}")
+    find_device(device)
+    start = time.perf_counter()
+    run = Run.open(Path(what))
+    arch, manifest = run.arch, run.manifest
+    if "budget" not in manifest:
+        raise ValueError(f"{what} is no search, so there is no budget to compare under")
+    named = lookup("recipe", recipe, RECIPES) if recipe else None
+    data = data or manifest["data"]
+    target, proxy = spaces_of(manifest)
+    trained = target if ":" in data else proxy
+    task = make_task(data, trained.resolution)
+    trained = dataclasses.replace(trained, num_classes=task.num_classes)
+    chosen = named or default_recipe(target.name, is_demonstration=task.is_demonstration)
+    if processes is None:
+        processes = (os.cpu_count() or 1) if device == "cpu" else 1
+    entrants = contestants(
+        family=manifest["space"],
+        target=target,
+        proxy=trained,
+        arch=arch,
+        budget=Budget(*manifest["budget"]),
+        num_random=random,
+        seed=seed,
+    )
+    jobs = [
+        Job(
+            contestant=entrant,
+            seed=number,
+            data=data,
+            recipe=chosen.name,
+            steps=steps,
+            device=device,
+            workers=workers,
+            threads=max(1, (os.cpu_count() or 1) // processes),
+            folder=str(run.path / "compare"),
+        )
+        for number in range(seeds)
+        for entrant in entrants
+    ]
+    train_all(jobs, processes, report)
+    result = {
+        "run": str(run.path),
+        "data": data,
+        "recipe": chosen.name,
+        **summary(jobs),
+        "seconds": time.perf_counter() - start,
+    }
+    write_json(run.path / "compare.json", result)
+    return result

@@ -1,0 +1,191 @@
+"""Does the found arch beat its neighbours? All are trained by one recipe with the same seeds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import statistics
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..core.loop import Report
+from ..core.run import Run, write_json
+from ..core.task import Task
+from ..evaluators.recipe import RECIPES
+from ..evaluators.tasks import make_task
+from ..evaluators.train import Training, test_metrics
+from .contestants import Contestant
+from .families import find_space
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One training of one contestant, complete enough for another process."""
+
+    contestant: Contestant
+    seed: int
+    data: str
+    recipe: str
+    steps: int | None
+    device: str
+    workers: int
+    threads: int
+    folder: str
+
+    @property
+    def path(self) -> Path:
+        """Folder of the training; its name says everything that decides the result."""
+        network = json.dumps([self.contestant.options, self.contestant.choices], sort_keys=True)
+        digest = hash_of(network + self.data)
+        length = "full" if self.steps is None else self.steps
+        return Path(self.folder, f"{digest}-{self.recipe}-{length}-{self.seed}")
+
+    @property
+    def result(self) -> dict[str, float] | None:
+        """Metrics of the finished training, None before."""
+        file = self.path / "metrics.json"
+        return json.loads(file.read_text()) if file.is_file() else None
+
+
+def hash_of(text: str) -> str:
+    """Return a short content hash."""
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def train_all(jobs: Sequence[Job], processes: int, report: Report) -> None:
+    """Run the trainings that have no result yet, in parallel processes.
+
+    A stopped comparison keeps every finished training, and the checkpoints of unfinished ones.
+    """
+    distinct = {job.path: job for job in jobs}  # equal archs train once
+    waiting = [job for job in distinct.values() if job.result is None]
+    total = len(distinct)
+    done = total - len(waiting)
+    report({"phase": "train", "step": done, "total": total})
+    if not waiting:
+        return
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    with ProcessPoolExecutor(
+        min(processes, len(waiting)), context, initializer=_start_worker, initargs=(stop,)
+    ) as pool:
+        futures = [pool.submit(_train, job) for job in waiting]
+        try:
+            for future in as_completed(futures):
+                metrics = future.result()
+                done += 1
+                loss = metrics["test_loss_nats"]
+                report({"phase": "train", "step": done, "total": total, "loss": loss})
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+_STOP: Any = None
+
+
+def _start_worker(stop: Any) -> None:
+    global _STOP
+    _STOP = stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells its workers to stop
+
+
+@lru_cache(maxsize=2)
+def _task(data: str, resolution: int, workers: int) -> Task:
+    return make_task(data, resolution, workers=workers)
+
+
+def _train(job: Job) -> dict[str, float]:
+    """Train one contestant with one seed and write its metrics."""
+    parent = os.getppid()
+    torch.set_num_threads(job.threads)
+    job.path.mkdir(parents=True, exist_ok=True)
+    run = Run(job.path)
+    run.acquire()
+    try:
+        space = find_space(job.contestant.family)(**job.contestant.options)
+        task = _task(job.data, space.resolution, job.workers)
+
+        def watch(event: dict[str, Any]) -> None:
+            if _STOP.is_set() or os.getppid() != parent:
+                raise SystemExit("the comparison was stopped")
+
+        device = torch.device(job.device)
+        training = Training(
+            network=space.build(job.contestant.choices, seed=job.seed),
+            task=task,
+            recipe=RECIPES[job.recipe],
+            seed=job.seed,
+            steps=job.steps,
+            device=device,
+            run=run,
+        )
+        metrics = test_metrics(training.fit(watch), task, device=device)
+        metrics["seconds"], metrics["cpu_seconds"] = run.clock.spent
+        write_json(job.path / "metrics.json", metrics)
+        shutil.rmtree(job.path / "checkpoints", ignore_errors=True)
+        return metrics
+    finally:
+        run.release()
+
+
+def summary(jobs: Sequence[Job]) -> dict[str, Any]:
+    """Return mean and spread of every contestant, and what all of it cost.
+
+    Returns:
+        `rows` (one a contestant), `random_mean_top1_percent`, `improvement_percent` (of the found
+        arch over the random mean a: 100 (found - a) / a, in top-1), `rank` of the found arch among
+        the random ones by mean test loss (1 is best), `num_trainings` and `cpu_seconds`.
+    """
+    rows = list(_rows(jobs))
+    found = next(row for row in rows if row["kind"] == "found")
+    rivals = [row for row in rows if row["kind"] == "random"]
+    results = {job.path: job.result for job in jobs}
+    summed = sum(result["cpu_seconds"] for result in results.values() if result is not None)
+    answer: dict[str, Any] = {"rows": rows, "num_trainings": len(results), "cpu_seconds": summed}
+    if rivals:
+        mean = statistics.mean(row["top1_percent"] for row in rivals)
+        answer["random_mean_top1_percent"] = mean
+        answer["random_mean_loss_nats"] = statistics.mean(row["loss_nats"] for row in rivals)
+        answer["random_spread_loss_nats"] = _spread([row["loss_nats"] for row in rivals])
+        answer["improvement_percent"] = 100 * (found["top1_percent"] - mean) / mean
+        answer["rank"] = 1 + sum(row["loss_nats"] < found["loss_nats"] for row in rivals)
+    return answer
+
+
+def _rows(jobs: Sequence[Job]) -> Iterator[dict[str, Any]]:
+    for contestant in dict.fromkeys(job.contestant.name for job in jobs):
+        mine = [job for job in jobs if job.contestant.name == contestant]
+        metrics = [result for job in mine if (result := job.result) is not None]
+        losses = [m["test_loss_nats"] for m in metrics]
+        accuracies = [m["test_top1_percent"] for m in metrics]
+        chosen = mine[0].contestant
+        yield {
+            "name": chosen.name,
+            "kind": chosen.kind,
+            "flops": chosen.flops,
+            "params": chosen.params,
+            "inside_budget": chosen.inside_budget,
+            "seeds": len(metrics),
+            "loss_nats": statistics.mean(losses),
+            "loss_spread_nats": _spread(losses),
+            "top1_percent": statistics.mean(accuracies),
+            "top1_spread_percent": _spread(accuracies),
+            "seconds": sum(m["seconds"] for m in metrics),
+        }
+
+
+def _spread(values: Sequence[float]) -> float | None:
+    """Return the standard deviation, None for a single value."""
+    return statistics.stdev(values) if len(values) > 1 else None

@@ -1,0 +1,119 @@
+"""Who takes part in a comparison: the found arch, its rivals of the same space, its references."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.arch import Arch
+from ..core.budget import Budget, best_arch, reachable_band
+from ..core.sampler import sample
+from ..core.space import Space
+from .references import references
+
+# References within this share of the budget are trained beside the found arch.
+NEIGHBOURHOOD = 0.15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contestant:
+    """One network of a comparison.
+
+    Attributes:
+        name: unique in the comparison.
+        kind: `found`, `most-params`, `reference` or `random`.
+        family: name of its space, or `FILE.py:CLASS`.
+        options: of the space that is trained.
+        choices: of the arch.
+        flops: of the target, by which the budget counts.
+        params: of the target.
+        inside_budget: whether the target keeps the budget.
+    """
+
+    name: str
+    kind: str
+    family: str
+    options: Mapping[str, Any]
+    choices: Mapping[str, Any]
+    flops: int
+    params: int
+    inside_budget: bool = True
+
+
+def contestants(
+    *,
+    family: str,
+    target: Space,
+    proxy: Space,
+    arch: Arch,
+    budget: Budget,
+    num_random: int,
+    seed: int,
+) -> list[Contestant]:
+    """Return the found arch, the one with most params, random ones and neighbouring references.
+
+    Args:
+        family: name of the space as the user gave it.
+        target: whose cost is counted.
+        proxy: the space that is trained, maybe the target itself.
+        arch: what the search found.
+        budget: of the search.
+        num_random: random archs of the budget's band.
+        seed: of the random archs.
+    """
+
+    def member(name: str, kind: str, values: Arch) -> Contestant:
+        counts = target.cost.count(target.indices(values.choices))
+        return Contestant(
+            name=name,
+            kind=kind,
+            family=family,
+            options=proxy.options,
+            choices=dict(values.choices),
+            flops=counts["flops"],
+            params=counts["params"],
+        )
+
+    result = [member("found", "found", arch)]
+    result.append(
+        member("most-params", "most-params", best_arch(target, target.cost.params, budget))
+    )
+    drawn = sample(target, num_random, seed, reachable_band(target, budget))
+    for number in range(num_random):
+        indices = {name: int(column[number]) for name, column in drawn.items()}
+        result.append(member(f"random-{number + 1}", "random", target.arch_at(indices)))
+    return result + _neighbours(target, proxy, budget)
+
+
+def _neighbours(target: Space, proxy: Space, budget: Budget) -> list[Contestant]:
+    """Return the references near the budget, scaled for training as the found arch is."""
+    result = []
+    sizes = {"resolution": target.resolution, "num_classes": target.num_classes}
+    trained = {
+        "resolution": proxy.resolution,
+        "num_classes": proxy.num_classes,
+        "scale": proxy.options.get("scale", 1.0),
+    }
+    for reference in references().values():
+        if not reference.builds or reference.task not in target.tasks:
+            continue
+        space, arch = reference.arch()
+        counted = dataclasses.replace(space, **sizes)
+        counts = counted.cost.count(counted.indices(arch.choices))
+        if abs(counts["flops"] / budget.high - 1) > NEIGHBOURHOOD:
+            continue
+        result.append(
+            Contestant(
+                name=reference.name,
+                kind="reference",
+                family=space.name,
+                options=dataclasses.replace(space, **trained).options,
+                choices=dict(arch.choices),
+                flops=counts["flops"],
+                params=counts["params"],
+                inside_budget=counts["flops"] <= budget.high,
+            )
+        )
+    return sorted(result, key=lambda c: c.flops)

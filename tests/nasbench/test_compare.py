@@ -1,0 +1,119 @@
+"""Comparisons: who takes part, what is reported, and that nothing trained is trained again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import nastk
+import pytest
+from nastk.core.budget import Budget
+from nastk.nasbench.contestants import contestants
+from nastk.search_spaces import Sandglass, SandglassMicro
+
+NASTK = [sys.executable, "-m", "nastk"]
+SMALL = {"seeds": 2, "random": 2, "steps": 3, "data": "digits"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compare") / "run"
+    nastk.search("sandglass-micro", "0.8M", strategy="random", seed=5, out=folder)
+    return folder
+
+
+def take_part(space, proxy, flops):
+    budget = Budget.parse(flops)
+    options = {"family": space.name, "arch": space.arch_at(dict.fromkeys(space.choices(), 0))}
+    return contestants(target=space, proxy=proxy, budget=budget, num_random=3, seed=0, **options)
+
+
+def test_neighbours_are_within_15_percent_and_scaled_as_the_found_arch_is():
+    space = Sandglass()
+    entrants = take_part(space, space.proxy(), "357M")
+    inside = {e.name for e in entrants if e.kind == "reference" and e.inside_budget}
+    above = {e.name for e in entrants if e.kind == "reference" and not e.inside_budget}
+    assert {"mobilenext-1.0", "mobilenext-se", "atomnas-b"} <= inside
+    assert {"atomnas-c", "atomnas-c+", "efficientnet-b0", "fbnet-c"} <= above
+    assert "mobilenetv2-1.0" not in inside | above  # 300.8M is more than 15 % below
+    for entrant in entrants:
+        assert entrant.options["scale"] == 0.35 and entrant.options["resolution"] == 128
+        assert abs(entrant.flops / 357e6 - 1) <= 0.15 or entrant.kind == "found"
+    assert all(0.97 * 357e6 <= e.flops <= 357e6 for e in entrants if e.kind == "random")
+
+
+def test_most_params_is_the_null_hypothesis():
+    entrants = take_part(SandglassMicro(), SandglassMicro(), "0.8M")
+    params = {e.kind: e.params for e in entrants}
+    assert params["most-params"] > params["random"]
+    assert len({json.dumps(e.choices) for e in entrants if e.kind == "random"}) == 3
+
+
+def test_a_comparison_reports_and_is_not_trained_twice(run):
+    result = nastk.compare(run, **SMALL)
+    kinds = [row["kind"] for row in result["rows"]]
+    assert kinds[:4] == ["found", "most-params", "random", "random"]
+    assert all(row["seeds"] == 2 and row["loss_spread_nats"] >= 0 for row in result["rows"])
+    rivals = [row["top1_percent"] for row in result["rows"] if row["kind"] == "random"]
+    mean = sum(rivals) / 2
+    found = result["rows"][0]["top1_percent"]
+    assert result["improvement_percent"] == pytest.approx(100 * (found - mean) / mean)
+    assert result["rank"] in (1, 2, 3)
+    stamps = {p: p.stat().st_mtime_ns for p in run.glob("compare/*/metrics.json")}
+    assert len(stamps) == result["num_trainings"]
+    again = nastk.compare(run, **SMALL)
+    assert again["rows"] == result["rows"]
+    assert stamps == {p: p.stat().st_mtime_ns for p in run.glob("compare/*/metrics.json")}
+
+
+@pytest.mark.slow
+def test_a_killed_comparison_goes_on_and_ends_the_same(run):
+    options = ["--seeds", "1", "--random", "1", "--steps", "30", "--json"]
+    environment = os.environ | {"NASTK_CHECKPOINT_SECONDS": "0"}
+    command = [*NASTK, "compare", str(run), *options]
+    for stop in (signal.SIGTERM, signal.SIGKILL):
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not list(run.glob("compare/*/checkpoints/*-last")):
+            time.sleep(0.02)
+        process.send_signal(stop)
+        _, complaints = process.communicate(timeout=60)
+        assert process.returncode != 0
+        if stop == signal.SIGTERM:
+            assert len(complaints.strip().splitlines()) == 1, complaints
+        wait_until_orphans_have_gone(run)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    broken = json.loads(done.stdout)["rows"]
+    for path in run.glob("compare/*-30-*/metrics.json"):
+        path.unlink()
+    whole = nastk.compare(run, seeds=1, random=1, steps=30)["rows"]
+    timeless = [[{**row, "seconds": 0} for row in rows] for rows in (broken, whole)]
+    assert timeless[0] == timeless[1]
+
+
+def wait_until_orphans_have_gone(run):
+    """Workers of a killed parent notice at their next step."""
+    import fcntl
+
+    deadline = time.monotonic() + 30
+    for path in run.glob("compare/*/.lock"):
+        while time.monotonic() < deadline:
+            with open(path, "a+") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError:
+                    time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "options, words", [({"seeds": 0}, "at least 1 seed"), ({"recipe": "sgdd"}, "unknown recipe")]
+)
+def test_wrong_options_are_refused(run, options, words):
+    with pytest.raises(ValueError, match=words):
+        nastk.compare(run, **options)
