@@ -278,10 +278,9 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     try:
-        sys.exit(app(standalone_mode=False))
+        code = app(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        print(_HOW_TO_GO_ON, file=sys.stderr)
-        sys.exit(1)
+        code = 130
     except _USAGE_ERROR as error:
         if not sys.argv[1:]:  # the whole help, not a mistake
             print(error.format_message())
@@ -294,3 +293,6 @@ def main() -> None:
         message = " ".join(str(error).split()) or type(error).__name__
         print(f"nastk: {message}", file=sys.stderr)
         sys.exit(3 if infeasible else 2 if isinstance(error, ValueError) else 1)
+    if code == 130:  # interrupted, in whichever way this version of typer says so
+        print(_HOW_TO_GO_ON, file=sys.stderr)
+    sys.exit(code)

@@ -20,6 +20,8 @@ _GRAMMAR = "write it like 357M, 0.357G, 357e6, 60% or 340M:360M"
 
 # A plain budget means the best arch found within this share of it (design decision of nastk).
 NARROW_SHARE = 0.99
+# Where cost and objective are nearly one function, proving the last digits can take for ever.
+NEARLY = 1e-3
 # Random archs "of the same band" cost at least this share of the budget.
 BAND_SHARE = 0.97
 
@@ -155,18 +157,22 @@ def check_budget(budget: Budget, space: Space) -> None:
 
 
 def largest_below(space: Space, high: float) -> int | None:
-    """Return the largest FLOPs that an arch can have without exceeding `high`."""
-    best = maximise(space.cost.flops, space.cost.flops, space.num_candidates, high=high)
+    """Return FLOPs, at most `high`, that no arch exceeds by more than a thousandth below it."""
+    cost = space.cost.flops
+    best = maximise(cost, cost, space.num_candidates, high=high, gap=NEARLY)
     return None if best is None else space.cost.count(best)["flops"]
 
 
 def reachable_band(space: Space, budget: Budget) -> tuple[float, float]:
     """Return the band of a budget, lowered where a small space has no arch near its top."""
     low, high = budget.band
-    top = largest_below(space, high)
-    if budget.low is not None or top is None:
+    if budget.low is not None:
         return (low, high)
-    return (min(low, BAND_SHARE * top), high)
+    anything = Polynomial()
+    if maximise(anything, space.cost.flops, space.num_candidates, low, high) is not None:
+        return (low, high)
+    top = largest_below(space, high)
+    return (low if top is None else BAND_SHARE * top, high)
 
 
 def most_probable(space: Space, log_probs: Mapping[str, Sequence[float]], budget: Budget) -> Arch:
@@ -189,18 +195,33 @@ def most_probable(space: Space, log_probs: Mapping[str, Sequence[float]], budget
     return best_arch(space, scores, budget)
 
 
-def best_arch(space: Space, objective: Polynomial, budget: Budget) -> Arch:
-    """Return the arch within the budget that maximises an objective, exactly.
+def most_params(space: Space, budget: Budget) -> Arch:
+    """Return the arch within the budget with the most parameters, up to a thousandth of them.
+
+    Raises:
+        InfeasibleBudgetError: if no arch lies within the budget.
+    """
+    return best_arch(space, space.cost.params, budget, gap=NEARLY)
+
+
+def best_arch(space: Space, objective: Polynomial, budget: Budget, gap: float = 0.0) -> Arch:
+    """Return the arch within the budget that maximises an objective.
+
+    Args:
+        space: the space whose cost is bounded.
+        objective: what to maximise.
+        budget: bounds on FLOPs; a plain bound means [99 %, 100 %] of it where the space allows.
+        gap: relative distance from the largest objective that is good enough; 0 is exact.
 
     Raises:
         InfeasibleBudgetError: if no arch lies within the budget.
     """
     low, high = budget.narrowed()
     counts = space.num_candidates
-    best = maximise(objective, space.cost.flops, counts, low, high)
+    best = maximise(objective, space.cost.flops, counts, low, high, gap)
     if best is None and budget.low is None and (top := largest_below(space, high)) is not None:
         # No arch in the narrow band: take the best of the nearest ones below the budget.
-        best = maximise(objective, space.cost.flops, counts, NARROW_SHARE * top, high)
+        best = maximise(objective, space.cost.flops, counts, NARROW_SHARE * top, high, gap)
     if best is None:
         check_budget(budget, space)
         raise InfeasibleBudgetError(

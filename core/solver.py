@@ -19,6 +19,7 @@ def maximise(
     num_candidates: Mapping[str, int],
     low: float = -np.inf,
     high: float = np.inf,
+    gap: float = 0.0,
 ) -> dict[str, int] | None:
     """Return the candidate indices with the largest objective and `low <= cost <= high`.
 
@@ -33,6 +34,8 @@ def maximise(
         num_candidates: number of candidates of every choice of the space.
         low: smallest allowed cost.
         high: largest allowed cost.
+        gap: relative distance from the largest objective at which to stop; 0 is exact, which can
+            take for ever where objective and cost are nearly the same function.
 
     Returns:
         One index for each choice, or None if no arch has a cost within the bounds.
@@ -48,7 +51,7 @@ def maximise(
             program.padded(cost_row) / scale, (low - fixed) / scale, (high - fixed) / scale
         )
     while True:
-        solution = program.solve(program.padded(objective_row))
+        solution = program.solve(program.padded(objective_row), gap)
         if solution is None:
             return None
         one = {name: np.array([index]) for name, index in solution.items()}
@@ -117,7 +120,7 @@ class _Program:
             row[self.offsets[name] + index] = 1
         self.rows.append((row, -np.inf, len(solution) - 1))
 
-    def solve(self, objective: NDArray[np.float64]) -> dict[str, int] | None:
+    def solve(self, objective: NDArray[np.float64], gap: float) -> dict[str, int] | None:
         """Return the best candidate indices, or None if there are none."""
         if not self.num_candidates:
             return {}
@@ -130,7 +133,7 @@ class _Program:
             constraints=LinearConstraint(matrix, lows, highs),
             integrality=integrality,
             bounds=Bounds(0, 1),
-            options={"mip_rel_gap": 0.0},
+            options={"mip_rel_gap": gap},
         )
         if result.status == 2:
             return None

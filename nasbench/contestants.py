@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.arch import Arch
-from ..core.budget import Budget, best_arch, reachable_band
+from ..core.budget import Budget, most_params, reachable_band
 from ..core.sampler import sample
 from ..core.space import Space
 from .references import references
@@ -77,9 +77,7 @@ def contestants(
         )
 
     result = [member("found", "found", arch)]
-    result.append(
-        member("most-params", "most-params", best_arch(target, target.cost.params, budget))
-    )
+    result.append(member("most-params", "most-params", most_params(target, budget)))
     drawn = sample(target, num_random, seed, reachable_band(target, budget))
     for number in range(num_random):
         indices = {name: int(column[number]) for name, column in drawn.items()}
