@@ -65,6 +65,13 @@ Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Steps = Annotated[int | None, typer.Option(help="Number of updates; a default for each space.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Workers = Annotated[int, typer.Option(help="Processes that decode images.")]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        help="What a network keeps for its backward pass: high (as torch does), low (one feature "
+        "a convolution) or lowest (one a block, slower). The best of the device unless given."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Config = Annotated[
     Path | None,
@@ -108,6 +115,7 @@ def search(
     out: Annotated[Path | None, typer.Option(help="The run folder itself.")] = None,
     device: Device = "cpu",
     workers: Workers = 0,
+    memory: Memory = None,
     strict: Annotated[bool, typer.Option(help="Refuse unreadable images.")] = False,
     target_resolution: Annotated[int | None, typer.Option(help="Pixels of the budget.")] = None,
     target_classes: Annotated[int | None, typer.Option(help="Classes of the budget.")] = None,
@@ -149,6 +157,7 @@ def retrain(
     out: Annotated[Path | None, typer.Option(help="Folder, where WHAT is no run.")] = None,
     device: Device = "cpu",
     workers: Workers = 0,
+    memory: Memory = None,
     config: Config = None,
     json_: Json = False,
 ) -> None:

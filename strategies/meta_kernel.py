@@ -18,6 +18,7 @@ from ..core.polynomial import Expectation
 from ..core.run import Run
 from ..core.schedule import warmup_cosine
 from ..core.strategy import Problem, Strategy
+from ..ops.chain import set_memory
 from ..ops.mixture import MIXTURES, Logits, Temperature, dirichlet
 
 LEVELS = ("single", "bilevel")
@@ -134,6 +135,7 @@ class _Search:
         self.model = torch.nn.ModuleDict({"supernet": self.supernet, "logits": self.logits})
         self.model.to(problem.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model.train()
+        set_memory(self.supernet, problem.memory)
         self.order = list(self.supernet.choices)
         self.expected: Expectation = problem.space.cost.flops.expectation(self.order)
         self.temperature = Temperature(
