@@ -1,0 +1,1 @@
+"""Kernels written for the machine: C++ for processors, each with a plain definition in torch."""
