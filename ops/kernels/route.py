@@ -61,7 +61,7 @@ def moments(z_BCHW: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean [C] and biased variance [C]."""
     if native.supports(z_BCHW):
         return normalise.channel_moments(z_BCHW)
-    return definition.moments(z_BCHW)
+    return definition.channel_moments(z_BCHW)
 
 
 def norm_act(z_BCHW: Tensor, affine: Affine) -> Tensor:
@@ -80,8 +80,8 @@ def norm_act_sums(
         return normalise.norm_act_backward_reduce(
             da, z_BCHW, affine.scale, affine.shift, mean_C, invstd_C, affine.act
         )
-    return definition.norm_act_sums(
-        da_BCHW, z_BCHW, affine.scale, affine.shift, affine.act, mean_C, invstd_C
+    return definition.norm_act_backward_reduce(
+        da_BCHW, z_BCHW, affine.scale, affine.shift, mean_C, invstd_C, affine.act
     )
 
 
@@ -98,14 +98,14 @@ def norm_act_backward(
 
     With `owns_da` the result may be written over `da_BCHW`.
     """
+    scale, shift, act = affine.scale, affine.shift, affine.act
     if native.supports(z_BCHW):
         da = _like(da_BCHW, z_BCHW)
-        scale, shift, act = affine.scale, affine.shift, affine.act
         return normalise.norm_act_backward_apply(
             da, z_BCHW, scale, shift, scale, q_C, r_C, act, out=da if owns_da else None
         )
-    return definition.norm_act_backward(
-        da_BCHW, z_BCHW, affine.scale, affine.shift, affine.act, q_C, r_C
+    return definition.norm_act_backward_apply(
+        da_BCHW, z_BCHW, scale, shift, scale, q_C, r_C, act
     )
 
 
