@@ -24,10 +24,18 @@ MEMORY = {
 _ACTS: dict[type[nn.Module], str] = {nn.ReLU: "relu", nn.ReLU6: "relu6", nn.SiLU: "silu"}
 
 
-class Step(nn.Module):
-    """One convolution with the norm and the activation behind it, either of which may be absent."""
+class Regrouped(nn.Module):
+    """A module that can keep less for its backward pass than its parts do.
 
-    memory = "high"
+    Attributes:
+        memory: a key of `MEMORY`; `set_memory` sets it.
+    """
+
+    memory: str = "high"
+
+
+class Step(Regrouped):
+    """One convolution with the norm and the activation behind it, either of which may be absent."""
 
     def __init__(
         self, conv: nn.Module, norm: nn.Module | None = None, act: nn.Module | None = None
@@ -47,10 +55,8 @@ class Step(nn.Module):
         return x if self.act is None else self.act(x)
 
 
-class Chain(nn.Module):
+class Chain(Regrouped):
     """Steps that run one after the other, with other operators in between where need be."""
-
-    memory = "high"
 
     def __init__(self, steps: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -105,7 +111,7 @@ def set_memory(network: nn.Module, memory: str) -> nn.Module:
     """
     lookup("memory", memory, MEMORY)
     for module in network.modules():
-        if isinstance(module, Step | Chain):
+        if isinstance(module, Regrouped):
             module.memory = memory
     return network
 

@@ -14,7 +14,8 @@ from ..core.choice import Choice, Value
 from ..core.meta import MetaOperator
 from ..core.supernet import extract_part
 from ..core.trace import active_tracer, gate
-from .chain import Chain
+from .chain import Chain, Regrouped
+from .single_feature import scale_channels
 from .width import AnyWidth, is_plain, width_of
 
 # B batch, C channels, H height, W width
@@ -78,7 +79,7 @@ class Residual(nn.Module):
         return torch.cat([x[:, :n] + y[:, :n], y[:, n:]], dim=1)
 
 
-class MetaResidual(MetaOperator):
+class MetaResidual(Regrouped, MetaOperator):
     """keep * (branch(x) + mask * x) + (1 - keep) * x, with one feature for all candidates."""
 
     def __init__(
@@ -114,7 +115,10 @@ class MetaResidual(MetaOperator):
         if mask is None:
             return y + x_BCHW  # keep + (1 - keep) of the shortcut
         keep = keep.to(x_BCHW)
-        return y + (keep * mask + (1 - keep)) * x_BCHW
+        share = keep * mask + (1 - keep)
+        if self.memory != "high" and torch.is_grad_enabled():
+            return y + scale_channels(x_BCHW, share.flatten())
+        return y + share * x_BCHW
 
     def extract(self, arch: Mapping[str, Value]) -> nn.Module:
         """Return the plain block of `arch`."""

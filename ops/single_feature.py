@@ -114,6 +114,12 @@ def norm_act_conv(z_BCHW: Tensor, norm: Norm, act: str, conv: Conv) -> Tensor:
     return y
 
 
+def scale_channels(x_BCHW: Tensor, scale_C: Tensor) -> Tensor:
+    """Return scale * x [B, C, H, W]; the gradient of the scale makes no feature of its own."""
+    y: Tensor = _Scale.apply(x_BCHW, scale_C)  # type: ignore[no-untyped-call]
+    return y
+
+
 def _cast(x: Tensor, conv: Conv) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return feature, weight and bias in the type that autocast asks for."""
     if not torch.is_autocast_enabled(x.device.type):
@@ -136,6 +142,27 @@ class _Convolve(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         needs = ctx.needs_input_grad[:3]
         return (*route.conv_backward(grad, x, None, weight, ctx.geometry, needs), None)
+
+
+class _Scale(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor) -> Tensor:
+        ctx.save_for_backward(x, scale)
+        return route.norm_act(x, _scaling(scale))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, scale = ctx.saved_tensors
+        dx = route.norm_act(grad, _scaling(scale)) if ctx.needs_input_grad[0] else None
+        zeros, ones = torch.zeros_like(scale), torch.ones_like(scale)
+        # With mean 0 and deviation 1 the "normalised" x is x.
+        _, d_scale = route.norm_act_sums(grad, x, _scaling(scale), zeros, ones)
+        return dx, d_scale.to(scale)
+
+
+def _scaling(scale: Tensor) -> Affine:
+    return Affine(scale=scale, shift=torch.zeros_like(scale), act="identity")
 
 
 class _NormAct(torch.autograd.Function):

@@ -182,7 +182,7 @@ def run_python(code, **environment):
 
 def test_switching_off_says_so():
     code = "assert not native.available() and native.isa() == 'none'; print(native.why_missing())"
-    result = run_python(code, NASTK_KERNELS="off")
+    result = run_python(code, NASTK_KERNELS="definition")
     assert result.stdout == "switched off by NASTK_KERNELS=definition\n", result.stderr
 
 
