@@ -265,6 +265,50 @@ def export(
     _show(implementation(what, to), json_, screen.print_export)
 
 
+bench = typer.Typer(help="Measure nastk on this machine; markdown, or JSON with --json.")
+app.add_typer(bench, name="bench", no_args_is_help=True)
+Rounds = Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians are reported.")]
+
+
+@bench.command("step")
+def bench_step(rounds: Rounds = 5, json_: Json = False) -> None:
+    """Time an update of the sandglass supernet beside plain networks and feature sums."""
+    from .benchmarks.step import bench_step as implementation
+
+    _show(implementation(rounds=rounds), json_, _print_markdown)
+
+
+@bench.command("ops")
+def bench_ops(rounds: Rounds = 5, json_: Json = False) -> None:
+    """Time one mixed depthwise convolution beside its largest candidate, and NNI's."""
+    from .benchmarks.ops import bench_ops as implementation
+
+    _show(implementation(rounds=rounds), json_, _print_markdown)
+
+
+@bench.command("memory")
+def bench_memory(json_: Json = False) -> None:
+    """Measure what a step of the main job keeps, and its peak memory."""
+    from .benchmarks.memory import bench_memory as implementation
+
+    _show(implementation(), json_, _print_markdown)
+
+
+def _print_markdown(result: Any) -> None:
+    from .benchmarks.tables import markdown
+
+    print(markdown(result))
+
+
+@app.command()
+def doctor(json_: Json = False) -> None:
+    """Say what this installation can do, which kernels run, and why."""
+    from . import screen
+    from .doctor import examine
+
+    _show(examine(), json_, screen.print_doctor)
+
+
 def _show(result: Any, as_json: bool, printer: Callable[[Any], None]) -> None:
     if as_json:
         print(json.dumps(result))

@@ -117,8 +117,10 @@ class Training:
     def _optimizer(self) -> torch.optim.Optimizer:
         r, parameters = self.recipe, self.network.parameters()
         if r.optimizer == "sgd":
-            return torch.optim.SGD(parameters, lr=r.lr, momentum=0.9, weight_decay=r.weight_decay)
-        return torch.optim.AdamW(parameters, lr=r.lr, weight_decay=r.weight_decay)
+            return torch.optim.SGD(
+                parameters, lr=r.lr, momentum=0.9, weight_decay=r.weight_decay, fused=True
+            )
+        return torch.optim.AdamW(parameters, lr=r.lr, weight_decay=r.weight_decay, fused=True)
 
     def _update(self, step: int, optimizer: torch.optim.Optimizer) -> float:
         x, labels = self.task.batch(

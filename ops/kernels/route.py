@@ -104,9 +104,7 @@ def norm_act_backward(
         return normalise.norm_act_backward_apply(
             da, z_BCHW, scale, shift, scale, q_C, r_C, act, out=da if owns_da else None
         )
-    return definition.norm_act_backward_apply(
-        da_BCHW, z_BCHW, scale, shift, scale, q_C, r_C, act
-    )
+    return definition.norm_act_backward_apply(da_BCHW, z_BCHW, scale, shift, scale, q_C, r_C, act)
 
 
 def conv(
@@ -140,9 +138,7 @@ def conv_backward(
         grad_BOHW = _like(grad_BOHW, x_BCHW)
         fused = None if affine is None else (affine.scale, affine.shift, affine.act)
         size = weight.shape[-1]
-        d_weight = native.depthwise_backward_weight(
-            x_BCHW, grad_BOHW, size, at.stride, fused=fused
-        )
+        d_weight = native.depthwise_backward_weight(x_BCHW, grad_BOHW, size, at.stride, fused=fused)
         needs = (needs[0], False, needs[2])
     elif _is_small_pointwise(x_BCHW, weight, at, needs):
         a = x_BCHW if affine is None else norm_act(x_BCHW, affine)

@@ -92,7 +92,10 @@ def test_one_operator_over_kernels_strides_layouts_and_tails(kernel, stride, lay
     if layout == "strided":
         z = torch.randn(2, 2 * channels, 9, 14, generator=generator)[:, ::2, :, ::2]
     weight = torch.randn(channels, 1, kernel, kernel, generator=generator)
-    affine = (torch.rand(channels, generator=generator) + 0.5), torch.randn(channels, generator=generator)
+    affine = (
+        (torch.rand(channels, generator=generator) + 0.5),
+        torch.randn(channels, generator=generator),
+    )
     geometry = Geometry(stride=stride, padding=kernel // 2, dilation=1, groups=channels)
     results = []
     for dtype in (torch.float32, torch.float64):
