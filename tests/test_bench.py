@@ -18,7 +18,7 @@ KEYS = (
 
 @pytest.mark.slow
 def test_the_step_benchmark_measures_every_figure():
-    result = bench_step(rounds=1, batch=2, resolution=32)
+    result = bench_step(rounds=1, batch=16, width=0.35)
     assert set(KEYS) <= set(result)
     assert result["saved_meta_over_eager"] < 0.8 and result["saved_features_per_block"] <= 4.2
     assert result["saved_mib"]["full_path"] > result["saved_mib"]["nsum"]

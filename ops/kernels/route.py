@@ -195,8 +195,8 @@ def _is_small_pointwise(
 def _pointwise_backward(
     grad_BOHW: Tensor, a_BCHW: Tensor, weight: Tensor
 ) -> tuple[Tensor, Tensor, None]:
-    B, O, H, W = grad_BOHW.shape
-    rows = grad_BOHW.permute(0, 2, 3, 1).reshape(-1, O)
+    B, outputs, H, W = grad_BOHW.shape
+    rows = grad_BOHW.permute(0, 2, 3, 1).reshape(-1, outputs)
     inputs = a_BCHW.permute(0, 2, 3, 1).reshape(-1, a_BCHW.shape[1])
     matrix = weight.flatten(1)
     dx = (rows @ matrix).reshape(B, H, W, -1).permute(0, 3, 1, 2)
