@@ -19,7 +19,9 @@ def supports(kernels: Sequence[Tensor], probs: Tensor, columns_I: Tensor | None)
     return (
         find()[0] is not None
         and all(x.dtype == torch.float32 and x.device.type == "cpu" for x in (*kernels, *others))
-        and all(kernel.dim() == 4 and kernel.is_contiguous() for kernel in kernels)
+        and all(
+            kernel.dim() == 4 and kernel.numel() and kernel.is_contiguous() for kernel in kernels
+        )
         and len({kernel.shape[:2] for kernel in kernels}) == 1
         and all(kernel.shape[-1] == kernel.shape[-2] for kernel in kernels)
         and probs.shape[-1] == len(kernels)

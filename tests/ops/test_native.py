@@ -235,3 +235,15 @@ def test_preferences_hold_for_what_is_supported_only_by_measure(layout):
     assert native.prefers("weight", x, 7) and native.prefers("data", x, 5)
     assert native.prefers("forward", x, 7) == (layout == torch.contiguous_format)
     assert not native.prefers("data", x[..., :2, :2], 5)
+
+
+def test_a_forked_process_can_use_the_kernels():
+    code = (
+        "import os, torch; x = torch.randn(16, 64, 28, 28)\n"
+        "dw = native.depthwise_backward_weight(x, x, 7, threads=2)\n"
+        "child = os.fork()\n"
+        "again = native.depthwise_backward_weight(x, x, 7, threads=2)\n"
+        "if not child: os._exit(0 if torch.equal(dw, again) else 1)\n"
+        "print(os.waitpid(child, 0)[1])"
+    )
+    assert run_python(code).stdout == "0\n"
