@@ -15,6 +15,7 @@ _ARM = ("neon",)
 _pointer, _int, _long = ctypes.c_void_p, ctypes.c_int, ctypes.c_long
 _feature = [_pointer, _int]  # data, whether channels come last
 _fused = [_pointer, _pointer, _int]  # scale, shift, activation
+_candidates = [_pointer, _pointer, *[_long] * 4, _pointer, _int, _pointer]  # kernels ... columns
 _sizes = [_int, _long, _long, _long]  # channels last, B, C, positions
 
 # Arguments behind the first two, which are the instruction set and the number of threads.
@@ -26,6 +27,8 @@ _SIGNATURES: dict[str, list[type]] = {
     "channel_moments": [*[_pointer] * 3, *_sizes],
     "norm_act_backward_reduce": [*[_pointer] * 6, _int, *[_pointer] * 2, *_sizes],
     "norm_act_backward_apply": [*[_pointer] * 7, _int, _pointer, *_sizes],
+    "fold": [*_candidates, _pointer],
+    "fold_backward": [*_candidates, *[_pointer] * 4],
 }
 
 

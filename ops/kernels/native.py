@@ -10,12 +10,37 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .library import Library, find
+from .arguments import (
+    ACTIVATIONS,
+    Fused,
+    address,
+    channels_last,
+    check_shape,
+    checked_library,
+    depthwise_weights,
+    empty_feature,
+    fused_arguments,
+    output_shape,
+    supports,
+    thread_count,
+)
+from .library import find
 
 # B batch, C channels, H height, W width, K kernel size
 
-ACTIVATIONS = ("identity", "relu", "relu6", "silu")
-_LARGEST_KERNEL = 11
+__all__ = [
+    "ACTIVATIONS",
+    "Fused",
+    "available",
+    "depthwise_backward_data",
+    "depthwise_backward_weight",
+    "depthwise_forward",
+    "isa",
+    "isas",
+    "prefers",
+    "supports",
+    "why_missing",
+]
 
 
 def available() -> bool:
@@ -40,98 +65,27 @@ def isas() -> tuple[str, ...]:
     return () if library is None else library.isas
 
 
-def supports(*features: Tensor, size: int = 1, stride: int = 1, dilation: int = 1) -> bool:
-    """Tell whether kernels exist for these features [B, C, H, W] and this convolution."""
-    fits = size % 2 == 1 and 0 < size <= _LARGEST_KERNEL and stride in (1, 2) and dilation == 1
-    return fits and available() and all(_is_dense(feature) for feature in features)
+def prefers(name: str, x_BCHW: Tensor, size: int, stride: int = 1) -> bool:
+    """Tell whether a depthwise pass is faster here than in torch, where `supports` allows both.
 
+    Measured with one thread against torch 2.13 (oneDNN) by `benchmarks/depthwise.py`. With a fused
+    normalisation the forward pass also saves a feature's way through memory; that is not counted.
 
-def _is_dense(x: Tensor) -> bool:
-    return (
-        x.dim() == 4
-        and x.dtype == torch.float32
-        and x.device.type == "cpu"
-        and x.numel() > 0
-        and (
-            x.is_contiguous(memory_format=torch.channels_last)
-            or x.is_contiguous(memory_format=torch.contiguous_format)
-        )
-    )
-
-
-def _channels_last(x: Tensor) -> bool:
-    return x.is_contiguous(memory_format=torch.channels_last)
-
-
-def _library(*features: Tensor, size: int = 1, stride: int = 1) -> Library:
-    library, reason = find()
-    if library is None:
-        raise RuntimeError(f"compiled kernels are missing ({reason}); use torch instead")
-    if not supports(*features, size=size, stride=stride):
-        shapes = [f"{tuple(f.shape)} {f.dtype} on {f.device}" for f in features]
-        raise ValueError(
-            "compiled kernels take dense, non-empty float32 features on the CPU, odd sizes up to "
-            f"{_LARGEST_KERNEL} and stride 1 or 2; got {shapes}, size {size}, stride {stride}"
-        )
-    return library
-
-
-def _check_shape(name: str, found: Tensor, wanted: tuple[int, ...]) -> None:
-    if tuple(found.shape) != wanted:
-        raise ValueError(f"{name} must have shape {wanted}, got {tuple(found.shape)}")
-
-
-def _vector(name: str, values: Tensor, C: int) -> Tensor:
-    """Return [C] contiguous floats."""
-    _check_shape(name, values, (C,))
-    return values.detach().to(device="cpu", dtype=torch.float32).contiguous()
-
-
-def _activation(act: str) -> int:
-    if act not in ACTIVATIONS:
-        raise ValueError(f"unknown activation {act!r}; known: {', '.join(ACTIVATIONS)}")
-    return ACTIVATIONS.index(act)
-
-
-def _sizes(x: Tensor) -> tuple[int, int, int, int]:
-    """Return whether channels come last, B, C and the number of positions."""
-    B, C, H, W = x.shape
-    return int(_channels_last(x)), B, C, H * W
-
-
-def _threads(threads: int | None) -> int:
-    return torch.get_num_threads() if threads is None else threads
-
-
-def _weights(weight_C1KK: Tensor, C: int) -> Tensor:
-    size = weight_C1KK.shape[-1]
-    _check_shape("weight", weight_C1KK, (C, 1, size, size))
-    return weight_C1KK.detach().to(device="cpu", dtype=torch.float32).contiguous()
-
-
-Fused = tuple[Tensor, Tensor, str]
-"""Scale [C], shift [C] and activation that are applied to a feature while it is read."""
-
-
-def _fused(fused: Fused | None, C: int) -> tuple[Tensor | None, Tensor | None, int]:
-    if fused is None:
-        return None, None, 0
-    return _vector("scale", fused[0], C), _vector("shift", fused[1], C), _activation(fused[2])
-
-
-def _address(values: Tensor | None) -> int | None:
-    return None if values is None else values.data_ptr()
-
-
-def _out_shape(x: Tensor, stride: int) -> tuple[int, ...]:
-    B, C, H, W = x.shape
-    return B, C, (H - 1) // stride + 1, (W - 1) // stride + 1
-
-
-def _empty(shape: tuple[int, ...], like: Tensor, layout: torch.memory_format | None) -> Tensor:
-    if layout is None:
-        layout = torch.channels_last if _channels_last(like) else torch.contiguous_format
-    return torch.empty(shape, dtype=torch.float32, memory_format=layout)
+    Args:
+        name: forward, data or weight.
+        x_BCHW: [B, C, H, W] input of the convolution.
+        size: K.
+        stride: of the convolution.
+    """
+    smallest, is_last = min(x_BCHW.shape[2:]), channels_last(x_BCHW)
+    if name == "weight":  # 4 to 30 times; 3x3 only where memory or tiny maps bound torch
+        return size >= 5 or (size == 3 and (x_BCHW.numel() >= 1 << 21 or smallest <= 4))
+    if name == "data":
+        if is_last:  # 1.0 to 1.8 times
+            return stride == 1 and size >= 5 and smallest >= 7
+        return smallest >= (7 if size >= 5 else 14)  # 1.1 to 3.5 times
+    assert name == "forward", name
+    return not is_last and smallest >= 14 and size >= 3  # 1.0 to 3.5 times
 
 
 def depthwise_backward_weight(
@@ -158,17 +112,17 @@ def depthwise_backward_weight(
     Returns:
         [C, 1, K, K].
     """
-    library = _library(x_BCHW, g_BCHW, size=size, stride=stride)
-    _check_shape("g", g_BCHW, _out_shape(x_BCHW, stride))
+    library = checked_library(x_BCHW, g_BCHW, size=size, stride=stride)
+    check_shape("g", g_BCHW, output_shape(x_BCHW, stride))
     B, C, H, W = x_BCHW.shape
-    scale, shift, act = _fused(fused, C)
+    scale, shift, act = fused_arguments(fused, C)
     dw = torch.empty(C, 1, size, size)
     library.call(
         "depthwise_weight",
-        _threads(threads),
-        *(x_BCHW.data_ptr(), int(_channels_last(x_BCHW))),
-        *(g_BCHW.data_ptr(), int(_channels_last(g_BCHW)), dw.data_ptr()),
-        *(_address(scale), _address(shift), act, B, C, H, W, size, stride),
+        thread_count(threads),
+        *(x_BCHW.data_ptr(), int(channels_last(x_BCHW))),
+        *(g_BCHW.data_ptr(), int(channels_last(g_BCHW)), dw.data_ptr()),
+        *(address(scale), address(shift), act, B, C, H, W, size, stride),
         isa=isa,
     )
     return dw
@@ -196,17 +150,17 @@ def depthwise_forward(
         isa: instruction set; the best one by default.
     """
     size = weight_C1KK.shape[-1]
-    library = _library(x_BCHW, size=size, stride=stride)
+    library = checked_library(x_BCHW, size=size, stride=stride)
     B, C, H, W = x_BCHW.shape
-    weight = _weights(weight_C1KK, C)
-    scale, shift, act = _fused(fused, C)
-    y = _empty(_out_shape(x_BCHW, stride), x_BCHW, layout)
+    weight = depthwise_weights(weight_C1KK, C)
+    scale, shift, act = fused_arguments(fused, C)
+    y = empty_feature(output_shape(x_BCHW, stride), x_BCHW, layout)
     library.call(
         "depthwise_forward",
-        _threads(threads),
-        *(x_BCHW.data_ptr(), int(_channels_last(x_BCHW)), weight.data_ptr()),
-        *(y.data_ptr(), int(_channels_last(y))),
-        *(_address(scale), _address(shift), act, B, C, H, W, size, stride),
+        thread_count(threads),
+        *(x_BCHW.data_ptr(), int(channels_last(x_BCHW)), weight.data_ptr()),
+        *(y.data_ptr(), int(channels_last(y))),
+        *(address(scale), address(shift), act, B, C, H, W, size, stride),
         isa=isa,
     )
     return y
@@ -236,16 +190,16 @@ def depthwise_backward_data(
         isa: instruction set; the best one by default.
     """
     size = weight_C1KK.shape[-1]
-    library = _library(g_BCHW, size=size, stride=stride)
+    library = checked_library(g_BCHW, size=size, stride=stride)
     B, C = g_BCHW.shape[:2]
-    dx = _empty((B, C, height, width), g_BCHW, layout)
-    _check_shape("g", g_BCHW, _out_shape(dx, stride))
-    weight = _weights(weight_C1KK, C)
+    dx = empty_feature((B, C, height, width), g_BCHW, layout)
+    check_shape("g", g_BCHW, output_shape(dx, stride))
+    weight = depthwise_weights(weight_C1KK, C)
     library.call(
         "depthwise_data",
-        _threads(threads),
-        *(g_BCHW.data_ptr(), int(_channels_last(g_BCHW)), weight.data_ptr()),
-        *(dx.data_ptr(), int(_channels_last(dx))),
+        thread_count(threads),
+        *(g_BCHW.data_ptr(), int(channels_last(g_BCHW)), weight.data_ptr()),
+        *(dx.data_ptr(), int(channels_last(dx))),
         *(B, C, height, width, size, stride),
         isa=isa,
     )

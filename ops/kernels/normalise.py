@@ -5,19 +5,27 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .native import _activation, _channels_last, _check_shape, _library, _sizes, _threads, _vector
+from .arguments import (
+    activation_index,
+    channels_last,
+    check_shape,
+    checked_library,
+    feature_sizes,
+    thread_count,
+    vector,
+)
 
 # B batch, C channels, H height, W width
 
 
 def _same_layout(name: str, other: Tensor, z: Tensor) -> None:
-    _check_shape(name, other, tuple(z.shape))
+    check_shape(name, other, tuple(z.shape))
     if not other.is_contiguous(memory_format=_layout(z)):
         raise ValueError(f"{name} must have the layout of z; call .contiguous(memory_format=...)")
 
 
 def _layout(z: Tensor) -> torch.memory_format:
-    return torch.channels_last if _channels_last(z) else torch.contiguous_format
+    return torch.channels_last if channels_last(z) else torch.contiguous_format
 
 
 def norm_act(
@@ -42,15 +50,15 @@ def norm_act(
         isa: instruction set; the best one by default.
     """
     out = torch.empty_like(z_BCHW, memory_format=_layout(z_BCHW)) if out is None else out
-    library = _library(z_BCHW, out)
+    library = checked_library(z_BCHW, out)
     _same_layout("out", out, z_BCHW)
     C = z_BCHW.shape[1]
-    scale, shift = _vector("scale", scale_C, C), _vector("shift", shift_C, C)
+    scale, shift = vector("scale", scale_C, C), vector("shift", shift_C, C)
     library.call(
         "norm_act",
-        _threads(threads),
-        *(z_BCHW.data_ptr(), scale.data_ptr(), shift.data_ptr(), _activation(act)),
-        *(out.data_ptr(), *_sizes(z_BCHW)),
+        thread_count(threads),
+        *(z_BCHW.data_ptr(), scale.data_ptr(), shift.data_ptr(), activation_index(act)),
+        *(out.data_ptr(), *feature_sizes(z_BCHW)),
         isa=isa,
     )
     return out
@@ -60,12 +68,12 @@ def channel_moments(
     z_BCHW: Tensor, *, threads: int | None = None, isa: str | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return mean [C] and biased variance [C] of z [B, C, H, W], as exact as float64 makes them."""
-    library = _library(z_BCHW)
+    library = checked_library(z_BCHW)
     mean, var = torch.empty(2, z_BCHW.shape[1])
     library.call(
         "channel_moments",
-        _threads(threads),
-        *(z_BCHW.data_ptr(), mean.data_ptr(), var.data_ptr(), *_sizes(z_BCHW)),
+        thread_count(threads),
+        *(z_BCHW.data_ptr(), mean.data_ptr(), var.data_ptr(), *feature_sizes(z_BCHW)),
         isa=isa,
     )
     return mean, var
@@ -99,18 +107,18 @@ def norm_act_backward_reduce(
         threads: at most so many; torch's number by default.
         isa: instruction set; the best one by default.
     """
-    library = _library(da_BCHW, z_BCHW)
+    library = checked_library(da_BCHW, z_BCHW)
     _same_layout("da", da_BCHW, z_BCHW)
     C = z_BCHW.shape[1]
-    scale, shift = _vector("scale", scale_C, C), _vector("shift", shift_C, C)
-    mean, invstd = _vector("mean", mean_C, C), _vector("invstd", invstd_C, C)
+    scale, shift = vector("scale", scale_C, C), vector("shift", shift_C, C)
+    mean, invstd = vector("mean", mean_C, C), vector("invstd", invstd_C, C)
     total, product = torch.empty(2, C)
     library.call(
         "norm_act_backward_reduce",
-        _threads(threads),
+        thread_count(threads),
         *(da_BCHW.data_ptr(), z_BCHW.data_ptr(), scale.data_ptr(), shift.data_ptr()),
-        *(mean.data_ptr(), invstd.data_ptr(), _activation(act)),
-        *(total.data_ptr(), product.data_ptr(), *_sizes(z_BCHW)),
+        *(mean.data_ptr(), invstd.data_ptr(), activation_index(act)),
+        *(total.data_ptr(), product.data_ptr(), *feature_sizes(z_BCHW)),
         isa=isa,
     )
     return total, product
@@ -146,18 +154,18 @@ def norm_act_backward_apply(
         isa: instruction set; the best one by default.
     """
     out = torch.empty_like(z_BCHW, memory_format=_layout(z_BCHW)) if out is None else out
-    library = _library(da_BCHW, z_BCHW, out)
+    library = checked_library(da_BCHW, z_BCHW, out)
     _same_layout("da", da_BCHW, z_BCHW)
     _same_layout("out", out, z_BCHW)
     C = z_BCHW.shape[1]
-    scale, shift = _vector("scale", scale_C, C), _vector("shift", shift_C, C)
-    p, q, r = _vector("p", p_C, C), _vector("q", q_C, C), _vector("r", r_C, C)
+    scale, shift = vector("scale", scale_C, C), vector("shift", shift_C, C)
+    p, q, r = vector("p", p_C, C), vector("q", q_C, C), vector("r", r_C, C)
     library.call(
         "norm_act_backward_apply",
-        _threads(threads),
+        thread_count(threads),
         *(da_BCHW.data_ptr(), z_BCHW.data_ptr(), scale.data_ptr(), shift.data_ptr()),
-        *(p.data_ptr(), q.data_ptr(), r.data_ptr(), _activation(act)),
-        *(out.data_ptr(), *_sizes(z_BCHW)),
+        *(p.data_ptr(), q.data_ptr(), r.data_ptr(), activation_index(act)),
+        *(out.data_ptr(), *feature_sizes(z_BCHW)),
         isa=isa,
     )
     return out

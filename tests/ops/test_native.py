@@ -5,7 +5,8 @@ import sys
 
 import pytest
 import torch
-from nastk.ops.kernels import definition, native, normalise
+from nastk.ops.definition import fold_kernels_definition
+from nastk.ops.kernels import definition, folding, native, normalise
 
 pytestmark = pytest.mark.skipif(not native.available(), reason=native.why_missing())
 
@@ -151,6 +152,33 @@ def test_results_do_not_depend_on_the_number_of_threads(layout, isa):
         assert all(torch.equal(x, y) for x, y in zip(results[0], other, strict=True))
 
 
+@pytest.mark.parametrize("sizes", [(3,), (1, 5), (3, 5, 7), (11, 1, 3, 9)])
+@pytest.mark.parametrize("channels", [(1, 1), (37, 1), (5, 3), (40, 13)])
+@pytest.mark.parametrize("per_row", [False, True])
+@pytest.mark.parametrize("has_columns", [False, True])
+def test_fold_and_its_gradients_equal_their_definition(sizes, channels, per_row, has_columns):
+    outputs, inputs = channels
+    kernels = [draw(outputs, inputs, k, k, seed=k).requires_grad_() for k in sizes]
+    probs = draw(*((outputs,) if per_row else ()), len(sizes), seed=20).requires_grad_()
+    columns = draw(inputs, seed=21).requires_grad_() if has_columns else None
+    assert folding.supports(kernels, probs, columns)
+    folded = folding.fold(kernels, probs, columns)
+    leaves = [p for p in (probs, columns, *kernels) if p is not None]
+    doubled = [p.detach().double().requires_grad_() for p in leaves]
+    first = 2 if has_columns else 1
+    wanted = fold_kernels_definition(
+        doubled[first:], doubled[0], doubled[1] if has_columns else None
+    )
+    grad = draw(*folded.shape, seed=22)
+    found = folding.fold_backward(kernels, probs, columns, grad, [True] * (len(sizes) + 2))
+    assert_close(folded, wanted.detach())
+    found = [f for f in found if f is not None]
+    for one, other in zip(found, torch.autograd.grad(wanted, doubled, grad.double()), strict=True):
+        assert_close(one, other)
+    absent = folding.fold_backward(kernels, probs, columns, grad, [False] * (len(sizes) + 2))
+    assert absent == (None,) * (len(sizes) + 2)
+
+
 @pytest.mark.parametrize(
     "x",
     [
@@ -191,3 +219,31 @@ def test_instruction_set_can_be_forced():
     assert run_python("print(native.isa())", NASTK_ISA=lowest).stdout == f"{lowest}\n"
     error = run_python("native.isa()", NASTK_ISA="altivec").stderr.splitlines()[-1]
     assert error.startswith("ValueError: NASTK_ISA asks for 'altivec', which does not run here;")
+
+
+def test_torch_folds_alone_without_the_kernels():
+    code = (
+        "import torch; from nastk.ops.fold import fold_kernels; k = torch.ones(2, 1, 3, 3)\n"
+        "print(fold_kernels([k, k], torch.tensor([1.0, 2.0])).sum().item())"
+    )
+    assert run_python(code, NASTK_KERNELS="off").stdout == "54.0\n"
+
+
+@layouts
+def test_preferences_hold_for_what_is_supported_only_by_measure(layout):
+    x = draw(32, 64, 28, 28, layout=layout)
+    assert native.prefers("weight", x, 7) and native.prefers("data", x, 5)
+    assert native.prefers("forward", x, 7) == (layout == torch.contiguous_format)
+    assert not native.prefers("data", x[..., :2, :2], 5)
+
+
+def test_a_forked_process_can_use_the_kernels():
+    code = (
+        "import os, torch; x = torch.randn(16, 64, 28, 28)\n"
+        "dw = native.depthwise_backward_weight(x, x, 7, threads=2)\n"
+        "child = os.fork()\n"
+        "again = native.depthwise_backward_weight(x, x, 7, threads=2)\n"
+        "if not child: os._exit(0 if torch.equal(dw, again) else 1)\n"
+        "print(os.waitpid(child, 0)[1])"
+    )
+    assert run_python(code).stdout == "0\n"

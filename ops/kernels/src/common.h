@@ -11,8 +11,8 @@ namespace nastk {
 enum Activation { kIdentity = 0, kRelu = 1, kRelu6 = 2, kSilu = 3 };
 enum Status { kDone = 0, kUnsupported = 1, kNoMemory = 2 };
 
-// Channels that one work item takes: a cache line of floats, whatever the width of a vector.
-constexpr long kBlock = 16;
+// Channels that one work item takes: whole cache lines of each pixel, whatever the vectors.
+constexpr long kBlock = 32;
 constexpr long kLargestKernel = 11;
 
 // A feature [B, C, H, W] in either layout, activated while it is read if `scale` is given.
@@ -73,6 +73,6 @@ inline long clamp(long value, long low, long high) {
 }
 
 // Bytes that a band of scratch may take in the second-level cache, and a strip in the first.
-constexpr long kBandBytes = 320 * 1024, kStripBytes = 28 * 1024;
+constexpr long kBandBytes = 160 * 1024, kStripBytes = 28 * 1024;
 
 }  // namespace nastk

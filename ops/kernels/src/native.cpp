@@ -89,6 +89,7 @@ static const Table &table(int isa) {
 
 #include "split.inc"
 #include "reduce.inc"
+#include "fold.inc"
 
 }  // namespace nastk
 
