@@ -15,6 +15,7 @@ from ..core.meta import MetaOperator
 from ..core.supernet import extract_part
 from ..core.trace import active_tracer, gate
 from .chain import Chain, Regrouped
+from .constants import steps, vector
 from .single_feature import scale_channels
 from .width import AnyWidth, is_plain, width_of
 
@@ -140,10 +141,8 @@ class MetaResidual(Regrouped, MetaOperator):
             shares, weights = list(self.multiplier.values), self.multiplier.slot.probs_N.to(x)
         if shares == [1]:
             return None
-        counts = [shortcut_channels(self.width.size, share) for share in shares]
-        position = torch.arange(self.width.size, device=x.device)
-        reached = torch.stack([(position < count).to(x) for count in counts])
-        return (weights @ reached).reshape(1, -1, 1, 1)
+        counts = tuple(shortcut_channels(self.width.size, share) for share in shares)
+        return (weights @ steps(counts, self.width.size, x)).reshape(1, -1, 1, 1)
 
     def _trace(self, x: Tensor) -> Tensor:
         tracer = active_tracer()
@@ -165,7 +164,7 @@ def _mean(keep: int | Choice) -> float | Tensor:
         return float(keep)
     if keep.slot.probs_N is None:
         return float(keep.values[cast(int, keep.slot.index)])
-    return (keep.slot.probs_N * keep.slot.probs_N.new_tensor(keep.values)).sum()
+    return torch.dot(keep.slot.probs_N, vector(keep.values, keep.slot.probs_N))
 
 
 def _value(entry: Any, arch: Mapping[str, Value]) -> Any:
