@@ -81,8 +81,8 @@ def prefers(name: str, x_BCHW: Tensor, size: int, stride: int = 1) -> bool:
     if name == "weight":  # 4 to 30 times; 3x3 only where memory or tiny maps bound torch
         return size >= 5 or (size == 3 and (x_BCHW.numel() >= 1 << 21 or smallest <= 4))
     if name == "data":
-        if is_last:  # 1.0 to 1.8 times
-            return stride == 1 and size >= 5 and smallest >= 7
+        if is_last:  # 1.05 to 1.8 times
+            return stride == 1 and size >= 5 and smallest >= (8 if size == 5 else 7)
         return smallest >= (7 if size >= 5 else 14)  # 1.1 to 3.5 times
     assert name == "forward", name
     return not is_last and smallest >= 14 and size >= 3  # 1.0 to 3.5 times
