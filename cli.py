@@ -294,6 +294,18 @@ def bench_memory(json_: Json = False) -> None:
     _show(implementation(), json_, _print_markdown)
 
 
+@bench.command("kernels")
+def bench_kernels(
+    rounds: Rounds = 5,
+    nchw: Annotated[bool, typer.Option(help="Contiguous instead of channels-last.")] = False,
+    json_: Json = False,
+) -> None:
+    """Time every pass of a depthwise convolution against torch, with its share of the peak."""
+    from .benchmarks.kernels import bench_kernels as implementation
+
+    _show(implementation(rounds=rounds, nchw=nchw), json_, _print_markdown)
+
+
 def _print_markdown(result: Any) -> None:
     from .benchmarks.tables import markdown
 

@@ -26,8 +26,6 @@ def steps(counts: tuple[int, ...], size: int, like: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=4096)
-def _steps(
-    counts: tuple[int, ...], size: int, dtype: torch.dtype, device: torch.device
-) -> Tensor:
+def _steps(counts: tuple[int, ...], size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     position = torch.arange(size, device=device)
     return torch.stack([(position < count).to(dtype) for count in counts])

@@ -68,7 +68,7 @@ def isas() -> tuple[str, ...]:
 def prefers(name: str, x_BCHW: Tensor, size: int, stride: int = 1) -> bool:
     """Tell whether a depthwise pass is faster here than in torch, where `supports` allows both.
 
-    Measured with one thread against torch 2.13 (oneDNN) by `benchmarks/depthwise.py`. With a fused
+    Measured with one thread against torch 2.13 (oneDNN) by `nastk bench kernels`. With a fused
     normalisation the forward pass also saves a feature's way through memory; that is not counted.
 
     Args:

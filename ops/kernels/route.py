@@ -111,6 +111,8 @@ def conv(
     x_BCHW: Tensor, affine: Affine | None, weight: Tensor, bias: Tensor | None, at: Geometry
 ) -> Tensor:
     """Return the convolution of act(scale * x + shift), or of x where `affine` is None."""
+    if bias is None and _prefers_native("forward", x_BCHW, weight, at):
+        return native.depthwise_forward(x_BCHW, weight, at.stride, fused=_fused(affine))
     a = x_BCHW if affine is None else norm_act(x_BCHW, affine)
     return F.conv2d(a, weight, bias, at.stride, at.padding, at.dilation, at.groups)
 
@@ -133,46 +135,56 @@ def conv_backward(
         at: geometry.
         needs: which of the three are wanted.
     """
-    d_weight = None
-    if needs[1] and _is_native_depthwise(x_BCHW, weight, at):
-        grad_BOHW = _like(grad_BOHW, x_BCHW)
-        fused = None if affine is None else (affine.scale, affine.shift, affine.act)
-        size = weight.shape[-1]
-        d_weight = native.depthwise_backward_weight(x_BCHW, grad_BOHW, size, at.stride, fused=fused)
-        needs = (needs[0], False, needs[2])
-    elif _is_small_pointwise(x_BCHW, weight, at, needs):
+    grad_BOHW = _like(grad_BOHW, x_BCHW)
+    if _is_small_pointwise(x_BCHW, weight, at, needs):
         a = x_BCHW if affine is None else norm_act(x_BCHW, affine)
         return _pointwise_backward(grad_BOHW, a, weight)
-    # Only the gradient of the weight reads the activated input's values.
-    a = x_BCHW if affine is None or not needs[1] else norm_act(x_BCHW, affine)
-    bias_sizes = [weight.shape[0]] if needs[2] else None
-    dx, dw, db = torch.ops.aten.convolution_backward(
+    needs_x, needs_weight, needs_bias = needs
+    dx = dw = None
+    if needs_weight and _prefers_native("weight", x_BCHW, weight, at):
+        size = weight.shape[-1]
+        dw = native.depthwise_backward_weight(
+            x_BCHW, grad_BOHW, size, at.stride, fused=_fused(affine)
+        )
+        needs_weight = False
+    if needs_x and _prefers_native("data", x_BCHW, weight, at):
+        height, width = x_BCHW.shape[2:]
+        dx = native.depthwise_backward_data(grad_BOHW, weight, height, width, at.stride)
+        needs_x = False
+    if not (needs_x or needs_weight or needs_bias):
+        return dx, dw, None
+    # Only the gradient of the weight reads the values of the activated input.
+    a = norm_act(x_BCHW, affine) if affine is not None and needs_weight else x_BCHW
+    rest = torch.ops.aten.convolution_backward(
         grad_BOHW,
         a,
         weight,
-        bias_sizes,
+        [weight.shape[0]] if needs_bias else None,
         [at.stride] * 2,
         [at.padding] * 2,
         [at.dilation] * 2,
         False,
         [0, 0],
         at.groups,
-        list(needs),
+        [needs_x, needs_weight, needs_bias],
     )
-    return dx, dw if d_weight is None else d_weight, db
+    return dx if rest[0] is None else rest[0], dw if rest[1] is None else rest[1], rest[2]
 
 
-def _is_native_depthwise(x: Tensor, weight: Tensor, at: Geometry) -> bool:
+def _prefers_native(name: str, x: Tensor, weight: Tensor, at: Geometry) -> bool:
+    """Tell whether the compiled kernel of a depthwise pass runs, and faster than torch's."""
     size = weight.shape[-1]
-    # oneDNN has a good kernel for size 3, unless the map is tiny.
-    if size < 5 and x.shape[2] * x.shape[3] > 4:
-        return False
     return (
         at.groups == x.shape[1] == weight.shape[0]
         and at.padding == size // 2
-        and native.supports(x, size=size, stride=at.stride, dilation=at.dilation)
         and weight.dtype == torch.float32
+        and native.supports(x, size=size, stride=at.stride, dilation=at.dilation)
+        and native.prefers(name, x, size, at.stride)
     )
+
+
+def _fused(affine: Affine | None) -> native.Fused | None:
+    return None if affine is None else (affine.scale, affine.shift, affine.act)
 
 
 def _is_small_pointwise(

@@ -226,7 +226,7 @@ def test_torch_folds_alone_without_the_kernels():
         "import torch; from nastk.ops.fold import fold_kernels; k = torch.ones(2, 1, 3, 3)\n"
         "print(fold_kernels([k, k], torch.tensor([1.0, 2.0])).sum().item())"
     )
-    assert run_python(code, NASTK_KERNELS="off").stdout == "54.0\n"
+    assert run_python(code, NASTK_KERNELS="definition").stdout == "54.0\n"
 
 
 @layouts
