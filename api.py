@@ -25,6 +25,7 @@ from .evaluators.efficiency import fvcore_flops, peak_memory_bytes, per_layer
 from .evaluators.tasks import make_task
 from .naming import find_device, resolve, spaces_of
 from .nasbench.families import find_space
+from .ops.chain import MEMORY, default_memory
 from .strategies import STRATEGIES
 
 
@@ -43,6 +44,7 @@ def search(
     out: str | Path | None = None,
     device: str = "cpu",
     workers: int = 0,
+    memory: str | None = None,
     strict: bool = False,
     target_resolution: int | None = None,
     target_classes: int | None = None,
@@ -63,6 +65,8 @@ def search(
         out: the run folder, `runs/SPACE-STRATEGY-SEED` if None.
         device: `cpu` or `cuda`.
         workers: processes that decode images.
+        memory: what the supernet keeps for its backward pass: `high`, `low` or `lowest`, the
+            best of the device if None; see `nastk.ops.chain.MEMORY`.
         strict: refuse unreadable images instead of skipping them.
         target_resolution: pixels at which FLOPs are counted, the space's default if None.
         target_classes: classes with which FLOPs are counted.
@@ -86,7 +90,9 @@ def search(
         chosen(**options)
     except TypeError as error:
         raise ValueError(f"option of {strategy} has the wrong type: {error}") from None
-    find_device(device)
+    place = find_device(device)
+    memory = default_memory(place) if memory is None else memory
+    lookup("memory", memory, MEMORY)
     sizes = {"resolution": target_resolution, "num_classes": target_classes}
     target = family(**{key: value for key, value in sizes.items() if value is not None})
     if flops is None:
@@ -109,6 +115,7 @@ def search(
         "seed": seed,
         "device": device,
         "workers": workers,
+        "memory": memory,
         "strict": strict,
         "budget": [budget.low, budget.high],
         "threads": torch.get_num_threads(),
@@ -160,6 +167,7 @@ def _search_in(run: Run, task: Task, report: Report) -> dict[str, Any]:
         budget=Budget(*manifest["budget"]),
         seed=manifest["seed"],
         device=torch.device(manifest["device"]),
+        memory=manifest["memory"],
     )
     strategy = STRATEGIES[manifest["strategy"]](**manifest["strategy_options"])
     arch = strategy.search(problem, run, report)

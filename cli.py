@@ -65,6 +65,13 @@ Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Steps = Annotated[int | None, typer.Option(help="Number of updates; a default for each space.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Workers = Annotated[int, typer.Option(help="Processes that decode images.")]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        help="What a network keeps for its backward pass: high (as torch does), low (one feature "
+        "a convolution) or lowest (one a block, slower). The best of the device unless given."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Config = Annotated[
     Path | None,
@@ -108,6 +115,7 @@ def search(
     out: Annotated[Path | None, typer.Option(help="The run folder itself.")] = None,
     device: Device = "cpu",
     workers: Workers = 0,
+    memory: Memory = None,
     strict: Annotated[bool, typer.Option(help="Refuse unreadable images.")] = False,
     target_resolution: Annotated[int | None, typer.Option(help="Pixels of the budget.")] = None,
     target_classes: Annotated[int | None, typer.Option(help="Classes of the budget.")] = None,
@@ -149,6 +157,7 @@ def retrain(
     out: Annotated[Path | None, typer.Option(help="Folder, where WHAT is no run.")] = None,
     device: Device = "cpu",
     workers: Workers = 0,
+    memory: Memory = None,
     config: Config = None,
     json_: Json = False,
 ) -> None:
@@ -254,6 +263,62 @@ def export(
     from .exporting import export as implementation
 
     _show(implementation(what, to), json_, screen.print_export)
+
+
+bench = typer.Typer(help="Measure nastk on this machine; markdown, or JSON with --json.")
+app.add_typer(bench, name="bench", no_args_is_help=True)
+Rounds = Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians are reported.")]
+
+
+@bench.command("step")
+def bench_step(rounds: Rounds = 5, json_: Json = False) -> None:
+    """Time an update of the sandglass supernet beside plain networks and feature sums."""
+    from .benchmarks.step import bench_step as implementation
+
+    _show(implementation(rounds=rounds), json_, _print_markdown)
+
+
+@bench.command("ops")
+def bench_ops(rounds: Rounds = 5, json_: Json = False) -> None:
+    """Time one mixed depthwise convolution beside its largest candidate, and NNI's."""
+    from .benchmarks.ops import bench_ops as implementation
+
+    _show(implementation(rounds=rounds), json_, _print_markdown)
+
+
+@bench.command("memory")
+def bench_memory(json_: Json = False) -> None:
+    """Measure what a step of the main job keeps, and its peak memory."""
+    from .benchmarks.memory import bench_memory as implementation
+
+    _show(implementation(), json_, _print_markdown)
+
+
+@bench.command("kernels")
+def bench_kernels(
+    rounds: Rounds = 5,
+    nchw: Annotated[bool, typer.Option(help="Contiguous instead of channels-last.")] = False,
+    json_: Json = False,
+) -> None:
+    """Time every pass of a depthwise convolution against torch, with its share of the peak."""
+    from .benchmarks.kernels import bench_kernels as implementation
+
+    _show(implementation(rounds=rounds, nchw=nchw), json_, _print_markdown)
+
+
+def _print_markdown(result: Any) -> None:
+    from .benchmarks.tables import markdown
+
+    print(markdown(result))
+
+
+@app.command()
+def doctor(json_: Json = False) -> None:
+    """Say what this installation can do, which kernels run, and why."""
+    from . import screen
+    from .doctor import examine
+
+    _show(examine(), json_, screen.print_doctor)
 
 
 def _show(result: Any, as_json: bool, printer: Callable[[Any], None]) -> None:

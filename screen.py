@@ -246,3 +246,14 @@ def print_export(result: dict[str, Any]) -> None:
         f"{result['file']}: run again, differs by {result['max_difference']:.1e} at most",
         highlight=False,
     )
+
+
+def print_doctor(rows: list[dict[str, Any]]) -> None:
+    """Print what the installation can do."""
+    width = max(len(row["name"]) for row in rows)
+    for row in rows:
+        _console.print(
+            f"{row['name']:{width}}  {row['status']:8} {row['detail']}",
+            markup=False,
+            soft_wrap=True,
+        )

@@ -26,6 +26,7 @@ from .evaluators.tasks import make_task
 from .evaluators.train import Training, test_metrics
 from .naming import find_device, resolve, spaces_of
 from .nasbench.families import find_space
+from .ops.chain import MEMORY
 
 _METADATA = "nastk"
 
@@ -42,6 +43,7 @@ def retrain(
     out: str | Path | None = None,
     device: str = "cpu",
     workers: int = 0,
+    memory: str | None = None,
     report: Report = _silent,
 ) -> dict[str, Any]:
     """Train an arch from scratch and test it once, at the end.
@@ -60,6 +62,7 @@ def retrain(
         out: folder of an arch.json or a published name, `runs/NAME` if None.
         device: `cpu` or `cuda`.
         workers: processes that decode images.
+        memory: what the network keeps for its backward pass, as for search.
         report: receives progress events.
 
     Returns:
@@ -67,6 +70,8 @@ def retrain(
     """
     place = find_device(device)
     named = lookup("recipe", recipe, RECIPES) if recipe else None
+    if memory is not None:
+        lookup("memory", memory, MEMORY)
     run = _run_of(what, data, out)
     arch = run.arch
     run.acquire()
@@ -85,6 +90,7 @@ def retrain(
             seed=seed,
             steps=steps,
             device=place,
+            memory=memory,
             run=run,
             name=f"retrain-{data.partition(':')[0]}-{seed}-{start}-{chosen.name}-{length}",
             split="weights" if hold_out else "train",

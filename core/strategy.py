@@ -29,6 +29,7 @@ class Problem:
         budget: bounds on the target's FLOPs.
         seed: of everything random.
         device: where networks run.
+        memory: what networks keep for their backward pass, see `nastk.ops.chain.MEMORY`.
     """
 
     space: Space
@@ -37,6 +38,7 @@ class Problem:
     budget: Budget
     seed: int = 0
     device: torch.device = CPU
+    memory: str = "high"
 
 
 @dataclass(frozen=True, kw_only=True)

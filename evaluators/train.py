@@ -20,6 +20,7 @@ from ..core.run import Run
 from ..core.schedule import warmup_cosine
 from ..core.strategy import CPU
 from ..core.task import Task
+from ..ops.chain import default_memory, set_memory
 from .recipe import DEMONSTRATION, Recipe
 
 
@@ -59,6 +60,8 @@ class Training:
         run: where checkpoints `NAME-last` and `NAME-best` go; None trains without saving. A
             training of the same name goes on from its last checkpoint.
         name: of the training.
+        memory: what the network keeps for its backward pass, see `nastk.ops.chain.MEMORY`; None
+            for the best of the device.
         split: `train`; or `weights`, which holds the architecture split out. With a run that
             split is then measured four times, and the network that did best there is returned.
     """
@@ -71,6 +74,7 @@ class Training:
     run: Run | None = None
     name: str = "retrain"
     device: torch.device = CPU
+    memory: str | None = None
     split: str = "train"
 
     def fit(self, report: Report = lambda event: None) -> nn.Module:
@@ -78,6 +82,7 @@ class Training:
         recipe = self.recipe
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = copy.deepcopy(self.network) if recipe.ema_decay else None
+        set_memory(self.network, self.memory or default_memory(self.device))
         model = nn.ModuleDict({"network": self.network})
         if average is not None:
             model["average"] = average
@@ -106,13 +111,16 @@ class Training:
             is_quarter = (step + 1) % max(total // 4, 1) == 0 or step + 1 == total
             if self.run is not None and is_quarter:
                 best.offer(chosen, loop.notes)
+        set_memory(self.network, "high")
         return best.restored(chosen) if holds_out else chosen
 
     def _optimizer(self) -> torch.optim.Optimizer:
         r, parameters = self.recipe, self.network.parameters()
         if r.optimizer == "sgd":
-            return torch.optim.SGD(parameters, lr=r.lr, momentum=0.9, weight_decay=r.weight_decay)
-        return torch.optim.AdamW(parameters, lr=r.lr, weight_decay=r.weight_decay)
+            return torch.optim.SGD(
+                parameters, lr=r.lr, momentum=0.9, weight_decay=r.weight_decay, fused=True
+            )
+        return torch.optim.AdamW(parameters, lr=r.lr, weight_decay=r.weight_decay, fused=True)
 
     def _update(self, step: int, optimizer: torch.optim.Optimizer) -> float:
         x, labels = self.task.batch(

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .kernels import folding
+
 # O output channels, I input channels of a group, K kernel size, N candidates
 
 
@@ -85,6 +87,9 @@ class _Fold(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, probs: Tensor, columns: Tensor | None, *kernels: Tensor) -> Tensor:
+        ctx.save_for_backward(probs, columns, *kernels)
+        if folding.supports(kernels, probs, columns):
+            return folding.fold(kernels, probs, columns)
         largest = max(kernels, key=lambda kernel: kernel.shape[-1])
         folded = torch.zeros_like(largest, memory_format=torch.contiguous_format)
         for n, kernel in enumerate(kernels):
@@ -92,7 +97,6 @@ class _Fold(torch.autograd.Function):
             target.addcmul_(kernel, _weight(probs, n).to(kernel))
         if columns is not None:
             folded *= columns.reshape(1, -1, 1, 1)
-        ctx.save_for_backward(probs, columns, *kernels)
         return folded
 
     @staticmethod
@@ -100,6 +104,8 @@ class _Fold(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         probs, columns, *kernels = ctx.saved_tensors
         needs = ctx.needs_input_grad
+        if grad.dtype == torch.float32 and folding.supports(kernels, probs, columns):
+            return folding.fold_backward(kernels, probs, columns, grad, needs)
         grad_columns = None
         if columns is not None:
             if needs[1]:

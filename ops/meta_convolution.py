@@ -16,7 +16,9 @@ from ..core.polynomial import Polynomial
 from ..core.trace import active_tracer
 from .definition import mixed_conv2d_features
 from .fold import fold_kernels, fold_nested
+from .kernels.route import Geometry
 from .plain import MixedConv2d, initialise, plain_conv2d, plain_depthwise_conv2d
+from .single_feature import Conv
 from .width import AnyWidth, selection, width_of
 
 # B batch, C channels, O output channels, I input channels of a group, N candidates
@@ -74,14 +76,34 @@ class MetaConv2d(MetaOperator):
                 groups=self.groups,
             )
         else:
-            weight = self._slice(self._weight(probs, columns))
-            bias = None if self.bias is None else self.bias[self._rows()]
-            groups = weight.shape[0] if self.is_depthwise else self.groups
-            padding = self.dilation * (weight.shape[-1] - 1) // 2
-            y = F.conv2d(x_BCHW, weight, bias, self.stride, padding, self.dilation, groups)
+            conv = self._folded(probs, columns)
+            at = conv.geometry
+            y = F.conv2d(
+                x_BCHW, conv.weight, conv.bias, at.stride, at.padding, at.dilation, at.groups
+            )
         if active_tracer() is not None:
             self._record(x_BCHW, y)
         return y
+
+    def folded(self) -> Conv | None:
+        """Return the one convolution under the current mixtures, None if features are summed."""
+        probs = self._probs()
+        if self._sums_features and probs is not None:
+            return None
+        return self._folded(probs, None if self.is_depthwise else self.in_width.mask())
+
+    def _folded(self, probs: Tensor | None, columns: Tensor | None) -> Conv:
+        weight = self._slice(self._weight(probs, columns))
+        geometry = Geometry(
+            stride=self.stride,
+            padding=self.dilation * (weight.shape[-1] - 1) // 2,
+            dilation=self.dilation,
+            groups=weight.shape[0] if self.is_depthwise else self.groups,
+        )
+        rows, bias = self._rows(), self.bias
+        if bias is not None and isinstance(rows, Tensor):
+            bias = bias[rows]
+        return Conv(weight=weight, bias=bias, geometry=geometry)
 
     def extract(self, arch: Mapping[str, Value]) -> nn.Module:
         """Return the plain convolution of `arch`."""
@@ -185,9 +207,12 @@ class MetaConv2d(MetaOperator):
         return selection(self.out_width, self.kernels[0].device)
 
     def _slice(self, weight: Tensor) -> Tensor:
-        weight = weight[self._rows()]
+        rows = self._rows()
+        if isinstance(rows, Tensor):
+            weight = weight[rows]
         if not self.is_depthwise and self.groups == 1:
-            weight = weight[:, selection(self.in_width, weight.device)]
+            columns = selection(self.in_width, weight.device)
+            weight = weight[:, columns] if isinstance(columns, Tensor) else weight
         return weight
 
     def _record(self, x: Tensor, y: Tensor) -> None:
@@ -224,6 +249,20 @@ class MetaConv2d(MetaOperator):
         for entry, count in zip(self.kernel, counts, strict=True):
             total = total + _square(entry) * count
         return total
+
+
+def read_conv(module: nn.Module) -> Conv | None:
+    """Return what the single-feature operator needs of a convolution, None if it cannot run it."""
+    if isinstance(module, MetaConv2d):
+        return module.folded()
+    if type(module) is not nn.Conv2d or module.padding_mode != "zeros":
+        return None
+    squares = [module.stride, module.padding, module.dilation]
+    if any(isinstance(pair, str) or pair[0] != pair[1] for pair in squares):
+        return None
+    stride, padding, dilation = (cast(int, pair[0]) for pair in squares)
+    geometry = Geometry(stride=stride, padding=padding, dilation=dilation, groups=module.groups)
+    return Conv(weight=module.weight, bias=module.bias, geometry=geometry)
 
 
 def _square(entry: Kernel) -> Polynomial:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..core.choice import Value
 from ..core.meta import MetaOperator, pick_from
 from ..core.trace import active_tracer
+from .single_feature import Norm, is_recomputing
 from .width import AnyWidth, is_plain, selection, width_of
 
 # B batch, C channels, H height, W width
@@ -81,6 +82,54 @@ class MetaBatchNorm2d(MetaOperator):
         self.width.record_uses()
         params = self.width.expression() * 2
         tracer.layer(self, "norm", flops=0, params=params, activations=0)
+
+
+def read_norm(module: nn.Module, gain: Tensor | None = None) -> Norm | None:
+    """Return what the single-feature operator needs of a norm, None if it is no batch norm.
+
+    A norm in training counts the batch, as its own forward pass would.
+
+    Args:
+        module: any module.
+        gain: a scalar folded into the affine part, so that gain * norm(x) stores no feature more.
+    """
+    if not isinstance(module, nn.modules.batchnorm._BatchNorm | MetaBatchNorm2d):
+        return None
+    index: Tensor | slice = slice(None)
+    weight, bias = module.weight, module.bias
+    if isinstance(module, MetaBatchNorm2d):
+        index = selection(module.width, module.weight.device)
+        if isinstance(index, Tensor):  # all channels need no copy, and no gradient of one
+            weight, bias = module.weight[index], module.bias[index]
+    if gain is not None:
+        weight = gain if weight is None else weight * gain.to(weight)
+        bias = None if bias is None else bias * gain.to(bias)
+    tracks = module.running_mean is not None
+    momentum = module.momentum or 0.0
+    if module.training and tracks and not is_recomputing():
+        assert module.num_batches_tracked is not None
+        module.num_batches_tracked.add_(1)
+        if module.momentum is None:  # a plain mean over all batches
+            momentum = 1.0 / float(module.num_batches_tracked)
+    return Norm(
+        weight=weight,
+        bias=bias,
+        running_mean=module.running_mean,
+        running_var=module.running_var,
+        index=index,
+        uses_batch=module.training or not tracks,
+        momentum=momentum,
+        eps=module.eps,
+        group=_group_of(module),
+    )
+
+
+def _group_of(module: nn.Module) -> object:
+    """Return the processes that share a norm's statistics, None for this one alone."""
+    shared = isinstance(module, nn.SyncBatchNorm) and module.training
+    if not shared or not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return None
+    return module.process_group or torch.distributed.group.WORLD
 
 
 def scaled_batch_norm(norm: nn.Module, x_BCHW: Tensor, gain: Tensor) -> Tensor:

@@ -14,7 +14,9 @@ from ..core.choice import Choice, Value
 from ..core.meta import MetaOperator
 from ..core.supernet import extract_part
 from ..core.trace import active_tracer, gate
-from .chain import Chain
+from .chain import Chain, Regrouped
+from .constants import steps, vector
+from .single_feature import scale_channels
 from .width import AnyWidth, is_plain, width_of
 
 # B batch, C channels, H height, W width
@@ -78,7 +80,7 @@ class Residual(nn.Module):
         return torch.cat([x[:, :n] + y[:, :n], y[:, n:]], dim=1)
 
 
-class MetaResidual(MetaOperator):
+class MetaResidual(Regrouped, MetaOperator):
     """keep * (branch(x) + mask * x) + (1 - keep) * x, with one feature for all candidates."""
 
     def __init__(
@@ -114,7 +116,10 @@ class MetaResidual(MetaOperator):
         if mask is None:
             return y + x_BCHW  # keep + (1 - keep) of the shortcut
         keep = keep.to(x_BCHW)
-        return y + (keep * mask + (1 - keep)) * x_BCHW
+        share = keep * mask + (1 - keep)
+        if self.memory != "high" and torch.is_grad_enabled():
+            return y + scale_channels(x_BCHW, share.flatten())
+        return y + share * x_BCHW
 
     def extract(self, arch: Mapping[str, Value]) -> nn.Module:
         """Return the plain block of `arch`."""
@@ -136,10 +141,8 @@ class MetaResidual(MetaOperator):
             shares, weights = list(self.multiplier.values), self.multiplier.slot.probs_N.to(x)
         if shares == [1]:
             return None
-        counts = [shortcut_channels(self.width.size, share) for share in shares]
-        position = torch.arange(self.width.size, device=x.device)
-        reached = torch.stack([(position < count).to(x) for count in counts])
-        return (weights @ reached).reshape(1, -1, 1, 1)
+        counts = tuple(shortcut_channels(self.width.size, share) for share in shares)
+        return (weights @ steps(counts, self.width.size, x)).reshape(1, -1, 1, 1)
 
     def _trace(self, x: Tensor) -> Tensor:
         tracer = active_tracer()
@@ -161,7 +164,7 @@ def _mean(keep: int | Choice) -> float | Tensor:
         return float(keep)
     if keep.slot.probs_N is None:
         return float(keep.values[cast(int, keep.slot.index)])
-    return (keep.slot.probs_N * keep.slot.probs_N.new_tensor(keep.values)).sum()
+    return torch.dot(keep.slot.probs_N, vector(keep.values, keep.slot.probs_N))
 
 
 def _value(entry: Any, arch: Mapping[str, Value]) -> Any:

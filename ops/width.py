@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import cast
 
@@ -75,18 +76,38 @@ class Width:
         if self.is_hard:
             return None
         soft = next(c.slot.probs_N for c in self.choices if c.slot.probs_N is not None)
-        parts = []
-        for segment in self.segments:
-            if segment.choice is None:
-                parts.append(soft.new_ones(segment.size))
-                continue
-            present = soft.new_tensor([float(rank > 0) for rank in segment.ranks])
-            slot = segment.choice.slot
+        always_C, presence = self._presence(soft)
+        total = always_C
+        for choice, matrix_NC in presence:
+            slot = choice.slot
             if slot.probs_N is None:
-                parts.append(present[cast(int, slot.index)].expand(segment.size))
+                total = total + matrix_NC[cast(int, slot.index)]
             else:
-                parts.append((slot.probs_N * present).sum().expand(segment.size))
-        return torch.cat(parts)
+                total = total + slot.probs_N @ matrix_NC
+        return total
+
+    def _presence(self, like: Tensor) -> tuple[Tensor, list[tuple[Choice, Tensor]]]:
+        """Return [C] which channels no choice decides, and [N, C] which each candidate keeps."""
+        key = (like.dtype, like.device)
+        if key not in self._presences:
+            always = [float(s.choice is None) for s in self.segments for _ in range(s.size)]
+            matrices = []
+            for choice in self.choices:
+                rows = [
+                    [
+                        float(s.choice is choice and s.ranks[n] > 0)
+                        for s in self.segments
+                        for _ in range(s.size)
+                    ]
+                    for n in range(len(choice.candidates))
+                ]
+                matrices.append((choice, like.new_tensor(rows)))
+            self._presences[key] = (like.new_tensor(always), matrices)
+        return self._presences[key]
+
+    @cached_property
+    def _presences(self) -> dict[object, tuple[Tensor, list[tuple[Choice, Tensor]]]]:
+        return {}
 
     def expression(self) -> Polynomial:
         """Return the number of channels as a polynomial."""

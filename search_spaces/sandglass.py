@@ -33,6 +33,8 @@ class Sandglass(Space):
 
     Attributes:
         width: the published width multiplier.
+        kernels: candidates of every depthwise convolution; the released model has 3.
+        reductions: candidates of t, by which a bottleneck narrows; the released model has 6.
         multipliers: candidates of the identity tensor multiplier; the released model has 1, its
             variants 1/2, 1/3 and 1/4.
         scale: factor on every channel count, bottlenecks included, rounded up to even; for
@@ -42,12 +44,15 @@ class Sandglass(Space):
     name: ClassVar[str] = "sandglass"
 
     width: float = 1.0
+    kernels: tuple[int, ...] = (3, 5, 7)
+    reductions: tuple[int, ...] = (4, 6)
     multipliers: tuple[float, ...] = (1, 0.5)
     scale: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "multipliers", tuple(self.multipliers))
+        for name in ("kernels", "reductions", "multipliers"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     def proxy(self) -> Space:
         """Return the space at 128 px with all channels times 0.35: every choice stays visible."""
@@ -104,16 +109,15 @@ class Sandglass(Space):
             def width_at(ratio: int) -> int:
                 return bottleneck_width(in_channels, out_channels, ratio)
 
-            ratio = choose(f"{name}.reduction", (4, 6), distinct=width_at)
+            ratio = choose(f"{name}.reduction", self.reductions, distinct=width_at)
             hidden = _apply(ratio, lambda t: scaled_channels(width_at(t), self.scale))
-        kernels = (3, 5, 7)
         body = sandglass(
             scaled_channels(in_channels, self.scale),
             (out := scaled_channels(out_channels, self.scale)),
             hidden,
             stride=stride,
-            first_kernel=choose(f"{name}.first_kernel", kernels) if has_first else None,
-            last_kernel=choose(f"{name}.last_kernel", kernels) if has_last else None,
+            first_kernel=choose(f"{name}.first_kernel", self.kernels) if has_first else None,
+            last_kernel=choose(f"{name}.last_kernel", self.kernels) if has_last else None,
         )
         if changes or is_single:
             return body

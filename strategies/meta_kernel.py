@@ -18,6 +18,7 @@ from ..core.polynomial import Expectation
 from ..core.run import Run
 from ..core.schedule import warmup_cosine
 from ..core.strategy import Problem, Strategy
+from ..ops.chain import set_memory
 from ..ops.mixture import MIXTURES, Logits, Temperature, dirichlet
 
 LEVELS = ("single", "bilevel")
@@ -134,6 +135,7 @@ class _Search:
         self.model = torch.nn.ModuleDict({"supernet": self.supernet, "logits": self.logits})
         self.model.to(problem.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model.train()
+        set_memory(self.supernet, problem.memory)
         self.order = list(self.supernet.choices)
         self.expected: Expectation = problem.space.cost.flops.expectation(self.order)
         self.temperature = Temperature(
@@ -186,8 +188,9 @@ class _Search:
         task, device = self.problem.task, self.problem.device
         x, labels = task.batch(split, seed=self.problem.seed, step=step, batch_size=self.batch_size)
         self.supernet.mix(self._mixture(step, split).to(device))
-        logits = self.supernet(x.to(device, memory_format=torch.channels_last))
-        return F.cross_entropy(logits, labels.to(device))
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            logits = self.supernet(x.to(device, memory_format=torch.channels_last))
+        return F.cross_entropy(logits.float(), labels.to(device))
 
     def _mixture(self, step: int, split: str) -> Tensor:
         level = ("train", "weights", "architecture").index(split)
@@ -220,5 +223,7 @@ class _Search:
 def _weights_optimizer(supernet: torch.nn.Module, options: MetaKernel) -> torch.optim.Optimizer:
     lr, decay = cast(float, options.weights_lr), cast(float, options.weight_decay)
     if options.optimizer == "sgd":
-        return torch.optim.SGD(supernet.parameters(), lr=lr, momentum=0.9, weight_decay=decay)
-    return torch.optim.AdamW(supernet.parameters(), lr=lr, weight_decay=decay)
+        return torch.optim.SGD(
+            supernet.parameters(), lr=lr, momentum=0.9, weight_decay=decay, fused=True
+        )
+    return torch.optim.AdamW(supernet.parameters(), lr=lr, weight_decay=decay, fused=True)

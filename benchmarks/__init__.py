@@ -1,0 +1,1 @@
+"""What performance claims stand on: each table can be measured again by one command."""

@@ -1,0 +1,223 @@
+"""Sends each pass of the single-feature operator to the fastest kernel for its tensors.
+
+On the CPU the compiled kernels run float32 features; plain torch runs everything else. All
+features of one call have one layout: that of the feature which the forward pass kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import definition, native, normalise
+
+# B batch, C channels, H height, W width, O output channels, I input channels of a group, K kernel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Affine:
+    """act(scale * z + shift), applied to a feature while it is read.
+
+    Attributes:
+        scale: [C].
+        shift: [C].
+        act: `identity`, `relu`, `relu6` or `silu`.
+    """
+
+    scale: Tensor
+    shift: Tensor
+    act: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """Where a convolution reads, equal in height and width."""
+
+    stride: int
+    padding: int
+    dilation: int
+    groups: int
+
+
+# Below so many positions a matrix product beats oneDNN's pointwise backward pass (measured at 4 px
+# and 2 px, batch 32: 0.7 to 0.85 of its time; equal or slower from 8 px on).
+_FEW_ROWS = 512
+
+
+def has_kernels(device: torch.device) -> bool:
+    """Tell whether kernels of nastk's own run on a device; plain torch runs everywhere."""
+    return device.type == "cpu" and native.available()
+
+
+def describe() -> str:
+    """Return in a word which kernels run on the CPU."""
+    return native.isa() if native.available() else "torch"
+
+
+def moments(z_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean [C] and biased variance [C]."""
+    if native.supports(z_BCHW):
+        return normalise.channel_moments(z_BCHW)
+    return definition.channel_moments(z_BCHW)
+
+
+def norm_act(z_BCHW: Tensor, affine: Affine) -> Tensor:
+    """Return act(scale * z + shift) [B, C, H, W]."""
+    if native.supports(z_BCHW):
+        return normalise.norm_act(z_BCHW, affine.scale, affine.shift, affine.act)
+    return definition.norm_act(z_BCHW, affine.scale, affine.shift, affine.act)
+
+
+def norm_act_sums(
+    da_BCHW: Tensor, z_BCHW: Tensor, affine: Affine, mean_C: Tensor, invstd_C: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return two [C]: sums of d = da * act'(scale * z + shift), and of d * normalised z."""
+    if native.supports(z_BCHW):
+        da = _like(da_BCHW, z_BCHW)
+        return normalise.norm_act_backward_reduce(
+            da, z_BCHW, affine.scale, affine.shift, mean_C, invstd_C, affine.act
+        )
+    return definition.norm_act_backward_reduce(
+        da_BCHW, z_BCHW, affine.scale, affine.shift, mean_C, invstd_C, affine.act
+    )
+
+
+def norm_act_backward(
+    da_BCHW: Tensor,
+    z_BCHW: Tensor,
+    affine: Affine,
+    q_C: Tensor,
+    r_C: Tensor,
+    *,
+    owns_da: bool = False,
+) -> Tensor:
+    """Return scale * d + q * z + r [B, C, H, W], with d as in `norm_act_sums`.
+
+    With `owns_da` the result may be written over `da_BCHW`.
+    """
+    scale, shift, act = affine.scale, affine.shift, affine.act
+    if native.supports(z_BCHW):
+        da = _like(da_BCHW, z_BCHW)
+        return normalise.norm_act_backward_apply(
+            da, z_BCHW, scale, shift, scale, q_C, r_C, act, out=da if owns_da else None
+        )
+    return definition.norm_act_backward_apply(da_BCHW, z_BCHW, scale, shift, scale, q_C, r_C, act)
+
+
+def conv(
+    x_BCHW: Tensor, affine: Affine | None, weight: Tensor, bias: Tensor | None, at: Geometry
+) -> Tensor:
+    """Return the convolution of act(scale * x + shift), or of x where `affine` is None."""
+    if bias is None and _prefers_native("forward", x_BCHW, weight, at):
+        return native.depthwise_forward(x_BCHW, weight, at.stride, fused=_fused(affine))
+    a = x_BCHW if affine is None else norm_act(x_BCHW, affine)
+    return F.conv2d(a, weight, bias, at.stride, at.padding, at.dilation, at.groups)
+
+
+def conv_backward(
+    grad_BOHW: Tensor,
+    x_BCHW: Tensor,
+    affine: Affine | None,
+    weight: Tensor,
+    at: Geometry,
+    needs: tuple[bool, bool, bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Return the gradients of the activated input, of the weight and of the bias.
+
+    Args:
+        grad_BOHW: of the output.
+        x_BCHW: the feature in front of `affine`.
+        affine: what the convolution read x through, or None.
+        weight: [O, I, K, K].
+        at: geometry.
+        needs: which of the three are wanted.
+    """
+    grad_BOHW = _like(grad_BOHW, x_BCHW)
+    if _is_small_pointwise(x_BCHW, weight, at, needs):
+        a = x_BCHW if affine is None else norm_act(x_BCHW, affine)
+        return _pointwise_backward(grad_BOHW, a, weight)
+    needs_x, needs_weight, needs_bias = needs
+    dx = dw = None
+    if needs_weight and _prefers_native("weight", x_BCHW, weight, at):
+        size = weight.shape[-1]
+        dw = native.depthwise_backward_weight(
+            x_BCHW, grad_BOHW, size, at.stride, fused=_fused(affine)
+        )
+        needs_weight = False
+    if needs_x and _prefers_native("data", x_BCHW, weight, at):
+        height, width = x_BCHW.shape[2:]
+        dx = native.depthwise_backward_data(grad_BOHW, weight, height, width, at.stride)
+        needs_x = False
+    if not (needs_x or needs_weight or needs_bias):
+        return dx, dw, None
+    # Only the gradient of the weight reads the values of the activated input.
+    a = norm_act(x_BCHW, affine) if affine is not None and needs_weight else x_BCHW
+    rest = torch.ops.aten.convolution_backward(
+        grad_BOHW,
+        a,
+        weight,
+        [weight.shape[0]] if needs_bias else None,
+        [at.stride] * 2,
+        [at.padding] * 2,
+        [at.dilation] * 2,
+        False,
+        [0, 0],
+        at.groups,
+        [needs_x, needs_weight, needs_bias],
+    )
+    return dx if rest[0] is None else rest[0], dw if rest[1] is None else rest[1], rest[2]
+
+
+def _prefers_native(name: str, x: Tensor, weight: Tensor, at: Geometry) -> bool:
+    """Tell whether the compiled kernel of a depthwise pass runs, and faster than torch's."""
+    size = weight.shape[-1]
+    return (
+        at.groups == x.shape[1] == weight.shape[0]
+        and at.padding == size // 2
+        and weight.dtype == torch.float32
+        and native.supports(x, size=size, stride=at.stride, dilation=at.dilation)
+        and native.prefers(name, x, size, at.stride)
+    )
+
+
+def _fused(affine: Affine | None) -> native.Fused | None:
+    return None if affine is None else (affine.scale, affine.shift, affine.act)
+
+
+def _is_small_pointwise(
+    x: Tensor, weight: Tensor, at: Geometry, needs: tuple[bool, bool, bool]
+) -> bool:
+    """Tell whether two matrix products are faster than the convolution's own backward pass."""
+    is_pointwise = weight.shape[-2:] == (1, 1) and at == Geometry(
+        stride=1, padding=0, dilation=1, groups=1
+    )
+    return (
+        is_pointwise
+        and needs == (True, True, False)
+        and x.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and x.numel() // x.shape[1] <= _FEW_ROWS
+        and x.is_contiguous(memory_format=torch.channels_last)
+    )
+
+
+def _pointwise_backward(
+    grad_BOHW: Tensor, a_BCHW: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor, None]:
+    B, outputs, H, W = grad_BOHW.shape
+    rows = grad_BOHW.permute(0, 2, 3, 1).reshape(-1, outputs)
+    inputs = a_BCHW.permute(0, 2, 3, 1).reshape(-1, a_BCHW.shape[1])
+    matrix = weight.flatten(1)
+    dx = (rows @ matrix).reshape(B, H, W, -1).permute(0, 3, 1, 2)
+    return dx, (rows.t() @ inputs).reshape(weight.shape), None
+
+
+def _like(other: Tensor, x: Tensor) -> Tensor:
+    """Return a feature in the layout of another."""
+    is_last = x.is_contiguous(memory_format=torch.channels_last)
+    return other.contiguous(
+        memory_format=torch.channels_last if is_last else torch.contiguous_format
+    )
