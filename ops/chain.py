@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import torch
@@ -132,8 +133,8 @@ def _regroups(module: Step | Chain, x: Tensor) -> bool:
     )
 
 
-def _first_and_second() -> tuple[torch.enable_grad, object]:
-    return torch.enable_grad(), recomputing()
+def _first_and_second() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    return nullcontext(), recomputing()
 
 
 def _run(steps: Sequence[nn.Module], x: Tensor, gain: Tensor | None = None) -> Tensor:

@@ -100,7 +100,8 @@ class MetaConv2d(MetaOperator):
             dilation=self.dilation,
             groups=weight.shape[0] if self.is_depthwise else self.groups,
         )
-        rows, bias = self._rows(), self.bias
+        rows = self._rows()
+        bias: Tensor | None = self.bias
         if bias is not None and isinstance(rows, Tensor):
             bias = bias[rows]
         return Conv(weight=weight, bias=bias, geometry=geometry)

@@ -96,7 +96,8 @@ def read_norm(module: nn.Module, gain: Tensor | None = None) -> Norm | None:
     if not isinstance(module, nn.modules.batchnorm._BatchNorm | MetaBatchNorm2d):
         return None
     index: Tensor | slice = slice(None)
-    weight, bias = module.weight, module.bias
+    weight: Tensor | None = module.weight
+    bias: Tensor | None = module.bias
     if isinstance(module, MetaBatchNorm2d):
         index = selection(module.width, module.weight.device)
         if isinstance(index, Tensor):  # all channels need no copy, and no gradient of one
