@@ -74,6 +74,31 @@ def test_every_row_says_where_it_was_read(name):
     assert reference.builds or "published only" in reference.note
 
 
+@pytest.mark.parametrize("name", references())
+def test_figures_of_a_third_party_carry_the_mark(name):
+    reference = references()[name]
+    assert reference.verified == ("third party" not in reference.source)
+
+
+# Figures that other sources print for the same network.
+OTHERS = {
+    "mobilenext-1.0": "3.4M",
+    "mobilenetv2-0.75": "2.6M 150M 69.9",
+    "mobilenetv2-1.0": "3.4M 72.0 3.5M 72.3 73.6",
+    "mobilenetv2-1.4": "6.9M 585M 74.7 690M 74.9",
+    "mobilenetv3-large-1.0": "219M",
+    "single-path-nas": "334M 4.4M 75.0",
+    "efficientnet-b0": "76.3",
+    "meta-kernel": "atomnas-c+ 77.6 363M",
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_note_names_the_figures_of_other_sources(name):
+    note = references()[name].note
+    assert all(figure in note for figure in OTHERS[name].split())
+
+
 def test_a_row_without_provenance_is_refused(monkeypatch):
     entry = {"paper": "arXiv:1", "year": 2020, "kind": "designed", "task": "classification"}
     with pytest.raises(TypeError, match="source"):
