@@ -144,8 +144,8 @@ def summary(jobs: Sequence[Job]) -> dict[str, Any]:
     """Return mean and spread of every contestant, and what all of it cost.
 
     Returns:
-        `rows` (one a contestant), `random_mean_top1_percent`, `improvement_percent` (of the found
-        arch over the random mean a: 100 (found - a) / a, in top-1), `rank` of the found arch among
+        `rows` (one a contestant), `random_mean_top1_percent`, `improvement_percent` (100 (a - r)/r
+        with a the top-1 of the found arch and r the random mean), `rank` of the found arch among
         the random ones by mean test loss (1 is best), `num_trainings` and `cpu_seconds`.
     """
     rows = list(_rows(jobs))
