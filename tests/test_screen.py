@@ -73,6 +73,7 @@ def rows():
     return list_references("300M:400M")
 
 
+@pytest.mark.slow
 def test_piped_references_show_every_name_and_figure_uncut(rows):
     environment = os.environ | {"COLUMNS": "80"}
     command = [*NASTK, "references", "--flops", "300M:400M"]

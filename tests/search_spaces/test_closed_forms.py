@@ -124,6 +124,7 @@ def test_the_split_of_width_one_by_block():
     assert list(dict.fromkeys(rows)) == split
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "width, classes, resolution, total",
     [

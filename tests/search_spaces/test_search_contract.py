@@ -47,6 +47,7 @@ def test_killed_and_resumed_equals_unbroken_and_the_seed_decides(name, tmp_path,
     assert traces(other)[1] != traces(whole)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SPACES)
 @pytest.mark.parametrize("share", [0.05, 0.9])
 def test_the_found_arch_never_exceeds_its_budget(name, share, tmp_path):
