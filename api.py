@@ -231,14 +231,19 @@ def load(what: str | Path, weights: str | Path | None = None, **options: Any) ->
 
     Args:
         what: run folder (the target whose cost was counted), arch.json or published name.
-        weights: a .safetensors file, whose own metadata say which network it belongs to.
+        weights: a .safetensors file, whose own metadata say whether the proxy was trained, at
+            which resolution and with how many classes.
         options: `resolution` and `classes` of an unweighted network.
+
+    Raises:
+        ValueError: if the weights belong to another network.
     """
     if weights is None:
         space, arch = resolve(what, **options)
         return space.build(arch)
-    from .training import load_weights
+    from .training import check_owner, load_weights
 
+    check_owner(Path(weights), what)
     return load_weights(Path(weights))
 
 

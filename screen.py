@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,7 +18,21 @@ from .core.observe import observable
 from .core.run import Run
 from .search_spaces import SPACES, Sandglass
 
+# Nobody scrolls a file sideways, but a figure cut off by the width of a screen is lost: what is
+# piped is as wide as its contents.
 _console = Console()
+if not _console.is_terminal:
+    _console = Console(width=10_000)
+
+
+def _table(*headings: str, num_left: int = 1, gap: int = 2, title: str | None = None) -> Table:
+    """Return a table without borders, whose first columns are texts and the others figures."""
+    table = Table(title=title, title_justify="left", box=None)
+    table.padding, table.pad_edge = (0, gap, 0, 0), False
+    for number, heading in enumerate(headings):
+        justify: Literal["left", "right"] = "left" if number < num_left else "right"
+        table.add_column(heading, justify=justify, no_wrap=True)
+    return table
 
 
 @contextmanager
@@ -119,10 +133,8 @@ def print_metrics(result: dict[str, Any]) -> None:
 
 def print_count(result: dict[str, Any]) -> None:
     """Print exact counts, for each layer where they were asked for."""
-    table = Table()
     metrics = ("flops", "params", "activations")
-    for heading in ("layer", *metrics):
-        table.add_column(heading, justify="left" if heading == "layer" else "right")
+    table = _table("layer", *metrics)
     for layer in result.get("layers", ()):
         table.add_row(layer["layer"], *(f"{layer[m]:,}" for m in metrics))
     table.add_row(result["name"], *(f"{result[m]:,}" for m in metrics))
@@ -152,37 +164,35 @@ def list_spaces() -> list[dict[str, Any]]:
 
 def print_spaces(rows: list[dict[str, Any]]) -> None:
     """Print the list of spaces."""
-    table = Table()
-    for heading in ("space", "choices", "archs", "smallest", "largest", "tasks"):
-        table.add_column(heading)
+    table = _table("space", "tasks", "choices", "archs", "smallest", "largest", num_left=2)
     for row in rows:
         table.add_row(
             row["name"],
+            "\n".join(row["tasks"]),
             str(row["num_choices"]),
             f"10^{row['log10_size']:.1f}",
             _short(row["flops_min"]),
             _short(row["flops_max"]),
-            ", ".join(row["tasks"]),
         )
     _console.print(table)
 
 
 def print_comparison(result: dict[str, Any]) -> None:
     """Print where a found arch stands among its neighbours."""
-    table = Table(title=f"{result['data']}, recipe {result['recipe']}: mean ± spread over seeds")
-    for heading in ("", "FLOPs", "params", "test loss", "top-1 %"):
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    title = f"{result['data']}, recipe {result['recipe']}: mean ± spread over seeds"
+    table = _table("", "FLOPs", "params", "test loss", "top-1 %", gap=1, title=title)
     rows = result["rows"]
     for row in rows:
-        above = "" if row["inside_budget"] else " (above)"
         table.add_row(
-            row["name"] + above,
+            row["name"] + ("" if row["inside_budget"] else " ^"),
             f"{row['flops']:,}",
             f"{row['params']:,}",
             _plus_minus(row["loss_nats"], row["loss_spread_nats"], 3),
             _plus_minus(row["top1_percent"], row["top1_spread_percent"], 1),
         )
     _console.print(table)
+    if not all(row["inside_budget"] for row in rows):
+        _console.print("^: above the budget")
     if not any(row["kind"] == "reference" for row in rows):
         _console.print("no reference that nastk can build lies within 15 % of the budget")
     if "rank" in result:
@@ -205,37 +215,54 @@ def _plus_minus(value: float, spread: float | None, digits: int) -> str:
 
 
 def print_references(rows: list[dict[str, Any]]) -> None:
-    """Print published networks; footnotes say what a figure hides."""
+    """Print published networks within 80 columns; numbered lines say what a figure hides."""
     has_budget = any(row["inside_budget"] is not None for row in rows)
-    table = Table()
-    headings = ["", "paper", "kind", "printed", "top-1", "params", "FLOPs", "diff"]
-    for heading in headings + ["inside"] * has_budget:
-        right = heading in ("top-1", "params", "FLOPs", "diff")
-        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
+    printed = (
+        f"{'printed':^19}\n{'params':>6} {'FLOPs':>5} {'top-1':>5} \n{'M':>6} {'M':>5} {'%':>5} "
+    )
+    counted = f"{'counted':^18}\n{'params':>6} {'FLOPs':>5} {'diff':>5}\n{'M':>6} {'M':>5} {'%':>5}"
+    table = _table(
+        "network", "", "paper", printed, counted, *["*"] * has_budget, "#", num_left=5, gap=1
+    )
     notes = []
     for row in rows:
-        name = row["name"]
         if row["note"]:
-            notes.append(row["note"])
-            name += f" [{len(notes)}]"
-        printed, mark = row["published"], "" if row["verified"] else "?"
-        pair = [printed.get(key) for key in ("params_millions", "flops_millions")]
-        top1 = printed.get("top1_percent")
-        cells = [
-            escape(name),
-            f"{row['paper'].removeprefix('arXiv:')} {row['year']}",
-            row["kind"],
-            " / ".join("-" if value is None else f"{value:g}M" for value in pair) + mark,
-            "-" if top1 is None else f"{top1:g}{mark}",
-            "-" if row["params"] is None else f"{row['params']:,}",
-            "not built" if row["flops"] is None else f"{row['flops']:,}",
-            "" if row["difference_percent"] is None else f"{row['difference_percent']:+.1f} %",
-        ]
-        table.add_row(*cells, *(["yes" if row["inside_budget"] else "no"] * has_budget))
+            notes.append(f"{row['name']}: {row['note']}")
+        table.add_row(
+            row["name"],
+            row["kind"][0],
+            row["paper"].removeprefix("arXiv:"),
+            _printed(row),
+            _counted(row),
+            *["*" if row["inside_budget"] else ""] * has_budget,
+            str(len(notes)) if row["note"] else "",
+        )
     _console.print(table)
-    _console.print("printed: params / multiply-adds; ?: read in a second-hand table only")
+    legend = [
+        "s, d: searched or designed; paper: arXiv id, which begins with year and month",
+        "printed: by the authors; ?: read in a second-hand table only",
+        "counted: by nastk at 224 px; diff: its FLOPs against the printed; #: note",
+        *["*: inside the budget"] * has_budget,
+    ]
+    _console.print("\n".join(legend), highlight=False)
     for number, note in enumerate(notes, 1):
         _console.print(escape(f"[{number}] {note}"), highlight=False)
+
+
+def _printed(row: dict[str, Any]) -> str:
+    keys = {"params_millions": 6, "flops_millions": 5, "top1_percent": 5}
+    figures = row["published"]
+    cells = [f"{figures[key]:g}" if key in figures else "-" for key in keys]
+    texts = [f"{cell:>{width}}" for cell, width in zip(cells, keys.values(), strict=True)]
+    return " ".join(texts) + (" " if row["verified"] else "?")
+
+
+def _counted(row: dict[str, Any]) -> str:
+    if not row["builds"]:
+        return "not built"
+    difference = row["difference_percent"]
+    percent = "" if difference is None else f"{difference:+.1f}"
+    return f"{row['params'] / 1e6:6.2f} {row['flops'] / 1e6:5.1f} {percent:>5}"
 
 
 def print_export(result: dict[str, Any]) -> None:

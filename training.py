@@ -29,6 +29,8 @@ from .nasbench.families import find_space
 from .ops.chain import MEMORY
 
 _METADATA = "nastk"
+# Options in which a trained network may differ from the target that is its arch's.
+_SIZES = {"resolution", "num_classes", "scale"}
 
 
 def retrain(
@@ -174,7 +176,7 @@ def evaluate(
     """Test trained weights on the test split.
 
     Args:
-        what: run folder or arch.json.
+        what: run folder, arch.json or published name.
         weights: a .safetensors file of `retrain`; the run's last one if None.
         data: as for search; the data that the weights were trained on if None.
         device: `cpu` or `cuda`.
@@ -182,12 +184,14 @@ def evaluate(
 
     Returns:
         `weights`, `data` and `metrics`.
+
+    Raises:
+        ValueError: if the weights belong to another network.
     """
     place = find_device(device)
     path = Path(weights) if weights else last_weights(Path(what))
+    check_owner(path, what)
     metadata = metadata_of(path)
-    if metadata["arch"]["choices"] != dict(resolve(what)[1].choices):
-        raise ValueError(f"{path} belongs to another arch than {what}")
     name = data or metadata["data"]
     network = load_weights(path)
     task = make_task(name, metadata["options"]["resolution"], workers=workers)
@@ -222,6 +226,25 @@ def load_weights(path: Path) -> nn.Module:
     network = space.build(arch.choices)
     network.load_state_dict(load_file(path))
     return network.eval()
+
+
+def check_owner(path: Path, what: str | Path) -> None:
+    """Refuse weights of another network than `what`; proxy, resolution and classes may differ.
+
+    Raises:
+        ValueError: with the first thing that is different.
+    """
+    space, arch = resolve(what)
+    metadata = metadata_of(path)
+    theirs = {"space": metadata["arch"]["space"], **metadata["options"]}
+    for owner in (space.proxy(), space):
+        ours = json.loads(json.dumps({"space": space.name, **owner.options}))  # no tuples in JSON
+        names = [name for name in {**ours, **theirs} if name not in _SIZES]
+        odd = [name for name in names if ours.get(name) != theirs.get(name)]
+        if not odd and metadata["arch"]["choices"] == dict(arch.choices):
+            return
+    detail = f"its {odd[0]} is {theirs.get(odd[0])!r}, not {ours.get(odd[0])!r}" if odd else ""
+    raise ValueError(f"{path} belongs to another network than {what}: {detail or 'other choices'}")
 
 
 def metadata_of(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import statistics
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -99,6 +100,15 @@ def _start_worker(stop: Any) -> None:
     global _STOP
     _STOP = stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells its workers to stop
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this worker when its parent is killed: nobody would give it anything to do again."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 @lru_cache(maxsize=2)
@@ -108,7 +118,6 @@ def _task(data: str, resolution: int, workers: int) -> Task:
 
 def _train(job: Job) -> dict[str, float]:
     """Train one contestant with one seed and write its metrics."""
-    parent = os.getppid()
     torch.set_num_threads(job.threads)
     job.path.mkdir(parents=True, exist_ok=True)
     run = Run(job.path)
@@ -118,7 +127,7 @@ def _train(job: Job) -> dict[str, float]:
         task = _task(job.data, space.resolution, job.workers)
 
         def watch(event: dict[str, Any]) -> None:
-            if _STOP.is_set() or os.getppid() != parent:
+            if _STOP.is_set():
                 raise SystemExit("the comparison was stopped")
 
         device = torch.device(job.device)
@@ -144,8 +153,8 @@ def summary(jobs: Sequence[Job]) -> dict[str, Any]:
     """Return mean and spread of every contestant, and what all of it cost.
 
     Returns:
-        `rows` (one a contestant), `random_mean_top1_percent`, `improvement_percent` (of the found
-        arch over the random mean a: 100 (found - a) / a, in top-1), `rank` of the found arch among
+        `rows` (one a contestant), `random_mean_top1_percent`, `improvement_percent` (100 (a - r)/r
+        with a the top-1 of the found arch and r the random mean), `rank` of the found arch among
         the random ones by mean test loss (1 is best), `num_trainings` and `cpu_seconds`.
     """
     rows = list(_rows(jobs))

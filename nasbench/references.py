@@ -6,6 +6,7 @@ import dataclasses
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,17 @@ class Reference:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     uniform: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     note: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.paper.startswith("arXiv:") or not self.source:
+            raise ValueError(f"reference {self.name!r} needs an arXiv id and a source")
+        try:
+            date.fromisoformat(self.read)
+        except ValueError:
+            raise ValueError(
+                f"reference {self.name!r} was read on {self.read!r}, which is no date; "
+                "write it as 2026-11-24"
+            ) from None
 
     @property
     def builds(self) -> bool:

@@ -1,5 +1,6 @@
 """Comparisons: who takes part, what is reported, and that nothing trained is trained again."""
 
+import contextlib
 import json
 import os
 import signal
@@ -74,14 +75,19 @@ def test_a_killed_comparison_goes_on_and_ends_the_same(run):
     environment = os.environ | {"NASTK_CHECKPOINT_SECONDS": "0"}
     command = [*NASTK, "compare", str(run), *options]
     for stop in (signal.SIGTERM, signal.SIGKILL):
+        known = newest_checkpoint(run)
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not list(run.glob("compare/*/checkpoints/*-last")):
-            time.sleep(0.02)
+        deadline = time.monotonic() + 200
+        while process.poll() is None and time.monotonic() < deadline:
+            if newest_checkpoint(run) > known:  # it trains, and no longer imports
+                break
+            time.sleep(0.005)
+        assert newest_checkpoint(run) > known
         process.send_signal(stop)
-        _, complaints = process.communicate(timeout=60)
+        # The pipe ends when the workers, which hold it too, have ended as well.
+        _, complaints = process.communicate(timeout=200)
         assert process.returncode != 0
         if stop == signal.SIGTERM:
             assert len(complaints.strip().splitlines()) == 1, complaints
@@ -96,8 +102,17 @@ def test_a_killed_comparison_goes_on_and_ends_the_same(run):
     assert timeless[0] == timeless[1]
 
 
+def newest_checkpoint(run):
+    """Time of the newest checkpoint, 0 while one takes the other's place."""
+    times = [0]
+    for path in run.glob("compare/*/checkpoints/*-last"):
+        with contextlib.suppress(FileNotFoundError):
+            times.append(path.stat().st_mtime_ns)
+    return max(times)
+
+
 def wait_until_orphans_have_gone(run):
-    """Workers of a killed parent notice at their next step."""
+    """Workers of a killed parent end, and with them their locks."""
     import fcntl
 
     deadline = time.monotonic() + 30

@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+from datetime import date
 
 import nastk
 import pytest
 import torch
 from nastk.evaluators.efficiency import fvcore_flops
 from nastk.nasbench.published import Published, models
-from nastk.nasbench.references import find_reference, list_references, references
+from nastk.nasbench.references import Reference, find_reference, list_references, references
 from nastk.search_spaces import MBConv
 
 # Params and multiply-adds at 224 px and 1000 classes, counted by other code.
@@ -68,16 +69,64 @@ def test_the_proxy_of_a_reference_is_smaller_and_runs(name):
 def test_every_row_says_where_it_was_read(name):
     reference = references()[name]
     assert reference.paper.startswith("arXiv:") and len(reference.source) > 5
-    assert len(reference.read.split("-")) == 3 and reference.kind in ("searched", "designed")
+    assert date.fromisoformat(reference.read).year >= reference.year
+    assert reference.kind in ("searched", "designed")
     assert set(reference.published) <= {"params_millions", "flops_millions", "top1_percent"}
     assert reference.published or "no published figure" in reference.note
     assert reference.builds or "published only" in reference.note
 
 
-def test_a_row_without_provenance_is_refused(monkeypatch):
-    entry = {"paper": "arXiv:1", "year": 2020, "kind": "designed", "task": "classification"}
-    with pytest.raises(TypeError, match="source"):
-        type(find_reference("fbnet-c"))(name="x", published={}, **entry)
+@pytest.mark.parametrize("name", references())
+def test_figures_of_a_third_party_carry_the_mark(name):
+    reference = references()[name]
+    assert reference.verified == ("third party" not in reference.source)
+
+
+# Figures that other sources print for the same network.
+OTHERS = {
+    "mobilenext-1.0": "3.4M",
+    "mobilenetv2-0.75": "2.6M 150M 69.9",
+    "mobilenetv2-1.0": "3.4M 72.0 3.5M 72.3 73.6",
+    "mobilenetv2-1.4": "6.9M 585M 74.7 690M 74.9",
+    "mobilenetv3-large-1.0": "219M",
+    "single-path-nas": "334M 4.4M 75.0",
+    "efficientnet-b0": "76.3",
+    "meta-kernel": "atomnas-c+ 77.6 363M",
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_note_names_the_figures_of_other_sources(name):
+    note = references()[name].note
+    assert all(figure in note for figure in OTHERS[name].split())
+
+
+WHOLE = {
+    "paper": "arXiv:1",
+    "year": 2020,
+    "kind": "designed",
+    "task": "classification",
+    "published": {},
+    "source": "README",
+    "read": "2026-11-24",
+    "verified": True,
+}
+
+
+@pytest.mark.parametrize("field", ["paper", "source", "read", "verified"])
+def test_a_row_without_provenance_is_refused(field):
+    Reference(name="x", **WHOLE)
+    with pytest.raises(TypeError, match=field):
+        Reference(name="x", **{key: value for key, value in WHOLE.items() if key != field})
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [("read", "a-b-c"), ("read", "2026-13-01"), ("read", ""), ("paper", ""), ("source", "")],
+)
+def test_a_row_with_malformed_provenance_is_refused(field, value):
+    with pytest.raises(ValueError, match=r"reference 'x' .*(date|arXiv id and a source)"):
+        Reference(name="x", **WHOLE | {field: value})
 
 
 def test_rows_are_sorted_and_say_whether_they_are_inside():

@@ -45,13 +45,6 @@ def test_uniform_sandglass_counts(kernel, reduction, params, flops):
     assert counts(space, space.uniform(kernel=kernel, reduction=reduction)) == (params, flops)
 
 
-def test_buffers_and_tensors_of_mobilenext():
-    space = Sandglass()
-    network = space.build(space.uniform())
-    assert sum(b.numel() for b in network.buffers()) == 53098
-    assert sum("num_batches" not in name for name in network.state_dict()) == 372
-
-
 def test_bottleneck_widths_of_the_released_code():
     assert [bottleneck_width(*args) for args in ((96, 144, 6), (96, 144, 4), (144, 192, 6))] == [
         32,
@@ -192,7 +185,9 @@ GOLDEN = [
 
 def test_noise_of_the_golden_fill():
     first = [0.844756204097, 0.772021398773, 0.139962274646, 0.63579597214]
+    seventh = [0.774436712626, 0.210252093249, 0.334967030834, 0.465333262675]
     assert noise(4, 0).tolist() == pytest.approx(first, rel=1e-11)
+    assert noise(4, 7).tolist() == pytest.approx(seventh, rel=1e-11)
 
 
 @pytest.mark.parametrize("width, classes, side, share, first, total, absolute, argmax", GOLDEN)

@@ -1,5 +1,7 @@
 """What must hold for every space in the dict, new ones included."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,14 @@ def small(name):
 def random_archs(space, count, seed=0):
     drawn = sample(space, count, seed)
     return [space.arch_at({n: int(c[i]) for n, c in drawn.items()}) for i in range(count)]
+
+
+def one_hot(supernet, indices):
+    """The mixtures in which every choice is certain."""
+    probs = torch.zeros_like(supernet.uniform_probs())
+    for row, index in zip(probs, indices.values(), strict=True):
+        row[index] = 1
+    return probs
 
 
 def settle(network):
@@ -47,31 +57,41 @@ def test_one_hot_supernet_equals_extracted_equals_built(name, dtype, tolerance):
         built.load_state_dict(extracted.state_dict())
         supernet.select(arch.choices)
         hard = supernet(x)
-        probs = torch.zeros_like(supernet.uniform_probs(), dtype=dtype)
-        for row, index in zip(probs, space.indices(arch).values(), strict=True):
-            row[index] = 1
-        supernet.mix(probs)
+        supernet.mix(one_hot(supernet, space.indices(arch)).to(dtype))
         for other in (supernet(x), extracted(x), built(x)):
             assert (other - hard).abs().max() <= tolerance * hard.abs().max()
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_one_hot_gradients_equal_those_of_the_extracted_network(name):
+@pytest.mark.parametrize("is_mixture", [False, True], ids=["index", "mixture"])
+def test_one_hot_gradients_equal_those_of_the_extracted_network(name, is_mixture):
+    """Of every weight: extracting is cutting out, so the gradients are cut out as the weights."""
     space = small(name)
     supernet = space.supernet().double()
     settle(supernet)
     supernet.eval()
     x = torch.randn(2, *space.input_shape).double()
-    arch = random_archs(space, 1, seed=3)[0]
-    extracted = supernet.extract(arch.choices).eval()
-    supernet.select(arch.choices)
-    for network in (supernet, extracted):
-        network(x).square().sum().backward()
-    squares = [
-        sum(float(p.grad.square().sum()) for p in n.parameters() if p.grad is not None)
-        for n in (supernet, extracted)
-    ]
-    assert squares[0] == pytest.approx(squares[1], rel=1e-9)
+    for arch in random_archs(space, 2, seed=3):
+        extracted = supernet.extract(arch.choices).eval()
+        if is_mixture:
+            supernet.mix(one_hot(supernet, space.indices(arch)).double())
+        else:
+            supernet.select(arch.choices)
+        for network in (supernet, extracted):
+            network.zero_grad()
+            network(x).square().sum().backward()
+        gradients = copy.deepcopy(supernet)
+        for target, source in zip(gradients.parameters(), supernet.parameters(), strict=True):
+            target.data = torch.zeros_like(source) if source.grad is None else source.grad
+        expected = dict(gradients.extract(arch.choices).named_parameters())
+        found = {key: p.grad for key, p in extracted.named_parameters()}
+        assert found.keys() == expected.keys()
+        for key, gradient in found.items():
+            difference = (gradient - expected[key]).abs().max()
+            assert difference <= 1e-9 * gradient.abs().max(), key
+        outside = sum(float(p.detach().square().sum()) for p in gradients.parameters())
+        inside = sum(float(g.square().sum()) for g in found.values())
+        assert 0 < outside == pytest.approx(inside, rel=1e-9)  # what is not chosen learns nothing
 
 
 @pytest.mark.parametrize("name", SPACES)

@@ -1,0 +1,46 @@
+"""A search on an image folder never looks at its test images."""
+
+import nastk
+import numpy as np
+import pytest
+from nastk.strategies import STRATEGIES
+from PIL import Image
+
+BILEVEL = ("meta_kernel", {"level": "bilevel", "warmup": 0.0})
+
+
+@pytest.fixture
+def poisoned(tmp_path):
+    """A folder whose test images cannot be decoded."""
+    generator = np.random.default_rng(0)
+    for part in ("train", "val"):
+        for name in ("cat", "dog"):
+            folder = tmp_path / "data" / part / name
+            folder.mkdir(parents=True)
+            for i in range(8):
+                pixels = generator.integers(0, 255, (30, 30, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    for file in (tmp_path / "data/val").rglob("*.png"):
+        file.write_bytes(b"poison")
+    return f"imagefolder:{tmp_path / 'data'}"
+
+
+@pytest.mark.parametrize(
+    "strategy, options", [*((name, {}) for name in STRATEGIES), BILEVEL], ids=str
+)
+def test_the_test_images_are_never_read_by_a_search(strategy, options, poisoned, tmp_path):
+    run = tmp_path / "run"
+    if strategy == "meta_kernel":
+        options = {"steps": 3, **options}
+    found = nastk.search(
+        "toy",
+        "55K",
+        data=poisoned,
+        strategy=strategy,
+        strategy_options=options,
+        strict=True,
+        out=run,
+    )
+    assert found["flops"] <= 55_000
+    with pytest.raises(ValueError, match=r"cannot read image .*val"):  # the poison works
+        nastk.retrain(run, data=poisoned, steps=1)

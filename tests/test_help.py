@@ -1,0 +1,47 @@
+"""What a user reads first, and how fast a hopeless request is refused."""
+
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+NASTK = [sys.executable, "-m", "nastk"]
+
+
+def run(*arguments, **options):
+    return subprocess.run([*NASTK, *arguments], capture_output=True, text=True, **options)
+
+
+def test_the_help_of_search_teaches_with_two_examples():
+    done = run("search", "--help", env=os.environ | {"COLUMNS": "120"})
+    lines = [line.strip(" │") for line in done.stdout.splitlines()]
+    examples = [line for line in lines if line.startswith("nastk search --space ")]
+    assert examples == [
+        "nastk search --space sandglass --flops 357M",
+        "nastk search --space mbconv --flops 60% --data imagefolder:/data/birds --steps 20000",
+    ]
+    for option in ("--space", "--flops", "--data", "--steps"):
+        assert any(option in line and line not in examples for line in lines)
+
+
+def cpu_seconds_of(function):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    result = function()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return result, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@pytest.mark.parametrize("budget", ["100M", "2G"])
+def test_a_budget_out_of_reach_is_refused_in_five_seconds_of_cpu(budget, tmp_path):
+    command = ("search", "--space", "sandglass", "--flops", budget)
+    seconds = []
+    for _ in range(3):  # the fastest counts: neighbours on the machine make CPU seconds longer
+        done, spent = cpu_seconds_of(lambda: run(*command, cwd=tmp_path))
+        assert done.returncode == 3 and "185,218,944 to 510,290,432" in done.stderr
+        assert not list(tmp_path.iterdir())
+        seconds.append(spent)
+        if spent < 5:
+            break
+    assert 0 < min(seconds) < 5

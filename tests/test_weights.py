@@ -1,0 +1,60 @@
+"""Weights are loaded into the network that they belong to, and into no other."""
+
+import dataclasses
+from pathlib import Path
+
+import nastk
+import pytest
+import torch
+from nastk.naming import resolve
+from nastk.training import save_weights
+
+
+def weights_of(what, folder, **changes):
+    """Untrained weights as retrain writes them for the proxy of a network."""
+    space, arch = resolve(what)
+    space = dataclasses.replace(space.proxy(), num_classes=10, **changes)
+    network = space.build(arch.choices, seed=1)
+    path = Path(folder, "w.safetensors")
+    save_weights(network, path, space, arch, {"space": space.name, "data": "digits"})
+    return path, network
+
+
+@pytest.mark.parametrize(
+    "what, other, detail",
+    [
+        ("mobilenetv3-small-1.0", "efficientnet-b0", "model is 'mobilenetv3-small'"),
+        ("mobilenetv2-0.35", "mobilenetv2-1.0", r"width is 0\.35, not 1\.0"),
+        ("mobilenetv2-1.0", "mobilenext-1.0", "space is 'mbconv', not 'sandglass'"),
+        ("mobilenext-1.0-q2", "mobilenext-1.0", "other choices"),
+    ],
+)
+def test_weights_of_another_network_are_refused_in_one_line(what, other, detail, tmp_path):
+    path, _ = weights_of(what, tmp_path)
+    for function in (nastk.evaluate, nastk.load):
+        with pytest.raises(ValueError, match=f"another network than {other}: .*{detail}") as caught:
+            function(other, weights=path)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "what, scale", [("mobilenetv2-0.35", 0.1), ("mobilenext-0.1", 1.0), ("mnasnet-a1", 0.1)]
+)
+def test_weights_of_proxy_and_target_are_loaded(what, scale, tmp_path):
+    path, network = weights_of(what, tmp_path, scale=scale, resolution=32)
+    x = torch.randn(2, 3, 32, 32)
+    assert torch.equal(nastk.load(what, weights=path)(x), network.eval()(x))
+
+
+def test_the_weights_of_a_run_belong_to_it_and_to_its_arch(tmp_path):
+    found = nastk.search("toy", "55K", strategy="random", out=tmp_path / "run")
+    trained = nastk.retrain(found["run"], steps=2)
+    for what in (tmp_path / "run", tmp_path / "run/arch.json"):
+        tested = nastk.evaluate(what, weights=trained["weights"])
+        assert tested["metrics"]["test_loss_nats"] == trained["metrics"]["test_loss_nats"]
+        nastk.load(what, weights=trained["weights"])
+    choices = dict(resolve(tmp_path / "run")[1].choices)
+    other = resolve(tmp_path / "run")[0].arch(choices | {"width": 24 - choices["width"]})
+    (tmp_path / "other.json").write_text(other.to_json())
+    with pytest.raises(ValueError, match="other choices"):
+        nastk.load(tmp_path / "other.json", weights=trained["weights"])
