@@ -1,0 +1,97 @@
+"""Sizes of the tiles that one Triton program computes, from shapes alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+# B batch, C channels, H height, W width, K kernel size
+
+TILE = 1024  # elements of one output row in a program: 8 for each of 128 threads
+PROGRAMS = 2048  # enough to fill a large GPU a few times over
+PARTIALS_SHARE = 8  # partial sums of backward-weight take at most 1/8 of the feature's elements
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blocks:
+    """What one program computes, and how wide its memory accesses are."""
+
+    rows: int  # output rows held in registers
+    width: int  # columns of a tile, a power of two
+    channels: int  # channels of a tile, a power of two
+    vector: int  # divides the distance between pixels, hence the elements of one memory access
+    num_warps: int = 4
+
+
+def power_of_two(count: int) -> int:
+    """Return the smallest power of two that is not below `count`.
+
+    Example:
+        >>> [power_of_two(n) for n in (1, 3, 8, 20)]
+        [1, 4, 8, 32]
+    """
+    return 1 << max(count - 1, 0).bit_length()
+
+
+def vector_size(count: int, item_bytes: int) -> int:
+    """Return how many of `count` elements one access of at most 16 bytes can take.
+
+    Example:
+        >>> vector_size(144, 2), vector_size(20, 2), vector_size(20, 4), vector_size(3, 2)
+        (8, 4, 4, 1)
+    """
+    return math.gcd(count, 16 // item_bytes)
+
+
+def depthwise_blocks(
+    channels: int, width: int, item_bytes: int, channels_last: bool, rows: int = 4
+) -> Blocks:
+    """Return the tile of a depthwise pass.
+
+    Args:
+        channels: C.
+        width: columns that one row of programs covers.
+        item_bytes: of one element in memory.
+        channels_last: whether channels are the fastest axis.
+        rows: output rows of a program.
+
+    Example:
+        >>> depthwise_blocks(144, 56, 2, True)
+        Blocks(rows=4, width=16, channels=64, vector=8, num_warps=4)
+    """
+    if channels_last:
+        block_channels = min(power_of_two(channels), 128 // item_bytes)
+        block_width = min(power_of_two(width), TILE // block_channels)
+        block_channels = min(power_of_two(channels), TILE // block_width, 256)
+        vector = vector_size(channels, item_bytes)
+    else:
+        block_width = min(power_of_two(width), 64)
+        # Pixels without vector accesses need an address each, hence half the tile.
+        block_channels = min(power_of_two(channels), TILE // 2 // block_width, 32)
+        vector = 1
+    warps = min(4, max(1, block_width * block_channels // 256))
+    return Blocks(
+        rows=rows, width=block_width, channels=block_channels, vector=vector, num_warps=warps
+    )
+
+
+def row_blocks_per_split(
+    batch: int, channels: int, height: int, width: int, kernel: int, blocks: Blocks
+) -> int:
+    """Return how many blocks of rows one program of backward-weight sums.
+
+    There are enough splits to fill the GPU, but their partial sums stay small beside the feature.
+
+    Args:
+        batch: B.
+        channels: C.
+        height: rows of the output.
+        width: columns of the output.
+        kernel: K.
+        blocks: the tile.
+    """
+    row_blocks = batch * math.ceil(height / blocks.rows)
+    channel_blocks = math.ceil(channels / blocks.channels)
+    wanted = math.ceil(PROGRAMS / channel_blocks)
+    most = max(1, batch * height * width // (PARTIALS_SHARE * kernel * kernel))
+    return math.ceil(row_blocks / min(wanted, most, row_blocks))
