@@ -8,6 +8,7 @@ from dataclasses import dataclass
 # B batch, C channels, H height, W width, K kernel size
 
 TILE = 1024  # elements of one output row in a program: 8 for each of 128 threads
+ROWS = 4  # output rows of a program
 PROGRAMS = 2048  # enough to fill a large GPU a few times over
 PARTIALS_SHARE = 8  # partial sums of backward-weight take at most 1/8 of the feature's elements
 
@@ -21,6 +22,7 @@ class Blocks:
     channels: int  # channels of a tile, a power of two
     vector: int  # divides the distance between pixels, hence the elements of one memory access
     num_warps: int = 4
+    max_registers: int | None = None  # of a thread, None to leave it to the assembler
 
 
 def power_of_two(count: int) -> int:
@@ -44,7 +46,7 @@ def vector_size(count: int, item_bytes: int) -> int:
 
 
 def depthwise_blocks(
-    channels: int, width: int, item_bytes: int, channels_last: bool, rows: int = 4
+    channels: int, width: int, item_bytes: int, channels_last: bool, kernel: int, stride: int
 ) -> Blocks:
     """Return the tile of a depthwise pass.
 
@@ -53,11 +55,13 @@ def depthwise_blocks(
         width: columns that one row of programs covers.
         item_bytes: of one element in memory.
         channels_last: whether channels are the fastest axis.
-        rows: output rows of a program.
+        kernel: K.
+        stride: of the convolution.
 
     Example:
-        >>> depthwise_blocks(144, 56, 2, True)
-        Blocks(rows=4, width=16, channels=64, vector=8, num_warps=4)
+        >>> b = depthwise_blocks(144, 56, 2, True, 7, 1)
+        >>> b.rows, b.width, b.channels, b.vector, b.num_warps
+        (4, 16, 64, 8, 4)
     """
     if channels_last:
         block_channels = min(power_of_two(channels), 128 // item_bytes)
@@ -69,9 +73,16 @@ def depthwise_blocks(
         # Pixels without vector accesses need an address each, hence half the tile.
         block_channels = min(power_of_two(channels), TILE // 2 // block_width, 32)
         vector = 1
-    warps = min(4, max(1, block_width * block_channels // 256))
+    per_warp = 256 if channels_last else 128
+    # Left to itself the assembler spills some bytes here in exchange for one more warp.
+    is_squeezed = kernel == 3 and stride == 2 and item_bytes == 2
     return Blocks(
-        rows=rows, width=block_width, channels=block_channels, vector=vector, num_warps=warps
+        rows=ROWS,
+        width=block_width,
+        channels=block_channels,
+        vector=vector,
+        num_warps=min(4, max(1, block_width * block_channels // per_warp)),
+        max_registers=128 if is_squeezed else None,
     )
 
 

@@ -189,7 +189,7 @@ def forward(
     B, C, H, W = x.shape
     OH, OW = output_size(H, stride), output_size(W, stride)
     y = empty(x, (B, C, OH, OW), channels_last)
-    b = blocks or depthwise_blocks(C, OW, x.element_size(), channels_last)
+    b = blocks or _blocks(x, weight, OW, stride)
     grid = (B * triton.cdiv(OH, b.rows) * triton.cdiv(OW, b.width) * triton.cdiv(C, b.channels),)
     depthwise_fwd_kernel[grid](
         x,
@@ -212,6 +212,7 @@ def forward(
         FUSED=scale is not None,
         ACT=act,
         num_warps=b.num_warps,
+        maxnreg=b.max_registers,
         enable_fp_fusion=FP_FUSION,
     )
     return y
@@ -243,7 +244,7 @@ def backward_data(
     B, C, OH, OW = dy.shape
     dx = empty(dy, (B, C, height, width), channels_last)
     rows, cols = triton.cdiv(height, stride), triton.cdiv(width, stride)
-    b = blocks or depthwise_blocks(C, cols, dx.element_size(), channels_last)
+    b = blocks or _blocks(dx, weight, cols, stride)
     grid = (
         B * triton.cdiv(rows, b.rows) * triton.cdiv(cols, b.width) * triton.cdiv(C, b.channels),
         stride * stride,
@@ -265,9 +266,15 @@ def backward_data(
         VEC=b.vector,
         CHANNELS_LAST=channels_last,
         num_warps=b.num_warps,
+        maxnreg=b.max_registers,
         enable_fp_fusion=FP_FUSION,
     )
     return dx
+
+
+def _blocks(x: Tensor, weight: Tensor, width: int, stride: int) -> Blocks:
+    layout, kernel = is_channels_last(x), weight.shape[-1]
+    return depthwise_blocks(x.shape[1], width, x.element_size(), layout, kernel, stride)
 
 
 def columns_of(weight: Tensor) -> Tensor:

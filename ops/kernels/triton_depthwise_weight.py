@@ -139,8 +139,7 @@ def backward_weight(
     channels_last = is_channels_last(x)
     x, dy = dense(x, channels_last), dense(dy, channels_last)
     B, C, OH, OW = dy.shape
-    rows = 4 if kernel <= 7 else 2  # K sums and R gradients share the registers
-    b = blocks or depthwise_blocks(C, OW, x.element_size(), channels_last, rows)
+    b = blocks or depthwise_blocks(C, OW, x.element_size(), channels_last, kernel, stride)
     row_blocks = B * triton.cdiv(OH, b.rows)
     per_split = row_blocks_per_split(B, C, OH, OW, kernel, b)
     splits = triton.cdiv(row_blocks, per_split)
@@ -168,6 +167,7 @@ def backward_weight(
         FUSED=scale is not None,
         ACT=act,
         num_warps=b.num_warps,
+        maxnreg=b.max_registers,
         enable_fp_fusion=FP_FUSION,
     )
     return split_sum(partial).permute(2, 0, 1).unsqueeze(1).contiguous()

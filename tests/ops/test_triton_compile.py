@@ -18,12 +18,13 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
 
 
-def compiled(kernel, constants, dtype, capability, num_warps):
-    """Return the PTX of a kernel and what ptxas says of it."""
+def compiled(kernel, constants, dtype, capability, num_warps, max_registers=None, ones=()):
+    """Return the PTX of a kernel and what ptxas says of it; `ones` are arguments equal to 1."""
     from triton.backends.compiler import GPUTarget
     from triton.backends.nvidia.compiler import get_ptxas
     from triton.compiler import ASTSource
 
+    constants = {**constants, **dict.fromkeys(ones, 1)}
     signature, aligned = {}, {}
     for n, argument in enumerate(kernel.arg_names):
         if argument in constants:
@@ -37,7 +38,7 @@ def compiled(kernel, constants, dtype, capability, num_warps):
     source = ASTSource(
         kernel, signature, {k: v for k, v in constants.items() if k in signature}, aligned
     )
-    options = {"num_warps": num_warps, "enable_fp_fusion": True}
+    options = {"num_warps": num_warps, "maxnreg": max_registers, "enable_fp_fusion": True}
     ptx = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options).asm[
         "ptx"
     ]
@@ -90,8 +91,7 @@ SLOW = [
 def test_depthwise_kernels_spill_nothing_and_load_vectors(
     capability, pass_, kernel, stride, dtype, last, act
 ):
-    rows = 2 if pass_ == "bwd_weight" and kernel > 7 else 4
-    b = depthwise_blocks(144, 56, ITEM_BYTES[dtype], last, rows)
+    b = depthwise_blocks(144, 56, ITEM_BYTES[dtype], last, kernel, stride)
     constants = {
         "K": kernel,
         "S": stride,
@@ -103,17 +103,30 @@ def test_depthwise_kernels_spill_nothing_and_load_vectors(
         "FUSED": act is not None,
         "ACT": act or "identity",
     }
-    ptx, report = compiled(kernels()[pass_], constants, dtype, capability, b.num_warps)
+    ptx, report = compiled(
+        kernels()[pass_], constants, dtype, capability, b.num_warps, b.max_registers
+    )
     assert_lean(ptx, report, 16 if last else None)
     assert "fma.rn.f32" in ptx
 
 
 @pytest.mark.parametrize(("channels", "dtype", "vector"), [(20, "bf16", 8), (3, "fp16", 2)])
 def test_ragged_channel_counts_load_what_divides_them(channels, dtype, vector):
-    b = depthwise_blocks(channels, 28, 2, True)
+    b = depthwise_blocks(channels, 28, 2, True, 3, 1)
     constants = {"K": 3, "S": 1, "R": 4, "BW": b.width, "BC": b.channels, "VEC": b.vector}
     constants |= {"CHANNELS_LAST": True, "FUSED": False, "ACT": "identity"}
     assert_lean(*compiled(kernels()["fwd"], constants, dtype, 90, b.num_warps), vector)
+
+
+@pytest.mark.parametrize("pass_", ["fwd", "bwd_data", "bwd_weight"])
+def test_sizes_of_one_which_triton_takes_as_constants_compile(pass_):
+    b = depthwise_blocks(8, 1, 2, True, 3, 2)
+    constants = {"K": 3, "S": 2, "R": b.rows, "BW": b.width, "BC": b.channels, "VEC": b.vector}
+    constants |= {"CHANNELS_LAST": True, "FUSED": False, "ACT": "identity"}
+    kernel = kernels()[pass_]
+    sizes = ("H", "W", "OH", "OW", "chan_units", "row_blocks", "blocks_per_split")
+    ones = [size for size in sizes if size in kernel.arg_names]
+    assert_lean(*compiled(kernel, constants, "bf16", 90, b.num_warps, ones=ones))
 
 
 @pytest.mark.parametrize("last", [True, False], ids=["nhwc", "nchw"])
