@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # B batch, C channels, H height, W width, K kernel size
 
@@ -84,6 +84,20 @@ def depthwise_blocks(
         num_warps=min(4, max(1, block_width * block_channels // per_warp)),
         max_registers=128 if is_squeezed else None,
     )
+
+
+def weight_blocks(
+    channels: int, width: int, item_bytes: int, channels_last: bool, kernel: int, stride: int
+) -> Blocks:
+    """Return the tile of backward-weight, which also holds a sum for each of the K kernel rows.
+
+    The arguments are those of `depthwise_blocks`.
+    """
+    blocks = depthwise_blocks(channels, width, item_bytes, channels_last, kernel, stride)
+    if kernel < 7:
+        return blocks
+    bound = 255 if kernel > 7 else blocks.max_registers if channels_last else 168
+    return replace(blocks, num_warps=2 * blocks.num_warps, max_registers=bound)
 
 
 def row_blocks_per_split(

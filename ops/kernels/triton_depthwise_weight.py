@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .blocks import Blocks, depthwise_blocks, row_blocks_per_split
+from .blocks import Blocks, row_blocks_per_split, weight_blocks
 from .layout import dense, is_channels_last
 from .triton_tile import FP_FUSION, load_channels, load_tile, split_sum
 
@@ -139,7 +139,7 @@ def backward_weight(
     channels_last = is_channels_last(x)
     x, dy = dense(x, channels_last), dense(dy, channels_last)
     B, C, OH, OW = dy.shape
-    b = blocks or depthwise_blocks(C, OW, x.element_size(), channels_last, kernel, stride)
+    b = blocks or weight_blocks(C, OW, x.element_size(), channels_last, kernel, stride)
     row_blocks = B * triton.cdiv(OH, b.rows)
     per_split = row_blocks_per_split(B, C, OH, OW, kernel, b)
     splits = triton.cdiv(row_blocks, per_split)

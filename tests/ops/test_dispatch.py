@@ -106,6 +106,22 @@ def test_operators_keep_the_contract_of_torch(act, last):
     torch.library.opcheck(torch.ops.nastk.norm_act.default, (x, scale, shift, act))
 
 
+@pytest.mark.parametrize("is_dynamic", [False, True], ids=["static", "dynamic"])
+def test_a_compiled_graph_takes_the_operators_whole(is_dynamic):
+    def loss(x, weight, scale, shift):
+        y = depthwise_conv2d(x, weight, 2, scale, shift, "relu6")
+        return norm_act(y, scale, shift, "silu").square().sum()
+
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager", dynamic=is_dynamic)
+    for height in (5, 8):
+        shapes = ((2, 4, height, 6), (4, 1, 3, 3), (4,), (4,))
+        leaves = [torch.rand(shape).requires_grad_() for shape in shapes]
+        wanted, got = (
+            torch.autograd.grad(function(*leaves), leaves) for function in (loss, compiled)
+        )
+        torch.testing.assert_close(got, wanted)
+
+
 def test_second_gradients_are_refused():
     x, weight = torch.randn(1, 2, 3, 3, requires_grad=True), torch.randn(2, 1, 3, 3)
     (dx,) = torch.autograd.grad(depthwise_conv2d(x, weight).sum(), x, create_graph=True)
