@@ -16,8 +16,9 @@ from torch.library import opcheck
 
 DEVICE = os.environ["NASTK_TEST_DEVICE"]
 F32, BF16, F16 = torch.float32, torch.bfloat16, torch.float16
-# Of the maximum: rounding of the stored feature, and of float32 sums where nothing is stored.
-TOLERANCE = {F32: 3e-6, BF16: 1e-2, F16: 1.5e-3}
+# Of the maximum: one rounding of a stored feature, or float32 sums where nothing is stored. The
+# interpreter cuts bfloat16 off instead of rounding it, hence 2^-7.
+TOLERANCE = {F32: 3e-6, BF16: 2**-7, F16: 2**-10}
 
 # kernel, stride, channels last, dtype, shape, activation on load
 CASES = [
@@ -85,8 +86,10 @@ def test_convolution_and_all_gradients_agree(kernel, stride, last, dtype, shape,
     wanted = depthwise_conv2d_definition(*exact[:2], stride, *exact[2:], act=act or "identity")
     assert_close(y, wanted, TOLERANCE[dtype])
     gradients = torch.autograd.grad(wanted, exact, dy.double())
-    for n, (mine, true) in enumerate(zip(got, gradients, strict=True)):
-        assert_close(mine, true, TOLERANCE[F32] if n == 1 else TOLERANCE[dtype])
+    dx_stores = 1 if act is None else 2  # the gradient behind the activation is stored as well
+    bounds = [dx_stores * TOLERANCE[dtype], TOLERANCE[F32], TOLERANCE[dtype], TOLERANCE[dtype]]
+    for mine, true, bound in zip(got, gradients, bounds[: len(leaves)], strict=True):
+        assert_close(mine, true, bound)
 
 
 @pytest.mark.parametrize("act", ["identity", "relu", "relu6", "silu"])
