@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..ops.kernels import definition, native
+from ..ops.kernels import native, native_passes
 from .method import machine
 
 # C channels, H height and width, B batch, S stride, K kernel size
@@ -95,7 +95,7 @@ def _seconds(call: Callable[[], object]) -> float:
 def _torch_pass(name: str, x: Tensor, g: Tensor, w: Tensor, stride: int) -> Callable[[], object]:
     C, K = w.shape[0], w.shape[-1]
     if name == "forward":
-        return lambda: definition.depthwise_forward(x, w, stride)
+        return lambda: native_passes.forward(x, w, stride)
     mask = [name == "data", name == "weight", False]
     return lambda: torch.ops.aten.convolution_backward(
         g, x, w, None, [stride] * 2, [K // 2] * 2, [1, 1], False, [0, 0], C, mask

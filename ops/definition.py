@@ -1,6 +1,6 @@
 """The slow and plain version of every folded operator, against which the fast ones are tested."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -69,3 +69,54 @@ def mixed_conv2d_features(
         total = weight * y if total is None else total + weight * y
     assert total is not None
     return total if bias is None else total + bias.reshape(1, -1, 1, 1)
+
+
+def norm_act_definition(z_BCHW: Tensor, scale_C: Tensor, shift_C: Tensor, act: str) -> Tensor:
+    """Return act(scale * z + shift), channel by channel.
+
+    Args:
+        z_BCHW: [B, C, H, W].
+        scale_C: [C].
+        shift_C: [C].
+        act: a name among `ACTIVATIONS`.
+    """
+    pre = z_BCHW * scale_C.reshape(1, -1, 1, 1) + shift_C.reshape(1, -1, 1, 1)
+    return ACTIVATIONS[act](pre)
+
+
+def depthwise_conv2d_definition(
+    x_BCHW: Tensor,
+    weight: Tensor,
+    stride: int = 1,
+    scale_C: Tensor | None = None,
+    shift_C: Tensor | None = None,
+    act: str = "identity",
+) -> Tensor:
+    """Return the "same" padded depthwise convolution of act(scale * x + shift).
+
+    Args:
+        x_BCHW: [B, C, H, W].
+        weight: [C, 1, K, K], K odd.
+        stride: of the output.
+        scale_C: [C], or None for x as it is.
+        shift_C: [C], given with `scale_C`.
+        act: a name among `ACTIVATIONS`.
+    """
+    if scale_C is not None and shift_C is not None:
+        x_BCHW = norm_act_definition(x_BCHW, scale_C, shift_C, act)
+    return F.conv2d(x_BCHW, weight, None, stride, weight.shape[-1] // 2, 1, weight.shape[0])
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "identity": lambda x: x,
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "silu": F.silu,
+}
+
+ACTIVATION_GRADS: dict[str, Callable[[Tensor], Tensor]] = {
+    "identity": torch.ones_like,
+    "relu": lambda x: (x > 0).to(x),
+    "relu6": lambda x: ((x > 0) & (x < 6)).to(x),
+    "silu": lambda x: x.sigmoid() * (1 + x * (1 - x.sigmoid())),
+}

@@ -88,7 +88,8 @@ class _Fold(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, probs: Tensor, columns: Tensor | None, *kernels: Tensor) -> Tensor:
         ctx.save_for_backward(probs, columns, *kernels)
-        if folding.supports(kernels, probs, columns):
+        ctx.is_compiled = folding.supports(kernels, probs, columns)
+        if ctx.is_compiled:
             return folding.fold(kernels, probs, columns)
         largest = max(kernels, key=lambda kernel: kernel.shape[-1])
         folded = torch.zeros_like(largest, memory_format=torch.contiguous_format)
@@ -104,7 +105,7 @@ class _Fold(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         probs, columns, *kernels = ctx.saved_tensors
         needs = ctx.needs_input_grad
-        if grad.dtype == torch.float32 and folding.supports(kernels, probs, columns):
+        if ctx.is_compiled:
             return folding.fold_backward(kernels, probs, columns, grad, needs)
         grad_columns = None
         if columns is not None:

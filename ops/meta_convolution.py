@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
@@ -150,13 +150,17 @@ class MetaConv2d(MetaOperator):
     def _sums_features(self) -> bool:
         return any(isinstance(e, Choice) and e.slot.features for e in kernel_entries(self.kernel))
 
-    def _candidates(self) -> list[Tensor]:
+    def _candidates(self) -> Sequence[Tensor]:
         if not self.shared:
-            return list(self.kernels)
+            return self._stored()
         largest, margins = self.kernels[0], [(self.sizes[-1] - k) // 2 for k in self.sizes]
         return [
             largest[..., m : m + k, m : m + k] for m, k in zip(margins, self.sizes, strict=True)
         ]
+
+    def _stored(self) -> list[nn.Parameter]:
+        # The list's own iterator looks every parameter up by name, which costs more than the fold.
+        return list(self.kernels._parameters.values())  # type: ignore[arg-type]
 
     def _probs(self) -> Tensor | None:
         """Return the weights of the stored sizes, [N] or [O, N]; None if one size is chosen."""
@@ -197,7 +201,7 @@ class MetaConv2d(MetaOperator):
             weight = fold_nested(self.kernels[0], self.sizes, probs)
             return weight if columns is None else weight * columns.to(weight).reshape(1, -1, 1, 1)
         columns = None if columns is None else columns.to(self.kernels[0])
-        return fold_kernels(list(self.kernels), probs, columns)
+        return fold_kernels(self._stored(), probs, columns)
 
     def _chosen_size(self) -> int:
         if isinstance(self.kernel, Choice):

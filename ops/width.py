@@ -49,7 +49,7 @@ class Width:
         """Number of channels with every segment present."""
         return sum(segment.size for segment in self.segments)
 
-    @property
+    @cached_property
     def choices(self) -> list[Choice]:
         """The decisions, without repetition."""
         found = {s.choice.name: s.choice for s in self.segments if s.choice is not None}

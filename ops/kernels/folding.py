@@ -15,26 +15,28 @@ from .library import Library, find
 
 def supports(kernels: Sequence[Tensor], probs: Tensor, columns_I: Tensor | None) -> bool:
     """Tell whether the compiled fold takes these: float32 on the CPU, kernels contiguous."""
-    others = [probs] if columns_I is None else [probs, columns_I]
-    return (
-        find()[0] is not None
-        and all(x.dtype == torch.float32 and x.device.type == "cpu" for x in (*kernels, *others))
-        and all(
-            kernel.dim() == 4 and kernel.numel() and kernel.is_contiguous() for kernel in kernels
-        )
-        and len({kernel.shape[:2] for kernel in kernels}) == 1
-        and all(kernel.shape[-1] == kernel.shape[-2] for kernel in kernels)
-        and probs.shape[-1] == len(kernels)
-        and (probs.dim() == 1 or tuple(probs.shape) == (kernels[0].shape[0], len(kernels)))
-        and (columns_I is None or tuple(columns_I.shape) == (kernels[0].shape[1],))
-    )
+    if find()[0] is None or not _is_plain(probs):
+        return False
+    first = kernels[0].shape
+    rows = (first[0], len(kernels))
+    if probs.shape != rows[2 - probs.dim() :]:
+        return False
+    for kernel in kernels:
+        shape = kernel.shape
+        fits = len(shape) == 4 and shape[2] == shape[3] and shape[:2] == first[:2]
+        if not (fits and _is_plain(kernel) and kernel.numel() and kernel.is_contiguous()):
+            return False
+    return columns_I is None or (_is_plain(columns_I) and columns_I.shape == first[1:2])
+
+
+def _is_plain(x: Tensor) -> bool:
+    return x.dtype is torch.float32 and x.is_cpu
 
 
 class _Candidates:
     """The arguments that both directions share, kept alive during the call."""
 
     def __init__(self, kernels: Sequence[Tensor], probs: Tensor, columns_I: Tensor | None) -> None:
-        assert supports(kernels, probs, columns_I)
         self.O, self.I = kernels[0].shape[:2]
         sizes = [kernel.shape[-1] for kernel in kernels]
         self.N, self.K = len(sizes), max(sizes)

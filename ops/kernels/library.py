@@ -81,8 +81,8 @@ def find() -> tuple[Library | None, str]:
     Raises:
         ValueError: if NASTK_ISA names an instruction set that does not run here.
     """
-    if os.environ.get("NASTK_KERNELS") == "definition":
-        return None, "switched off by NASTK_KERNELS=definition"
+    if os.environ.get("NASTK_KERNELS") in ("definition", "triton"):
+        return None, f"switched off by NASTK_KERNELS={os.environ['NASTK_KERNELS']}"
     paths = [Path(__file__).with_name(f"_native{suffix}") for suffix in EXTENSION_SUFFIXES]
     found = [path for path in paths if path.exists()]
     if not found:

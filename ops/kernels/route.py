@@ -1,18 +1,20 @@
 """Sends each pass of the single-feature operator to the fastest kernel for its tensors.
 
-On the CPU the compiled kernels run float32 features; plain torch runs everything else. All
-features of one call have one layout: that of the feature which the forward pass kept.
+On the CPU the compiled kernels run float32 features. What they do not take, and everything on
+CUDA, goes where `dispatch` says: to torch's own operators or to Triton. All features of one call
+have one layout: that of the feature which the forward pass kept.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import definition, native, normalise
+from . import dispatch, native, native_passes, normalise
 
 # B batch, C channels, H height, W width, O output channels, I input channels of a group, K kernel
 
@@ -61,14 +63,15 @@ def moments(z_BCHW: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean [C] and biased variance [C]."""
     if native.supports(z_BCHW):
         return normalise.channel_moments(z_BCHW)
-    return definition.channel_moments(z_BCHW)
+    return native_passes.channel_moments(z_BCHW)
 
 
 def norm_act(z_BCHW: Tensor, affine: Affine) -> Tensor:
     """Return act(scale * z + shift) [B, C, H, W]."""
     if native.supports(z_BCHW):
         return normalise.norm_act(z_BCHW, affine.scale, affine.shift, affine.act)
-    return definition.norm_act(z_BCHW, affine.scale, affine.shift, affine.act)
+    arguments = (z_BCHW, affine.scale, affine.shift, affine.act)
+    return dispatch.run("norm_act", z_BCHW, arguments)
 
 
 def norm_act_sums(
@@ -80,9 +83,9 @@ def norm_act_sums(
         return normalise.norm_act_backward_reduce(
             da, z_BCHW, affine.scale, affine.shift, mean_C, invstd_C, affine.act
         )
-    return definition.norm_act_backward_reduce(
-        da_BCHW, z_BCHW, affine.scale, affine.shift, mean_C, invstd_C, affine.act
-    )
+    arguments = (da_BCHW, z_BCHW, affine.scale, affine.shift, mean_C, invstd_C, affine.act)
+    sums = dispatch.run("norm_act_reduce", z_BCHW, arguments)
+    return sums[0], sums[1]
 
 
 def norm_act_backward(
@@ -104,7 +107,8 @@ def norm_act_backward(
         return normalise.norm_act_backward_apply(
             da, z_BCHW, scale, shift, scale, q_C, r_C, act, out=da if owns_da else None
         )
-    return definition.norm_act_backward_apply(da_BCHW, z_BCHW, scale, shift, scale, q_C, r_C, act)
+    arguments = (da_BCHW, z_BCHW, scale, shift, scale, q_C, r_C, act)
+    return dispatch.run("norm_act_apply", z_BCHW, arguments)
 
 
 def conv(
@@ -113,6 +117,9 @@ def conv(
     """Return the convolution of act(scale * x + shift), or of x where `affine` is None."""
     if bias is None and _prefers_native("forward", x_BCHW, weight, at):
         return native.depthwise_forward(x_BCHW, weight, at.stride, fused=_fused(affine))
+    if bias is None and _dispatches(x_BCHW, weight, at):
+        arguments = (x_BCHW, weight, at.stride, *(_fused(affine) or ()))
+        return dispatch.run("forward", x_BCHW, arguments, weight.shape[-1], at.stride)
     a = x_BCHW if affine is None else norm_act(x_BCHW, affine)
     return F.conv2d(a, weight, bias, at.stride, at.padding, at.dilation, at.groups)
 
@@ -141,8 +148,16 @@ def conv_backward(
         return _pointwise_backward(grad_BOHW, a, weight)
     needs_x, needs_weight, needs_bias = needs
     dx = dw = None
+    size = weight.shape[-1]
+    if not needs_bias and _dispatches(x_BCHW, weight, at):
+        if needs_x:
+            arguments = (grad_BOHW, weight, *x_BCHW.shape[2:], at.stride)
+            dx = dispatch.run("backward_data", grad_BOHW, arguments, size, at.stride)
+        if needs_weight:
+            inputs = (x_BCHW, grad_BOHW, size, at.stride, *(_fused(affine) or ()))
+            dw = dispatch.run("backward_weight", x_BCHW, inputs, size, at.stride).to(weight)
+        return dx, dw, None
     if needs_weight and _prefers_native("weight", x_BCHW, weight, at):
-        size = weight.shape[-1]
         dw = native.depthwise_backward_weight(
             x_BCHW, grad_BOHW, size, at.stride, fused=_fused(affine)
         )
@@ -171,12 +186,22 @@ def conv_backward(
     return dx if rest[0] is None else rest[0], dw if rest[1] is None else rest[1], rest[2]
 
 
+def _dispatches(x: Tensor, weight: Tensor, at: Geometry) -> bool:
+    """Tell whether `dispatch` knows a convolution: depthwise, on CUDA or where a user wants it."""
+    wanted = x.is_cuda or os.environ.get(dispatch.VARIABLE) in ("definition", "triton")
+    known = at.stride in (1, 2) and at.dilation == 1 and weight.shape[-1] in range(1, 12, 2)
+    return wanted and known and _is_depthwise(x, weight, at)
+
+
+def _is_depthwise(x: Tensor, weight: Tensor, at: Geometry) -> bool:
+    return at.groups == x.shape[1] == weight.shape[0] and at.padding == weight.shape[-1] // 2
+
+
 def _prefers_native(name: str, x: Tensor, weight: Tensor, at: Geometry) -> bool:
     """Tell whether the compiled kernel of a depthwise pass runs, and faster than torch's."""
     size = weight.shape[-1]
     return (
-        at.groups == x.shape[1] == weight.shape[0]
-        and at.padding == size // 2
+        _is_depthwise(x, weight, at)
         and weight.dtype == torch.float32
         and native.supports(x, size=size, stride=at.stride, dilation=at.dilation)
         and native.prefers(name, x, size, at.stride)

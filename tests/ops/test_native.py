@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 from nastk.ops.definition import fold_kernels_definition
-from nastk.ops.kernels import definition, folding, native, normalise
+from nastk.ops.kernels import definition_passes, folding, native, native_passes, normalise
 
 pytestmark = pytest.mark.skipif(not native.available(), reason=native.why_missing())
 
@@ -51,11 +51,9 @@ def test_depthwise_passes_equal_their_definitions(shape, size, stride, layout, i
     y = native.depthwise_forward(x, w, stride, isa=isa)
     dx = native.depthwise_backward_data(g, w, *shape[2:], stride, layout=layout, isa=isa)
     assert y.is_contiguous(memory_format=layout) and dx.is_contiguous(memory_format=layout)
-    assert_close(dw, definition.depthwise_backward_weight(*doubles((x, g, size, stride))))
-    assert_close(y, definition.depthwise_forward(*doubles((x, w, stride))))
-    assert_close(
-        dx, definition.depthwise_backward_data(*doubles((g, w)), *shape[2:], stride=stride)
-    )
+    assert_close(dw, definition_passes.backward_weight(*doubles((x, g, size, stride))))
+    assert_close(y, definition_passes.forward(*doubles((x, w, stride))))
+    assert_close(dx, definition_passes.backward_data(*doubles((g, w)), *shape[2:], stride=stride))
 
 
 @isas
@@ -67,12 +65,12 @@ def test_features_are_activated_while_they_are_read(act, stride, layout, isa):
     z, w = draw(*shape, layout=layout), draw(21, 1, 5, 5, seed=2)
     g = draw(*output_shape(shape, stride), seed=1)  # in another layout than z
     scale, shift = draw(21, seed=3), draw(21, seed=4) + 2
-    x = definition.norm_act(*doubles((z, scale, shift)), act)
+    x = definition_passes.norm_act(*doubles((z, scale, shift)), act)
     fused = (scale, shift, act)
     dw = native.depthwise_backward_weight(z, g, 5, stride, fused=fused, isa=isa)
-    assert_close(dw, definition.depthwise_backward_weight(x, g.double(), 5, stride))
+    assert_close(dw, definition_passes.backward_weight(x, g.double(), 5, stride))
     y = native.depthwise_forward(z, w, stride, fused=fused, isa=isa)
-    assert_close(y, definition.depthwise_forward(x, w.double(), stride))
+    assert_close(y, definition_passes.forward(x, w.double(), stride))
 
 
 @isas
@@ -84,12 +82,12 @@ def test_normalisation_equals_its_definition(shape, act, layout, isa):
     a, b, mean, p, q, r = (draw(shape[1], seed=seed) for seed in range(2, 8))
     invstd = draw(shape[1], seed=8).abs() + 0.5
     out = normalise.norm_act(z, a, b, act, isa=isa)
-    assert_close(out, definition.norm_act(*doubles((z, a, b)), act))
+    assert_close(out, definition_passes.norm_act(*doubles((z, a, b)), act))
     found = normalise.norm_act_backward_reduce(da, z, a, b, mean, invstd, act, isa=isa)
-    wanted = definition.norm_act_backward_reduce(*doubles((da, z, a, b, mean, invstd)), act)
+    wanted = definition_passes.norm_act_reduce(*doubles((da, z, a, b, mean, invstd)), act)
     for one, other in zip(found, wanted, strict=True):
         assert_close(one, other)
-    wanted = definition.norm_act_backward_apply(*doubles((da, z, a, b, p, q, r)), act)
+    wanted = definition_passes.norm_act_apply(*doubles((da, z, a, b, p, q, r)), act)
     dz = normalise.norm_act_backward_apply(da, z, a, b, p, q, r, act, out=da, isa=isa)
     assert dz is da
     assert_close(dz, wanted)
@@ -103,7 +101,7 @@ def test_moments_are_as_exact_as_float64(shape, offset, layout, isa):
     z = draw(*shape, layout=layout) + offset
     z[0, :, 0, 0] -= 50  # an outlier in front must not become the shift of all others
     mean, var = normalise.channel_moments(z, isa=isa)
-    wanted_mean, wanted_var = definition.channel_moments(z.double())
+    wanted_mean, wanted_var = native_passes.channel_moments(z.double())
     deviation = wanted_var.sqrt() + wanted_mean.abs()
     assert ((mean - wanted_mean).abs() <= 1e-6 * deviation).all()
     assert ((var - wanted_var).abs() <= 1e-6 * wanted_var + 1e-12).all()
@@ -116,7 +114,7 @@ def test_kinks_have_the_gradient_of_torch(act, layout, isa):
     z = torch.tensor([-1.0, 0.0, 3.0, 6.0, 7.0]).reshape(1, 1, 1, 5).contiguous()
     one, zero = torch.ones(1), torch.zeros(1)
     rest = (one, zero, one, zero, zero, act)
-    wanted = definition.norm_act_backward_apply(torch.ones_like(z), z, *rest)
+    wanted = definition_passes.norm_act_apply(torch.ones_like(z), z, *rest)
     found = normalise.norm_act_backward_apply(torch.ones_like(z), z, *rest, isa=isa)
     assert torch.equal(found, wanted)
 

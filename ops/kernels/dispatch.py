@@ -1,0 +1,158 @@
+"""Says which implementation of a pass runs: the definition, Triton, or torch's own."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .layout import exactly, is_channels_last
+
+BACKENDS = ("definition", "triton", "native")
+VARIABLE = "NASTK_KERNELS"
+TABLE = Path(__file__).with_name("wins.toml")
+
+_TRITON = {
+    "forward": "triton_depthwise",
+    "backward_data": "triton_depthwise",
+    "backward_weight": "triton_depthwise_weight",
+    "norm_act": "triton_norm",
+    "norm_act_reduce": "triton_norm",
+    "norm_act_apply": "triton_norm",
+}
+PASSES = tuple(_TRITON)
+_FEATURES = ("forward", "backward_data", "norm_act", "norm_act_apply")  # the rest are sums
+DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+Key = str
+Table = dict[str, dict[Key, str]]
+
+
+def backend(pass_name: str, x: Tensor, kernel: int = 1, stride: int = 1) -> str:
+    """Return the name of the implementation that runs a pass on a feature.
+
+    The environment variable NASTK_KERNELS overrides the tables. Without it a CUDA feature follows
+    the user's own table (`tuning.tune`) and then the committed one; what neither knows, and
+    everything on a CPU, runs on torch's own operators.
+
+    Args:
+        pass_name: one of `PASSES`.
+        x: [B, C, H, W] the feature that the pass reads.
+        kernel: kernel size, 1 for passes without one.
+        stride: of the convolution.
+
+    Raises:
+        ValueError: if NASTK_KERNELS is not one of `BACKENDS`, or Triton cannot run on x.
+    """
+    if forced := os.environ.get(VARIABLE):
+        if forced not in BACKENDS:
+            raise ValueError(f"{VARIABLE} must be one of {', '.join(BACKENDS)}, got '{forced}'")
+        if forced == "triton":
+            _check_triton(x)
+        return forced
+    if x.device.type != "cuda" or x.dtype not in DTYPES:
+        return "native"
+    major, minor = torch.cuda.get_device_capability(x.device)
+    wins = tables().get(f"{major}.{minor}", {})
+    return wins.get(shape_key(pass_name, x, kernel, stride), "native")
+
+
+def _check_triton(x: Tensor) -> None:
+    if x.dtype not in DTYPES:
+        raise ValueError(f"the Triton kernels take bfloat16, float16 or float32, got {x.dtype}")
+    if x.device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        raise ValueError(
+            f"the Triton kernels run on CUDA tensors (elsewhere TRITON_INTERPRET=1 interprets "
+            f"them), got one on {x.device}"
+        )
+
+
+@cache
+def implementation(pass_name: str, name: str) -> Callable[..., Tensor]:
+    """Return the function that runs a pass under one of the `BACKENDS`.
+
+    Raises:
+        ImportError: if Triton is wanted and not installed.
+    """
+    if name == "triton" and find_spec("triton") is None:
+        raise ImportError("the Triton kernels need Triton: pip install 'nastk[triton]'")
+    module = _TRITON[pass_name] if name == "triton" else f"{name}_passes"
+    function: Callable[..., Tensor] = getattr(import_module(f".{module}", __package__), pass_name)
+    return function
+
+
+def run(
+    pass_name: str, x: Tensor, arguments: tuple[Any, ...], kernel: int = 1, stride: int = 1
+) -> Tensor:
+    """Run a pass under its `backend`; a feature comes back in the layout of x."""
+    function = implementation(pass_name, backend(pass_name, x, kernel, stride))
+    with torch.cuda.device(x.device if x.is_cuda else -1):  # Triton launches on the current one
+        y = function(*arguments)
+    return exactly(y, x) if pass_name in _FEATURES else y
+
+
+def shape_key(pass_name: str, x: Tensor, kernel: int, stride: int) -> Key:
+    """Return the key of a table: pass, layout, dtype, kernel, stride and size class.
+
+    Example:
+        >>> shape_key("forward", torch.zeros(2, 8, 4, 4), 7, 1)
+        'forward/contiguous/float32/k7/s1/small'
+    """
+    layout = "channels_last" if is_channels_last(x) else "contiguous"
+    dtype = str(x.dtype).removeprefix("torch.")
+    return f"{pass_name}/{layout}/{dtype}/k{kernel}/s{stride}/{size_class(x.numel())}"
+
+
+def size_class(elements: int) -> str:
+    """Return small, medium or large: launch-bound, in cache, or streamed from memory.
+
+    Example:
+        >>> [size_class(1 << n) for n in (18, 22, 26)]
+        ['small', 'medium', 'large']
+    """
+    return "small" if elements < 1 << 20 else "medium" if elements < 1 << 24 else "large"
+
+
+def user_table() -> Path:
+    """Return where `tune` keeps what it measured on this machine."""
+    cache_folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache_folder) / "nastk" / "kernel_wins.toml"
+
+
+@cache
+def tables() -> Table:
+    """Return the committed wins with the user's own on top, read once; see `forget_tables`."""
+    merged: Table = {}
+    for path in (TABLE, user_table()):
+        if path.exists():
+            for capability, wins in read_table(path).items():
+                merged.setdefault(capability, {}).update(wins)
+    return merged
+
+
+def forget_tables() -> None:
+    """Read the tables anew at the next look-up."""
+    tables.cache_clear()
+
+
+def read_table(path: Path) -> Table:
+    """Read a table of wins and check its values.
+
+    Raises:
+        ValueError: if an entry names anything but triton or native.
+    """
+    table: Table = tomllib.loads(path.read_text())
+    for capability, wins in table.items():
+        for key, name in wins.items():
+            if name not in ("triton", "native"):
+                raise ValueError(
+                    f"{path}: [{capability}] {key} must be triton or native, got '{name}'"
+                )
+    return table

@@ -1,0 +1,149 @@
+"""Ahead-of-time compilation for two GPUs: no spilled register, wide memory accesses, fused adds."""
+
+import re
+import subprocess
+from itertools import product
+
+import pytest
+from nastk.ops.kernels.blocks import depthwise_blocks, weight_blocks
+
+triton = pytest.importorskip("triton", reason="triton is not installed")
+
+ITEM_BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
+FLOAT32_POINTERS = ("scale", "shift", "partial", "total", "mean", "inv_std", "p", "q", "r")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+
+
+def compiled(kernel, constants, dtype, capability, num_warps, max_registers=None, ones=()):
+    """Return the PTX of a kernel and what ptxas says of it; `ones` are arguments equal to 1."""
+    from triton.backends.compiler import GPUTarget
+    from triton.backends.nvidia.compiler import get_ptxas
+    from triton.compiler import ASTSource
+
+    constants = {**constants, **dict.fromkeys(ones, 1)}
+    signature, aligned = {}, {}
+    for n, argument in enumerate(kernel.arg_names):
+        if argument in constants:
+            signature[argument] = "constexpr"
+        elif argument.endswith("_ptr"):
+            is_vector = argument.removesuffix("_ptr") in FLOAT32_POINTERS
+            signature[argument] = "*fp32" if is_vector else f"*{dtype}"
+            aligned[(n,)] = [["tt.divisibility", 16]]
+        else:
+            signature[argument] = "i32"
+    source = ASTSource(
+        kernel, signature, {k: v for k, v in constants.items() if k in signature}, aligned
+    )
+    options = {"num_warps": num_warps, "maxnreg": max_registers, "enable_fp_fusion": True}
+    ptx = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options).asm[
+        "ptx"
+    ]
+    name = f"sm_{capability}" + "a" * (capability >= 90)
+    command = [get_ptxas(capability).path, "-v", f"--gpu-name={name}", "-", "-o", "/dev/null"]
+    done = subprocess.run(command, input=ptx, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return ptx, done.stderr
+
+
+def assert_lean(ptx, report, vector=None):
+    """Assert zero spills and, given a vector size in bytes, loads and stores of that size."""
+    assert re.findall(r"(\d+) bytes spill", report) == ["0", "0"], report
+    if vector is not None:
+        access = f"v{vector // 4}.b32" if vector > 4 else f"b{vector * 8}"
+        assert re.search(rf"ld\.global[.\w:]*\.{access}", ptx), f"no {access} loads"
+
+
+def kernels():
+    from nastk.ops.kernels import triton_depthwise, triton_depthwise_weight
+
+    return {
+        "fwd": triton_depthwise.depthwise_fwd_kernel,
+        "bwd_data": triton_depthwise.depthwise_bwd_data_kernel,
+        "bwd_weight": triton_depthwise_weight.depthwise_bwd_weight_kernel,
+    }
+
+
+FAST = [(pass_, 7, 1, "bf16", True, None) for pass_ in ("fwd", "bwd_data", "bwd_weight")]
+FAST += [("fwd", 3, 1, "fp32", True, None), ("bwd_weight", 5, 2, "fp16", True, "relu6")]
+SLOW = [
+    case
+    for case in product(
+        ("fwd", "bwd_data", "bwd_weight"),
+        (3, 5, 7, 9, 11),
+        (1, 2),
+        ("bf16", "fp32"),
+        (True, False),
+        (None, "silu"),
+    )
+    if not (case[0] == "bwd_data" and case[-1])
+]
+
+
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize(
+    ("pass_", "kernel", "stride", "dtype", "last", "act"),
+    FAST + [pytest.param(*case, marks=pytest.mark.slow) for case in SLOW],
+)
+def test_depthwise_kernels_spill_nothing_and_load_vectors(
+    capability, pass_, kernel, stride, dtype, last, act
+):
+    blocks = weight_blocks if pass_ == "bwd_weight" else depthwise_blocks
+    b = blocks(144, 56, ITEM_BYTES[dtype], last, kernel, stride)
+    constants = {
+        "K": kernel,
+        "S": stride,
+        "R": b.rows,
+        "BW": b.width,
+        "BC": b.channels,
+        "VEC": b.vector,
+        "CHANNELS_LAST": last,
+        "FUSED": act is not None,
+        "ACT": act or "identity",
+    }
+    ptx, report = compiled(
+        kernels()[pass_], constants, dtype, capability, b.num_warps, b.max_registers
+    )
+    per_thread = b.width * b.channels // (32 * b.num_warps)
+    assert_lean(ptx, report, min(16, per_thread * ITEM_BYTES[dtype]) if last else None)
+    assert "fma.rn.f32" in ptx
+
+
+@pytest.mark.parametrize(("channels", "dtype", "vector"), [(20, "bf16", 8), (3, "fp16", 2)])
+def test_ragged_channel_counts_load_what_divides_them(channels, dtype, vector):
+    b = depthwise_blocks(channels, 28, 2, True, 3, 1)
+    constants = {"K": 3, "S": 1, "R": 4, "BW": b.width, "BC": b.channels, "VEC": b.vector}
+    constants |= {"CHANNELS_LAST": True, "FUSED": False, "ACT": "identity"}
+    assert_lean(*compiled(kernels()["fwd"], constants, dtype, 90, b.num_warps), vector)
+
+
+@pytest.mark.parametrize("pass_", ["fwd", "bwd_data", "bwd_weight"])
+def test_sizes_of_one_which_triton_takes_as_constants_compile(pass_):
+    b = depthwise_blocks(8, 1, 2, True, 3, 2)
+    constants = {"K": 3, "S": 2, "R": b.rows, "BW": b.width, "BC": b.channels, "VEC": b.vector}
+    constants |= {"CHANNELS_LAST": True, "FUSED": False, "ACT": "identity"}
+    kernel = kernels()[pass_]
+    sizes = ("H", "W", "OH", "OW", "chan_units", "row_blocks", "blocks_per_split")
+    ones = [size for size in sizes if size in kernel.arg_names]
+    assert_lean(*compiled(kernel, constants, "bf16", 90, b.num_warps, ones=ones))
+
+
+@pytest.mark.parametrize("last", [True, False], ids=["nhwc", "nchw"])
+def test_norm_kernels_spill_nothing_and_load_vectors(last):
+    import torch
+    from nastk.ops.kernels import triton_norm
+
+    b = triton_norm.flat_blocks(torch.Size((32, 144, 56, 56)), 2, last)
+    for name in ("norm_act_fwd", "norm_act_bwd_reduce", "norm_act_bwd_apply"):
+        kernel = getattr(triton_norm, f"{name}_kernel")
+        constants = {**b.constants, "ACT": "relu6"}
+        assert_lean(*compiled(kernel, constants, "bf16", 90, 4), 16)
+
+
+def test_split_sum_spills_nothing():
+    from nastk.ops.kernels.triton_tile import split_sum_fwd_kernel
+
+    assert_lean(*compiled(split_sum_fwd_kernel, {"BLOCK_S": 16, "BLOCK_N": 64}, "fp32", 90, 4))
