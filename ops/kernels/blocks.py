@@ -75,14 +75,17 @@ def depthwise_blocks(
         vector = 1
     per_warp = 256 if channels_last else 128
     # Left to itself the assembler spills some bytes here in exchange for one more warp.
-    is_squeezed = kernel == 3 and stride == 2 and item_bytes == 2
+    bound = 128 if kernel == 3 and stride == 2 and item_bytes == 2 else None
+    num_warps = min(4, max(1, block_width * block_channels // per_warp))
+    if kernel > 7 and not channels_last:
+        num_warps *= 2
     return Blocks(
         rows=ROWS,
         width=block_width,
         channels=block_channels,
         vector=vector,
-        num_warps=min(4, max(1, block_width * block_channels // per_warp)),
-        max_registers=128 if is_squeezed else None,
+        num_warps=num_warps,
+        max_registers=bound,
     )
 
 
@@ -97,7 +100,8 @@ def weight_blocks(
     if kernel < 7:
         return blocks
     bound = 255 if kernel > 7 else blocks.max_registers if channels_last else 168
-    return replace(blocks, num_warps=2 * blocks.num_warps, max_registers=bound)
+    doubled = blocks.num_warps * (1 if kernel > 7 and not channels_last else 2)
+    return replace(blocks, num_warps=doubled, max_registers=bound)
 
 
 def row_blocks_per_split(
