@@ -85,9 +85,10 @@ def print_search(result: dict[str, Any]) -> None:
         published = space.cost.count(space.indices(space.uniform()))
         table.add_row("MobileNeXt-1.0", f"{published['flops']:,}", f"{published['params']:,}")
     _console.print(table)
-    steps = len(run.events())
+    events = run.events()
+    updates = events[-1]["step"] + 1 if events else 0
     _console.print(
-        f"{steps} updates, {result['seconds']:.0f} s wall, {result['cpu_seconds']:.0f} CPU s, "
+        f"{updates} updates, {result['seconds']:.0f} s wall, {result['cpu_seconds']:.0f} CPU s, "
         f"peak {result['peak_memory_bytes'] / 2**30:.2f} GiB; results in {result['run']}",
         highlight=False,
     )

@@ -43,9 +43,11 @@ def test_killed_at_random_steps_and_resumed_equals_unbroken(tmp_path):
         )
         if kills < 5:
             wait_for_progress(process, broken, generator.randrange(1, 6))
-            if kills == 2:
-                wait_for(process, lambda: list((broken / "checkpoints").glob(".last.tmp")))
+            if kills == 3:
+                stop_in_the_middle_of_a_checkpoint(process, broken / "checkpoints")
             process.send_signal((signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[kills % 3])
+            if kills == 3:
+                assert (broken / "checkpoints/.last.tmp").exists()
         if process.wait() == 0:
             break
         kills += 1
@@ -68,6 +70,23 @@ def wait_for(process, condition):
         time.sleep(0.001)
 
 
+def stop_in_the_middle_of_a_checkpoint(process, folder):
+    """Freeze the process while its temporary folder exists, so that a kill surely falls there."""
+
+    def is_writing():
+        if not (folder / ".last.tmp").exists():
+            return False
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+        if (folder / ".last.tmp").exists():
+            return True
+        process.send_signal(signal.SIGCONT)
+        return False
+
+    wait_for(process, is_writing)
+    assert (folder / ".last.tmp").exists()
+
+
 def wait_for_progress(process, run, events):
     """Wait until the process has logged so many events more than it found."""
     path = run / "metrics.jsonl"
@@ -75,6 +94,32 @@ def wait_for_progress(process, run, events):
     wait_for(
         process, lambda: path.exists() and len(path.read_text().splitlines()) >= count + events
     )
+
+
+def test_killed_before_the_first_checkpoint_and_resumed_equals_unbroken(tmp_path, monkeypatch):
+    nastk.search("toy", "55K", steps=6, seed=3, out=tmp_path / "whole")
+    run, original = tmp_path / "broken", Run.log
+
+    def stop_after_three(self, **event):
+        original(self, **event)
+        if event["step"] == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "log", stop_after_three)
+    with pytest.raises(KeyboardInterrupt):
+        nastk.search("toy", "55K", steps=6, seed=3, out=run)
+    monkeypatch.undo()
+    assert len(Run.open(run).events()) == 3 and not (run / "checkpoints").exists()
+    nastk.api.resume(run)
+    assert lines(run) == lines(tmp_path / "whole")
+
+
+def test_a_training_leaves_the_events_of_the_search(tmp_path):
+    nastk.search("toy", "55K", steps=3, out=tmp_path / "run")
+    before = lines(tmp_path / "run")
+    nastk.retrain(tmp_path / "run", steps=2)
+    nastk.retrain(tmp_path / "run", steps=2)
+    assert lines(tmp_path / "run") == before != ""
 
 
 @pytest.mark.slow
