@@ -36,13 +36,8 @@ def progress(*, enabled: bool) -> Iterator[Report]:
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         tasks: dict[str, Any] = {}
-        warned: set[str] = set()
 
         def report(event: dict[str, Any]) -> None:
-            for warning in event.get("warnings", ()):
-                if warning not in warned:
-                    warned.add(warning)
-                    bar.console.print(f"warning: {warning}", highlight=False)
             if "bar" not in tasks:
                 tasks["bar"] = bar.add_task("", total=event["total"], figures="")
             bar.update(

@@ -48,7 +48,6 @@ class Loop:
     name: str = "last"
     owns_events: bool = True
     seconds_between: float = field(default_factory=_seconds_between)
-    warnings: list[str] = field(default_factory=list)
     notes: dict[str, float] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[int]:
@@ -77,12 +76,12 @@ class Loop:
     def _restore(self) -> int:
         if self.run is None:
             return 0
-        found = load_checkpoint(self.run.path / "checkpoints", self.name)
+        found = load_checkpoint(self.run.path / "checkpoints", self.name, repair=True)
         if self.owns_events:
             self.run.cut_events(0 if found is None else found[1]["events_size"])
         if found is None:
             return 0
-        weights, state, self.warnings = found
+        weights, state = found
         self.model.load_state_dict(weights)
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])

@@ -117,7 +117,6 @@ class MetaKernel(Strategy):
                     "phase": "warm-up" if search.is_warmup(step) else "search",
                     "step": step + 1,
                     "total": total,
-                    "warnings": loop.warnings,
                     **event,
                 }
             )
