@@ -34,20 +34,25 @@ def progress(*, enabled: bool) -> Iterator[Report]:
         TextColumn("{task.fields[figures]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        tasks: dict[str, Any] = {}
+    bar = Progress(*columns, console=Console(stderr=True))
+    tasks: list[Any] = []
 
-        def report(event: dict[str, Any]) -> None:
-            if "bar" not in tasks:
-                tasks["bar"] = bar.add_task("", total=event["total"], figures="")
-            bar.update(
-                tasks["bar"],
-                description=event["phase"],
-                completed=event["step"],
-                figures=_figures(event),
-            )
+    def report(event: dict[str, Any]) -> None:
+        if not tasks:  # not earlier: a mistake found before is one line without an empty one
+            bar.start()
+            tasks.append(bar.add_task("", total=event["total"], figures=""))
+        bar.update(
+            tasks[0],
+            description=event["phase"],
+            completed=event["step"],
+            figures=_figures(event),
+        )
 
+    try:
         yield report
+    finally:
+        if tasks:
+            bar.stop()
 
 
 def _figures(event: dict[str, Any]) -> str:
