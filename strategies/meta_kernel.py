@@ -45,6 +45,7 @@ class MetaKernel(Strategy):
         weights_lr: peak learning rate of the weights: 3e-2 with AdamW, 0.1 with SGD.
         weight_decay: of the weights: 0.02 with AdamW, 4e-5 with SGD.
         logits_lr: learning rate of Adam for the logits: 0.05 in short, 3e-3 in long searches.
+            Short searches have betas (0.5, 0.99), long ones (0.5, 0.999) and weight decay 5e-4.
         budget_term: with E the expected FLOPs of the target and R what the budget aims at,
             `smooth` adds |log(E / R)|; `three_case` the same, but 0 while E is within 10 % of R
             (Dong and Yang 2019); `fbnet` multiplies the loss by 0.2 log(E in thousands)^0.6
@@ -139,8 +140,12 @@ class _Search:
             start=options.temperature_start, end=cast(float, options.temperature_end)
         )
         self.weights_optimizer = _weights_optimizer(self.supernet, options)
+        is_long = total >= LONG_STEPS
         self.logits_optimizer = torch.optim.Adam(
-            self.logits.parameters(), lr=cast(float, options.logits_lr), betas=(0.5, 0.99)
+            self.logits.parameters(),
+            lr=cast(float, options.logits_lr),
+            betas=(0.5, 0.999 if is_long else 0.99),
+            weight_decay=5e-4 if is_long else 0.0,
         )
         small = max(problem.proxy.input_shape[1:]) <= 64
         self.batch_size = options.batch_size or (64 if small else 32)
