@@ -69,6 +69,7 @@ class MetaKernel(Strategy):
     budget_weight: float = 2.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         known = {
             "level": (*LEVELS, None),
             "mixture": MIXTURES,
@@ -81,8 +82,23 @@ class MetaKernel(Strategy):
                     f"meta_kernel takes as {name} one of {', '.join(filter(None, values))}; "
                     f"got {value!r}"
                 )
-        if self.steps is not None and self.steps < 1:
-            raise ValueError(f"a search needs at least 1 step, got {self.steps}")
+        self._check_ranges()
+
+    def _check_ranges(self) -> None:
+        """Refuse numbers with which nothing can be learned."""
+        above_zero = ("temperature_start", "temperature_end", "weights_lr", "logits_lr")
+        ranges: dict[str, tuple[bool, str]] = {
+            "batch_size": (self.batch_size is None or self.batch_size >= 1, "at least 1"),
+            "warmup": (0 <= self.warmup < 1, "a share of at least 0 and below 1"),
+            "weight_decay": (self.weight_decay is None or self.weight_decay >= 0, "at least 0"),
+            "budget_weight": (self.budget_weight >= 0, "at least 0"),
+        }
+        for name in above_zero:
+            value = getattr(self, name)
+            ranges[name] = (value is None or value > 0, "a number above 0")
+        for name, (is_fine, wanted) in ranges.items():
+            if not is_fine:
+                raise ValueError(f"meta_kernel takes as {name} {wanted}; got {getattr(self, name)}")
 
     def resolved(self, total: int) -> MetaKernel:
         """Return the strategy with every setting that depends on the length filled in."""
