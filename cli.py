@@ -65,6 +65,9 @@ Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Steps = Annotated[int | None, typer.Option(help="Number of updates; a default for each space.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Workers = Annotated[int, typer.Option(help="Processes that decode images.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Refuse unreadable images instead of skipping them.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Config = Annotated[
     Path | None,
@@ -108,7 +111,7 @@ def search(
     out: Annotated[Path | None, typer.Option(help="The run folder itself.")] = None,
     device: Device = "cpu",
     workers: Workers = 0,
-    strict: Annotated[bool, typer.Option(help="Refuse unreadable images.")] = False,
+    strict: Strict = False,
     target_resolution: Annotated[int | None, typer.Option(help="Pixels of the budget.")] = None,
     target_classes: Annotated[int | None, typer.Option(help="Classes of the budget.")] = None,
     proxy_scale: Annotated[float | None, typer.Option(help="Channel factor of the proxy.")] = None,
@@ -149,6 +152,7 @@ def retrain(
     out: Annotated[Path | None, typer.Option(help="Folder, where WHAT is no run.")] = None,
     device: Device = "cpu",
     workers: Workers = 0,
+    strict: Strict = False,
     config: Config = None,
     json_: Json = False,
 ) -> None:
@@ -168,6 +172,7 @@ def evaluate(
     data: Data = None,
     device: Device = "cpu",
     workers: Workers = 0,
+    strict: Strict = False,
     config: Config = None,
     json_: Json = False,
 ) -> None:
@@ -215,6 +220,7 @@ def compare(
     processes: Annotated[int | None, typer.Option(help="Trainings at a time.")] = None,
     device: Device = "cpu",
     workers: Workers = 0,
+    strict: Strict = False,
     config: Config = None,
     json_: Json = False,
 ) -> None:

@@ -92,6 +92,7 @@ def print_search(result: dict[str, Any]) -> None:
         f"peak {result['peak_memory_bytes'] / 2**30:.2f} GiB; results in {result['run']}",
         highlight=False,
     )
+    _print_skipped(result)
     from .naming import spaces_of
 
     if blind := observable(spaces_of(manifest)[1]):
@@ -116,6 +117,16 @@ def print_metrics(result: dict[str, Any]) -> None:
         network = ", ".join(f"{key} {value}" for key, value in result["network"].items())
         _console.print(f"trained network: {network}", highlight=False)
     _console.print(f"weights: {result['weights']}", highlight=False)
+    _print_skipped(result)
+
+
+def _print_skipped(result: dict[str, Any]) -> None:
+    if count := result["num_skipped"]:
+        plural = "image" if count == 1 else "images"
+        _console.print(
+            f"{count} {plural} could not be read and were left out (--strict refuses them)",
+            highlight=False,
+        )
 
 
 def print_count(result: dict[str, Any]) -> None:
@@ -199,6 +210,7 @@ def print_comparison(result: dict[str, Any]) -> None:
         f"{result['seconds']:.0f} s wall now; results in {result['run']}/compare.json",
         highlight=False,
     )
+    _print_skipped(result)
 
 
 def _plus_minus(value: float, spread: float | None, digits: int) -> str:

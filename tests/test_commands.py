@@ -41,6 +41,7 @@ def run(tmp_path_factory):
         "flops",
         "params",
         "budget_flops",
+        "num_skipped",
         "seconds",
         "cpu_seconds",
         "peak_memory_bytes",
