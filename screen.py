@@ -121,7 +121,7 @@ def print_metrics(result: dict[str, Any]) -> None:
 
 
 def _print_skipped(result: dict[str, Any]) -> None:
-    if count := result["num_skipped"]:
+    if count := result.get("num_skipped", 0):
         plural = "image" if count == 1 else "images"
         _console.print(
             f"{count} {plural} could not be read and were left out (--strict refuses them)",

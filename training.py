@@ -277,6 +277,8 @@ def metadata_of(path: Path) -> dict[str, Any]:
     if _METADATA not in metadata:
         raise ValueError(f"{path} was not written by nastk: it does not say which arch it is of")
     content: dict[str, Any] = json.loads(metadata[_METADATA])
+    if missing := [key for key in ("arch", "options", "data") if key not in content]:
+        raise ValueError(f"{path} does not say its {missing[0]}; retrain to write it again")
     return content
 
 

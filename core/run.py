@@ -192,7 +192,8 @@ def fresh_run(path: Path, manifest: dict[str, Any]) -> Iterator[Run]:
         yield run
     except ValueError:
         if not (path / "checkpoints").exists():
-            for file in (run.manifest_path, run.events_path, run.arch_path, path / ".lock"):
+            written = (run.manifest_path, run.events_path, run.arch_path, path / ".lock")
+            for file in (*written, *path.glob("*skipped.json")):
                 file.unlink(missing_ok=True)
             for folder in missing:
                 if any(folder.iterdir()):

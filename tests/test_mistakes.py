@@ -262,6 +262,40 @@ def test_skipped_images_are_counted_in_every_result(tmp_path, monkeypatch, capfd
     assert "2 images could not be read" in said and "3 images could not be read" in said
 
 
+def test_a_resumed_search_counts_what_was_skipped_before(tmp_path, monkeypatch):
+    from nastk.core.loop import Loop
+
+    folder_of_images(tmp_path / "images")
+    (tmp_path / "images/train/cat/0.png").write_bytes(b"broken")
+    options = {"flops": "90%", "data": f"imagefolder:{tmp_path / 'images'}", "steps": 3}
+    monkeypatch.setenv("NASTK_CHECKPOINT_SECONDS", "0")
+    original = Loop._save
+
+    def stop_at_the_end(self, step):
+        original(self, step)
+        if step == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Loop, "_save", stop_at_the_end)
+    with pytest.raises(KeyboardInterrupt):
+        nastk.search("toy", **options, out=tmp_path / "run")
+    monkeypatch.undo()
+    assert nastk.api.resume(tmp_path / "run")["num_skipped"] == 1
+
+
+@pytest.mark.slow
+def test_a_comparison_counts_unreadable_images_or_refuses_them(mistake, tmp_path):
+    folder_of_images(tmp_path / "images")
+    (tmp_path / "images/val/cat/0.png").write_bytes(b"broken")
+    data = f"imagefolder:{tmp_path / 'images'}"
+    nastk.search("toy", "90%", data=data, strategy="random", out=tmp_path / "run")
+    options = {"seeds": 1, "random": 0, "steps": 2, "processes": 1, "recipe": "demonstration"}
+    result = nastk.compare(tmp_path / "run", **options)
+    assert result["num_skipped"] == 1 and result["record"]["data_record"]["num_classes"] == 2
+    with pytest.raises(ValueError, match="cannot read image"):
+        nastk.compare(tmp_path / "run", **(options | {"steps": 3}), strict=True)
+
+
 def test_too_few_images(mistake, tmp_path):
     folder_of_images(tmp_path / "images", per_class=2)
     assert "too few" in mistake(*SEARCH, "--data", "imagefolder:images")

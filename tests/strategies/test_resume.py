@@ -114,6 +114,28 @@ def test_killed_before_the_first_checkpoint_and_resumed_equals_unbroken(tmp_path
     assert lines(run) == lines(tmp_path / "whole")
 
 
+def test_stopped_while_the_data_are_read_and_resumed_equals_unbroken(tmp_path, monkeypatch):
+    import numpy as np
+    from nastk.evaluators.tasks import files
+
+    x = np.random.default_rng(0).integers(0, 255, (40, 28, 28), dtype=np.uint8)
+    np.savez(tmp_path / "a.npz", x=x, y=np.arange(40) % 4)
+    options = {"space": "toy", "flops": "90%", "data": f"npz:{tmp_path / 'a.npz'}", "steps": 3}
+    nastk.search(**options, out=tmp_path / "whole")
+
+    def stop(file):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "_arrays_of", stop)
+    with pytest.raises(KeyboardInterrupt):
+        nastk.search(**options, out=tmp_path / "broken")
+    monkeypatch.undo()
+    nastk.api.resume(tmp_path / "broken")
+    assert lines(tmp_path / "whole") == lines(tmp_path / "broken")
+    whole, broken = (Run.open(tmp_path / name) for name in ("whole", "broken"))
+    assert whole.arch == broken.arch and whole.manifest == broken.manifest
+
+
 def test_a_training_leaves_the_events_of_the_search(tmp_path):
     nastk.search("toy", "55K", steps=3, out=tmp_path / "run")
     before = lines(tmp_path / "run")
