@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import platform
-import sys
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,14 @@ from .core.budget import Budget, parse_budget
 from .core.files import write_atomically
 from .core.lookup import lookup
 from .core.loop import Report
-from .core.run import Run, free_folder, write_json
+from .core.run import Run, free_folder, fresh_run, held, write_json
+from .core.skipped import remember_skipped
 from .core.space import Space
 from .core.strategy import Problem
-from .core.task import Task
 from .evaluators.efficiency import fvcore_flops, peak_memory_bytes, per_layer
-from .evaluators.tasks import make_task
-from .naming import find_device, resolve, spaces_of
+from .evaluators.tasks import find_data, make_task
+from .manifests import absolute_data, absolute_space, circumstances, manifest_of
+from .naming import check_numbers, family_of, find_device, resolve, spaces_of
 from .nasbench.families import find_space
 from .ops.chain import MEMORY, default_memory
 from .strategies import STRATEGIES
@@ -76,20 +76,20 @@ def search(
         report: receives progress events.
 
     Returns:
-        `run arch_id flops params budget_flops seconds cpu_seconds peak_memory_bytes`.
+        `run arch_id flops params budget_flops num_skipped seconds cpu_seconds
+        peak_memory_bytes`.
 
     Raises:
         ValueError: if an argument is wrong; nothing has been written then.
         InfeasibleBudgetError: if no arch can meet the budget.
     """
+    check_numbers(seed=seed, steps=steps, workers=workers)
+    data = absolute_data(data)
     family = find_space(space)
     chosen = lookup("strategy", strategy, STRATEGIES)
     options = dict(strategy_options or {}) | ({} if steps is None else {"steps": steps})
     _check_options(chosen, options)
-    try:
-        chosen(**options)
-    except TypeError as error:
-        raise ValueError(f"option of {strategy} has the wrong type: {error}") from None
+    chosen(**options)
     place = find_device(device)
     memory = default_memory(place) if memory is None else memory
     lookup("memory", memory, MEMORY)
@@ -97,36 +97,23 @@ def search(
     target = family(**{key: value for key, value in sizes.items() if value is not None})
     if flops is None:
         raise ValueError("a search needs a budget, for example --flops 357M")
-    budget = parse_budget(flops, target)
+    Budget.parse(flops, largest=10**9)  # the grammar, before anything slow
     proxy = _proxy(target, data, proxy_scale, proxy_resolution)
-    task = make_task(data, proxy.resolution, workers=workers, strict=strict)
-    if not task.is_demonstration and target_classes is None:
-        target = dataclasses.replace(target, num_classes=task.num_classes)
-        budget = parse_budget(flops, target)
-    proxy = dataclasses.replace(proxy, num_classes=task.num_classes)
+    find_data(data)
+    if ":" not in data or target_classes is not None:
+        parse_budget(flops, target)
     folder = Path(out) if out else free_folder(Path("runs", f"{target.name}-{strategy}-{seed}"))
     manifest = {
-        "space": space,
-        "target": target.options,
-        "proxy": proxy.options,
-        "data": data,
+        **manifest_of(space=absolute_space(space), target=target, proxy=proxy, data=data),
         "strategy": strategy,
         "strategy_options": options,
-        "seed": seed,
-        "device": device,
-        "workers": workers,
         "memory": memory,
-        "strict": strict,
-        "budget": [budget.low, budget.high],
-        "threads": torch.get_num_threads(),
-        "command": sys.argv[1:],
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "flops": flops,
+        "target_classes": target_classes,
+        **circumstances(seed=seed, device=device, workers=workers, strict=strict),
     }
-    run = Run.create(folder, manifest)
-    try:
-        return _search_in(run, task, report)
-    finally:
-        run.release()
+    with fresh_run(folder, manifest) as run:
+        return _search_in(run, report)
 
 
 def resume(path: str | Path, report: Report = _silent) -> dict[str, Any]:
@@ -136,31 +123,43 @@ def resume(path: str | Path, report: Report = _silent) -> dict[str, Any]:
         ValueError: if the folder holds no run, or a live process uses it.
     """
     run = Run.open(Path(path))
+    manifest = run.manifest
+    if "strategy" not in manifest:
+        raise ValueError(
+            f"{path} holds a retraining, no search; a retraining goes on when the same command "
+            "is given again"
+        )
     result = run.path / "result.json"
     if result.exists():
         finished: dict[str, Any] = json.loads(result.read_text())
         return finished
-    run.acquire()
-    try:
-        manifest = run.manifest
+    with held(run):
         torch.set_num_threads(manifest["threads"])
-        task = make_task(
-            manifest["data"],
-            manifest["proxy"]["resolution"],
-            workers=manifest["workers"],
-            strict=manifest["strict"],
-        )
-        return _search_in(run, task, report)
-    finally:
-        run.release()
+        return _search_in(run, report)
 
 
-def _search_in(run: Run, task: Task, report: Report) -> dict[str, Any]:
+def _problem_of(run: Run) -> Problem:
+    """Return the problem of a run; the first call reads the data and completes the manifest."""
     manifest = run.manifest
-    if "data_record" not in manifest:
-        run.update_manifest({"data_record": task.describe()})
     target, proxy = spaces_of(manifest)
-    problem = Problem(
+    task = make_task(
+        manifest["data"],
+        proxy.resolution,
+        workers=manifest["workers"],
+        strict=manifest["strict"],
+    )
+    if "budget" not in manifest:
+        if not task.is_demonstration and manifest["target_classes"] is None:
+            target = dataclasses.replace(target, num_classes=task.num_classes)
+        proxy = dataclasses.replace(proxy, num_classes=task.num_classes)
+        budget = parse_budget(manifest["flops"], target)
+        entries = manifest_of(
+            space=manifest["space"], target=target, proxy=proxy, data=manifest["data"]
+        )
+        bounds = {"budget": [budget.low, budget.high], "data_record": task.describe()}
+        run.update_manifest(entries | bounds)
+        manifest = run.manifest
+    return Problem(
         space=target,
         proxy=proxy,
         task=task,
@@ -169,7 +168,14 @@ def _search_in(run: Run, task: Task, report: Report) -> dict[str, Any]:
         device=torch.device(manifest["device"]),
         memory=manifest["memory"],
     )
+
+
+def _search_in(run: Run, report: Report) -> dict[str, Any]:
+    manifest = run.manifest
+    problem = _problem_of(run)
+    target, task = problem.space, problem.task
     strategy = STRATEGIES[manifest["strategy"]](**manifest["strategy_options"])
+    report = remember_skipped(task, run.path / "skipped.json", report)
     arch = strategy.search(problem, run, report)
     counted = target.cost.count(target.indices(arch))
     assert counted["flops"] <= problem.budget.high
@@ -181,6 +187,7 @@ def _search_in(run: Run, task: Task, report: Report) -> dict[str, Any]:
         "flops": counted["flops"],
         "params": counted["params"],
         "budget_flops": problem.budget.high,
+        "num_skipped": task.num_skipped,
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
         "peak_memory_bytes": peak_memory_bytes(),
@@ -244,7 +251,7 @@ def load(what: str | Path, weights: str | Path | None = None, **options: Any) ->
     from .training import check_owner, load_weights
 
     check_owner(Path(weights), what)
-    return load_weights(Path(weights))
+    return load_weights(Path(weights), family_of(what))
 
 
 def retrain(what: str | Path, **options: Any) -> dict[str, Any]:
@@ -271,6 +278,8 @@ def _proxy(target: Space, data: str, scale: float | None, resolution: int | None
     """Return the space to train: the space's own proxy on embedded data, else the target."""
     proxy = target if ":" in data else target.proxy()
     if scale is not None:
+        if not 0 < scale < math.inf:
+            raise ValueError(f"--proxy-scale takes a factor above 0, for example 0.35; got {scale}")
         if "scale" not in proxy.options:
             raise ValueError(f"space {target.name!r} has no channel scale; leave out --proxy-scale")
         proxy = dataclasses.replace(proxy, **{"scale": scale})

@@ -72,6 +72,9 @@ Memory = Annotated[
         "a convolution) or lowest (one a block, slower). The best of the device unless given."
     ),
 ]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Refuse unreadable images instead of skipping them.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Config = Annotated[
     Path | None,
@@ -116,7 +119,7 @@ def search(
     device: Device = "cpu",
     workers: Workers = 0,
     memory: Memory = None,
-    strict: Annotated[bool, typer.Option(help="Refuse unreadable images.")] = False,
+    strict: Strict = False,
     target_resolution: Annotated[int | None, typer.Option(help="Pixels of the budget.")] = None,
     target_classes: Annotated[int | None, typer.Option(help="Classes of the budget.")] = None,
     proxy_scale: Annotated[float | None, typer.Option(help="Channel factor of the proxy.")] = None,
@@ -158,6 +161,7 @@ def retrain(
     device: Device = "cpu",
     workers: Workers = 0,
     memory: Memory = None,
+    strict: Strict = False,
     config: Config = None,
     json_: Json = False,
 ) -> None:
@@ -177,6 +181,7 @@ def evaluate(
     data: Data = None,
     device: Device = "cpu",
     workers: Workers = 0,
+    strict: Strict = False,
     config: Config = None,
     json_: Json = False,
 ) -> None:
@@ -224,6 +229,7 @@ def compare(
     processes: Annotated[int | None, typer.Option(help="Trainings at a time.")] = None,
     device: Device = "cpu",
     workers: Workers = 0,
+    strict: Strict = False,
     config: Config = None,
     json_: Json = False,
 ) -> None:

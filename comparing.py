@@ -15,7 +15,8 @@ from .core.loop import Report
 from .core.run import Run, write_json
 from .evaluators.recipe import RECIPES, default_recipe
 from .evaluators.tasks import make_task
-from .naming import find_device, spaces_of
+from .manifests import absolute_data, circumstances
+from .naming import check_numbers, find_device, spaces_of
 from .nasbench.compare import Job, summary, train_all
 from .nasbench.contestants import contestants
 
@@ -32,6 +33,7 @@ def compare(
     processes: int | None = None,
     device: str = "cpu",
     workers: int = 0,
+    strict: bool = False,
     report: Report = _silent,
 ) -> dict[str, Any]:
     """Train the found arch and its neighbours alike and say where it stands.
@@ -52,16 +54,20 @@ def compare(
         processes: trainings at a time; one for each core if None, one on CUDA.
         device: `cpu` or `cuda`.
         workers: processes of each training that decode images.
+        strict: refuse unreadable images instead of skipping them.
         report: receives progress events.
 
     Returns:
-        What `nastk.nasbench.compare.summary` says, and `run data recipe seconds`.
+        What `nastk.nasbench.compare.summary` says, and `run data recipe seconds record`.
 
     Raises:
         ValueError: if an argument is wrong, or the run has found nothing yet.
     """
     if seeds < 1 or random < 0:
         raise ValueError(f"compare needs at least 1 seed and 0 random archs, got {seeds}, {random}")
+    if processes is not None and processes < 1:
+        raise ValueError(f"--processes takes at least 1 training at a time, got {processes}")
+    check_numbers(seed=seed, steps=steps, workers=workers)
     find_device(device)
     start = time.perf_counter()
     run = Run.open(Path(what))
@@ -69,10 +75,10 @@ def compare(
     if "budget" not in manifest:
         raise ValueError(f"{what} is no search, so there is no budget to compare under")
     named = lookup("recipe", recipe, RECIPES) if recipe else None
-    data = data or manifest["data"]
+    data = absolute_data(data) if data else manifest["data"]
     target, proxy = spaces_of(manifest)
     trained = target if ":" in data else proxy
-    task = make_task(data, trained.resolution)
+    task = make_task(data, trained.resolution, strict=strict)
     trained = dataclasses.replace(trained, num_classes=task.num_classes)
     chosen = named or default_recipe(target.name, is_demonstration=task.is_demonstration)
     if processes is None:
@@ -95,6 +101,7 @@ def compare(
             steps=steps,
             device=device,
             workers=workers,
+            strict=strict,
             threads=max(1, (os.cpu_count() or 1) // processes),
             folder=str(run.path / "compare"),
         )
@@ -102,12 +109,14 @@ def compare(
         for entrant in entrants
     ]
     train_all(jobs, processes, report)
+    how = circumstances(seed=seed, device=device, workers=workers, strict=strict)
     result = {
         "run": str(run.path),
         "data": data,
         "recipe": chosen.name,
         **summary(jobs),
         "seconds": time.perf_counter() - start,
+        "record": how | {"data_record": task.describe()},
     }
     write_json(run.path / "compare.json", result)
     return result

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from .core.files import write_atomically
 from .core.lookup import lookup
-from .naming import resolve
+from .naming import family_of, resolve
 from .training import last_weights, load_weights, metadata_of
 
 
@@ -24,37 +27,46 @@ def export(what: str | Path, to: str | Path) -> dict[str, Any]:
 
     Raises:
         ValueError: if the ending is unknown, or a package is missing.
-        RuntimeError: if the file computes something else; it is removed then.
+        RuntimeError: if the file computes something else; nothing is written then.
     """
     target = Path(to)
     writers: dict[str, Callable[..., torch.Tensor]] = {".onnx": _to_onnx, ".pt2": _to_pt2}
     write = lookup("export format", target.suffix, writers)
-    marker = Path(what) / "retrain.json"
-    is_trained = marker.is_file()
+    if not target.absolute().parent.is_dir():
+        raise ValueError(f"no folder {target.absolute().parent} to write {target.name} into")
+    is_trained = (Path(what) / "retrain.json").is_file()
     if is_trained:
         weights = last_weights(Path(what))
-        network, side = (
-            load_weights(weights),
-            metadata_of(weights)["options"]["resolution"],
-        )
+        network = load_weights(weights, family_of(what))
+        side = metadata_of(weights)["options"]["resolution"]
     else:
         space, arch = resolve(what)
         network, side = space.build(arch).eval(), space.resolution
     x = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = network(x)
-        again = write(network, x, target)
-    difference = float((again - expected).abs().max() / expected.abs().max())
-    if not difference <= 1e-5:
-        target.unlink()
-        raise RuntimeError(f"{target} differs from the module by {difference:.1e}, more than 1e-5")
+    temporary = target.with_name(f".{target.stem}.tmp{target.suffix}")
+    try:
+        with torch.no_grad():
+            again = write(network, x, temporary)
+        difference = float((again - expected).abs().max() / expected.abs().max())
+        if not difference <= 1e-5:
+            raise RuntimeError(
+                f"{target} would differ from the module by {difference:.1e}, more than 1e-5; "
+                "it was not written"
+            )
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
     return {"file": str(target), "is_trained": is_trained, "max_difference": difference}
 
 
 def _to_pt2(network: nn.Module, x: torch.Tensor, target: Path) -> torch.Tensor:
     batch = {0: torch.export.Dim("batch")}
     program = torch.export.export(network, (x,), dynamic_shapes=(batch,))
-    torch.export.save(program, target)
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    write_atomically(target, buffer.getvalue())
     result: torch.Tensor = torch.export.load(target).module()(x)
     return result
 
@@ -66,15 +78,15 @@ def _to_onnx(network: nn.Module, x: torch.Tensor, target: Path) -> torch.Tensor:
     except ImportError:
         raise ValueError("export to .onnx needs: pip install 'nastk[export]'") from None
     batch = {0: torch.export.Dim("batch")}
-    torch.onnx.export(
+    program = torch.onnx.export(
         network,
         (x,),
-        str(target),
         dynamo=True,
         verbose=False,
         input_names=["x"],
         dynamic_shapes=(batch,),
-        external_data=False,
     )
+    assert program is not None
+    write_atomically(target, program.model_proto.SerializeToString())
     session = onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
     return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])

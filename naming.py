@@ -13,7 +13,7 @@ from .core.arch import Arch
 from .core.lookup import lookup
 from .core.run import Run
 from .core.space import Space
-from .nasbench.families import find_space
+from .nasbench.families import find_space, make_space, named_space
 from .nasbench.references import find_reference
 
 
@@ -30,10 +30,30 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def check_numbers(*, seed: int = 0, steps: int | None = None, workers: int = 0) -> None:
+    """Refuse numbers that mean nothing.
+
+    Raises:
+        ValueError: if the seed or the workers are negative, or there is less than one step.
+    """
+    if seed < 0:
+        raise ValueError(f"--seed takes a whole number of at least 0, got {seed}")
+    if steps is not None and steps < 1:
+        raise ValueError(f"--steps takes at least 1 step, got {steps}")
+    if workers < 0:
+        raise ValueError(f"--workers takes a whole number of at least 0, got {workers}")
+
+
 def spaces_of(manifest: Mapping[str, Any]) -> tuple[Space, Space]:
     """Return target and proxy of a run's manifest."""
     family = find_space(manifest["space"])
-    return family(**manifest["target"]), family(**manifest["proxy"])
+    return make_space(family, manifest["target"]), make_space(family, manifest["proxy"])
+
+
+def family_of(what: str | Path) -> type[Space] | None:
+    """Return the space of a run folder as its manifest names it, None for anything else."""
+    path = Path(what)
+    return find_space(Run.open(path).manifest["space"]) if path.is_dir() else None
 
 
 def resolve(
@@ -49,8 +69,8 @@ def resolve(
         run = Run.open(path)
         space, arch = spaces_of(run.manifest)[0], run.arch
     elif path.is_file():
-        arch = Arch.from_json(path.read_text())
-        space = find_space(arch.space)(**arch.options)
+        arch = _arch_in(path)
+        space = make_space(named_space(arch.space, path), arch.options)
     elif path.suffix == ".json":
         raise ValueError(f"no file {path}; expected a run folder, an arch.json or a known name")
     else:
@@ -59,3 +79,10 @@ def resolve(
     changed = {key: value for key, value in sizes.items() if value is not None}
     space = dataclasses.replace(space, **changed)
     return space, space.arch(arch.choices)
+
+
+def _arch_in(path: Path) -> Arch:
+    try:
+        return Arch.from_json(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is no arch.json: {error}") from None

@@ -48,25 +48,25 @@ def progress(*, enabled: bool) -> Iterator[Report]:
         TextColumn("{task.fields[figures]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        tasks: dict[str, Any] = {}
-        warned: set[str] = set()
+    bar = Progress(*columns, console=Console(stderr=True))
+    tasks: list[Any] = []
 
-        def report(event: dict[str, Any]) -> None:
-            for warning in event.get("warnings", ()):
-                if warning not in warned:
-                    warned.add(warning)
-                    bar.console.print(f"warning: {warning}", highlight=False)
-            if "bar" not in tasks:
-                tasks["bar"] = bar.add_task("", total=event["total"], figures="")
-            bar.update(
-                tasks["bar"],
-                description=event["phase"],
-                completed=event["step"],
-                figures=_figures(event),
-            )
+    def report(event: dict[str, Any]) -> None:
+        if not tasks:  # not earlier: a mistake found before is one line without an empty one
+            bar.start()
+            tasks.append(bar.add_task("", total=event["total"], figures=""))
+        bar.update(
+            tasks[0],
+            description=event["phase"],
+            completed=event["step"],
+            figures=_figures(event),
+        )
 
+    try:
         yield report
+    finally:
+        if tasks:
+            bar.stop()
 
 
 def _figures(event: dict[str, Any]) -> str:
@@ -99,12 +99,14 @@ def print_search(result: dict[str, Any]) -> None:
         published = space.cost.count(space.indices(space.uniform()))
         table.add_row("MobileNeXt-1.0", f"{published['flops']:,}", f"{published['params']:,}")
     _console.print(table)
-    steps = len(run.events())
+    events = run.events()
+    updates = events[-1]["step"] + 1 if events else 0
     _console.print(
-        f"{steps} updates, {result['seconds']:.0f} s wall, {result['cpu_seconds']:.0f} CPU s, "
+        f"{updates} updates, {result['seconds']:.0f} s wall, {result['cpu_seconds']:.0f} CPU s, "
         f"peak {result['peak_memory_bytes'] / 2**30:.2f} GiB; results in {result['run']}",
         highlight=False,
     )
+    _print_skipped(result)
     from .naming import spaces_of
 
     if blind := observable(spaces_of(manifest)[1]):
@@ -129,6 +131,16 @@ def print_metrics(result: dict[str, Any]) -> None:
         network = ", ".join(f"{key} {value}" for key, value in result["network"].items())
         _console.print(f"trained network: {network}", highlight=False)
     _console.print(f"weights: {result['weights']}", highlight=False)
+    _print_skipped(result)
+
+
+def _print_skipped(result: dict[str, Any]) -> None:
+    if count := result.get("num_skipped", 0):
+        plural = "image" if count == 1 else "images"
+        _console.print(
+            f"{count} {plural} could not be read and were left out (--strict refuses them)",
+            highlight=False,
+        )
 
 
 def print_count(result: dict[str, Any]) -> None:
@@ -208,6 +220,7 @@ def print_comparison(result: dict[str, Any]) -> None:
         f"{result['seconds']:.0f} s wall now; results in {result['run']}/compare.json",
         highlight=False,
     )
+    _print_skipped(result)
 
 
 def _plus_minus(value: float, spread: float | None, digits: int) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
 from torch import nn
 
 from .api import _silent
@@ -17,15 +20,17 @@ from .core.checkpoint import load_checkpoint
 from .core.files import write_atomically
 from .core.lookup import lookup
 from .core.loop import Report
-from .core.run import Run, write_json
+from .core.run import Run, fresh_run, held, write_json
+from .core.skipped import remember_skipped
 from .core.space import Space
 from .core.task import Task
 from .evaluators.inherit import inherit as inherit_weights
 from .evaluators.recipe import RECIPES, default_recipe
-from .evaluators.tasks import make_task
+from .evaluators.tasks import find_data, make_task
 from .evaluators.train import Training, test_metrics
-from .naming import find_device, resolve, spaces_of
-from .nasbench.families import find_space
+from .manifests import absolute_data, circumstances, manifest_of
+from .naming import check_numbers, family_of, find_device, resolve, spaces_of
+from .nasbench.families import make_space, named_space
 from .ops.chain import MEMORY
 
 _METADATA = "nastk"
@@ -46,6 +51,7 @@ def retrain(
     device: str = "cpu",
     workers: int = 0,
     memory: str | None = None,
+    strict: bool = False,
     report: Report = _silent,
 ) -> dict[str, Any]:
     """Train an arch from scratch and test it once, at the end.
@@ -65,22 +71,26 @@ def retrain(
         device: `cpu` or `cuda`.
         workers: processes that decode images.
         memory: what the network keeps for its backward pass, as for search.
+        strict: refuse unreadable images instead of skipping them.
         report: receives progress events.
 
     Returns:
-        `run`, `weights` (a .safetensors file), `network` (options trained) and `metrics`.
+        `run`, `weights` (a .safetensors file), `network` (options trained), `data`,
+        `num_skipped`, `metrics`, and as `record` what else decided them.
     """
+    check_numbers(seed=seed, steps=steps, workers=workers)
     place = find_device(device)
     named = lookup("recipe", recipe, RECIPES) if recipe else None
     if memory is not None:
         lookup("memory", memory, MEMORY)
-    run = _run_of(what, data, out)
-    arch = run.arch
-    run.acquire()
-    try:
+    data = None if data is None else absolute_data(data)
+    how = circumstances(seed=seed, device=device, workers=workers, strict=strict)
+    with _run_of(what, data, out, how) as run:
+        arch = run.arch
         data = data or run.manifest["data"]
+        find_data(data)
         space = spaces_of(run.manifest)[0 if ":" in data else 1]
-        task = make_task(data, space.resolution, workers=workers)
+        task = make_task(data, space.resolution, workers=workers, strict=strict)
         space = dataclasses.replace(space, num_classes=task.num_classes)
         chosen = named or default_recipe(space.name, is_demonstration=task.is_demonstration)
         start = "inherit" if inherit else "held-out" if hold_out else "scratch"
@@ -94,65 +104,86 @@ def retrain(
             device=place,
             memory=memory,
             run=run,
-            name=f"retrain-{data.partition(':')[0]}-{seed}-{start}-{chosen.name}-{length}",
+            name=f"retrain-{_short(data)}-{seed}-{start}-{chosen.name}-{length}",
             split="weights" if hold_out else "train",
         )
-        return _train(run, training, space, arch, data, report)
-    finally:
-        run.release()
+        if "data_record" not in run.manifest:
+            run.update_manifest({"data_record": task.describe()})
+        record = how | {"recipe": chosen.name, "data_record": task.describe()}
+        return _train(run, training, space, arch, data, record, report)
+
+
+def _short(data: str) -> str:
+    """Return a name for data that tells two paths of the same kind apart."""
+    kind, colon, path = data.partition(":")
+    return f"{kind}-{hashlib.sha256(path.encode()).hexdigest()[:8]}" if colon else kind
 
 
 def _train(
-    run: Run, training: Training, space: Space, arch: Arch, data: str, report: Report
+    run: Run,
+    training: Training,
+    space: Space,
+    arch: Arch,
+    data: str,
+    record: dict[str, Any],
+    report: Report,
 ) -> dict[str, Any]:
     """Train, test and write what came out."""
-    trained = training.fit(report)
-    metrics = test_metrics(trained, training.task, device=training.device)
+    task = training.task
+    skipped = run.path / f"{training.name}-skipped.json"
+    trained = training.fit(remember_skipped(task, skipped, report))
+    metrics = test_metrics(trained, task, device=training.device)
     metrics["weight_bytes"] = float(sum(p.numel() * 4 for p in trained.parameters()))
     metrics["train_seconds"], metrics["train_cpu_seconds"] = run.clock.spent
     weights = run.path / f"{training.name}.safetensors"
-    save_weights(trained, weights, space, arch, {"space": run.manifest["space"], "data": data})
+    save_weights(trained, weights, space, arch, {"space": space.name, "data": data})
     result = {
         "run": str(run.path),
         "weights": str(weights),
         "network": space.options,
         "data": data,
+        "num_skipped": task.num_skipped,
         "metrics": metrics,
+        "record": record,
     }
     write_json(run.path / "retrain.json", result)
     return result
 
 
-def _run_of(what: str | Path, data: str | None, out: str | Path | None) -> Run:
-    """Return the run of a folder, or the one that holds an arch.json or published network."""
+@contextmanager
+def _run_of(
+    what: str | Path, data: str | None, out: str | Path | None, how: dict[str, Any]
+) -> Iterator[Run]:
+    """Hold the run of a folder, or the one that holds an arch.json or published network."""
     if Path(what).is_dir():
         if out is not None:
             raise ValueError(f"{what} is a run, which is trained in its own folder: no --out")
-        return Run.open(Path(what))
+        with held(Run.open(Path(what))) as run:
+            yield run
+        return
     space, arch = resolve(what)
     folder = Path(out) if out else Path("runs", arch.id if Path(what).is_file() else str(what))
-    data = data or "digits-photo"
-    if not (folder / "manifest.json").is_file():
-        make_task(data, space.proxy().resolution)  # refused before anything is written
-        entries = {
-            "space": space.name,
-            "target": space.options,
-            "proxy": space.proxy().options,
-            "data": data,
-        }
-        Run.create(folder, entries).release()
-    run = Run.open(folder)
-    if not run.arch_path.is_file() and "strategy" not in run.manifest:
-        write_atomically(run.arch_path, arch.to_json().encode())
-    if run.arch != arch:
-        raise ValueError(f"{folder} is the run of another arch; choose another folder with --out")
-    return run
+    if (folder / "manifest.json").is_file():
+        holding = held(Run.open(folder))
+    else:
+        data = data or "digits-photo"
+        find_data(data)  # refused before anything is written
+        about = manifest_of(space=space.name, target=space, proxy=space.proxy(), data=data)
+        holding = fresh_run(folder, about | how)
+    with holding as run:
+        if not run.arch_path.is_file() and "strategy" not in run.manifest:
+            write_atomically(run.arch_path, arch.to_json().encode())
+        if run.arch != arch:
+            raise ValueError(
+                f"{folder} is the run of another arch; choose another folder with --out"
+            )
+        yield run
 
 
 def _start(run: Run, space: Space, arch: Arch, task: Task, inherit: bool, seed: int) -> nn.Module:
     if not inherit:
         return space.build(arch.choices, seed=seed)
-    if space != spaces_of(run.manifest)[1]:
+    if space.options != spaces_of(run.manifest)[1].options:
         raise ValueError("inherited weights fit the proxy only: retrain on the search's own data")
     found = load_checkpoint(run.path / "checkpoints", "last")
     if found is None:
@@ -172,6 +203,7 @@ def evaluate(
     data: str | None = None,
     device: str = "cpu",
     workers: int = 0,
+    strict: bool = False,
 ) -> dict[str, Any]:
     """Test trained weights on the test split.
 
@@ -181,22 +213,31 @@ def evaluate(
         data: as for search; the data that the weights were trained on if None.
         device: `cpu` or `cuda`.
         workers: processes that decode images.
+        strict: refuse unreadable images instead of skipping them.
 
     Returns:
-        `weights`, `data` and `metrics`.
+        `weights`, `data`, `num_skipped` and `metrics`.
 
     Raises:
         ValueError: if the weights belong to another network.
     """
+    check_numbers(workers=workers)
     place = find_device(device)
     path = Path(weights) if weights else last_weights(Path(what))
     check_owner(path, what)
     metadata = metadata_of(path)
-    name = data or metadata["data"]
-    network = load_weights(path)
-    task = make_task(name, metadata["options"]["resolution"], workers=workers)
+    name = absolute_data(data) if data else metadata["data"]
+    network = load_weights(path, family_of(what))
+    options = metadata["options"]
+    task = make_task(name, options["resolution"], workers=workers, strict=strict)
+    if task.num_classes > options["num_classes"]:
+        raise ValueError(
+            f"{name} has {task.num_classes} classes, the network of {path} only "
+            f"{options['num_classes']}; test on data of the same classes"
+        )
     metrics = test_metrics(network, task, device=place)
-    return {"weights": str(path), "data": name, "metrics": metrics}
+    skipped = {"num_skipped": task.num_skipped}
+    return {"weights": str(path), "data": name, **skipped, "metrics": metrics}
 
 
 def save_weights(
@@ -208,23 +249,29 @@ def save_weights(
     }
     arch_entry = json.loads(arch.to_json())
     metadata = metadata | {"arch": arch_entry, "options": space.options}
-    temporary = path.with_suffix(".tmp")
     # One entry: safetensors writes several in no fixed order, and equal weights are equal bytes.
-    save_file(tensors, temporary, {_METADATA: json.dumps(metadata)})
-    temporary.replace(path)
+    write_atomically(path, save(tensors, {_METADATA: json.dumps(metadata)}))
 
 
-def load_weights(path: Path) -> nn.Module:
+def load_weights(path: Path, family: type[Space] | None = None) -> nn.Module:
     """Return the network that a weights file belongs to, with its weights.
 
+    Args:
+        path: of the file.
+        family: the space, which a file may only name where it is one of nastk's.
+
     Raises:
-        ValueError: if the file is none of nastk's.
+        ValueError: if the file is none of nastk's, or damaged.
     """
     metadata = metadata_of(path)
     arch = Arch.from_json(json.dumps(metadata["arch"]))
-    space = find_space(metadata["space"])(**metadata["options"])
-    network = space.build(arch.choices)
-    network.load_state_dict(load_file(path))
+    if family is None or family.name != arch.space:
+        family = named_space(arch.space, path)
+    network = make_space(family, metadata["options"]).build(arch.choices)
+    try:
+        network.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(f"{path} does not hold the weights of its network ({error})") from None
     return network.eval()
 
 
@@ -254,11 +301,13 @@ def metadata_of(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-    except Exception as error:  # safetensors raises its own, undocumented type
+    except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is no safetensors file ({error})") from None
     if _METADATA not in metadata:
         raise ValueError(f"{path} was not written by nastk: it does not say which arch it is of")
     content: dict[str, Any] = json.loads(metadata[_METADATA])
+    if missing := [key for key in ("arch", "options", "data") if key not in content]:
+        raise ValueError(f"{path} does not say its {missing[0]}; retrain to write it again")
     return content
 
 

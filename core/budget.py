@@ -141,7 +141,7 @@ def parse_budget(text: str, space: Space) -> Budget:
 
 
 def check_budget(budget: Budget, space: Space) -> None:
-    """Refuse a budget outside of what the space reaches.
+    """Refuse a budget outside of what the space reaches, and a range between its archs.
 
     Raises:
         InfeasibleBudgetError: with the smallest and the largest FLOPs of the space.
@@ -153,6 +153,14 @@ def check_budget(budget: Budget, space: Space) -> None:
             f"no arch of space {space.name!r} has {wanted} FLOPs; it reaches from {smallest:,} to "
             f"{largest:,} at {space.resolution} px and {space.num_classes} classes: "
             "choose a budget in between"
+        )
+    if budget.low is None:
+        return
+    bounds = (budget.low, budget.high)
+    if maximise(Polynomial(), space.cost.flops, space.num_candidates, *bounds) is None:
+        raise InfeasibleBudgetError(
+            f"no arch of space {space.name!r} has {budget.low:,} to {budget.high:,} FLOPs, though "
+            f"it reaches from {smallest:,} to {largest:,}: widen the budget"
         )
 
 
@@ -224,8 +232,5 @@ def best_arch(space: Space, objective: Polynomial, budget: Budget, gap: float = 
         best = maximise(objective, space.cost.flops, counts, NARROW_SHARE * top, high, gap)
     if best is None:
         check_budget(budget, space)
-        raise InfeasibleBudgetError(
-            f"no arch of space {space.name!r} costs between {budget.low:,} and {budget.high:,} "
-            "FLOPs: widen the budget"
-        )
+        raise AssertionError(f"no arch found for a feasible budget {budget}")
     return space.arch_at(best)

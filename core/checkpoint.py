@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from torch import Tensor
 
 from .files import sync_folder
 
+# Without a configuration of its own, Python prints warnings on standard error, one line each.
+_log = logging.getLogger(__name__)
 _FILES = ("weights.safetensors", "state.pt")
 
 
@@ -56,21 +59,38 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: Path, name: str
-) -> tuple[dict[str, Tensor], dict[str, Any], list[str]] | None:
-    """Return weights, state and warnings of the newest whole checkpoint, or None."""
-    warnings = []
+    folder: Path, name: str, *, repair: bool = False
+) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Return weights and state of the newest whole checkpoint, or None if none was written.
+
+    A damaged one is passed over with a warning in the log.
+
+    Args:
+        folder: of the checkpoints.
+        name: of the checkpoint.
+        repair: remove a damaged one, so that it never takes the place of the one before.
+
+    Raises:
+        ValueError: if every checkpoint is damaged.
+    """
+    damages = []
     for candidate in (folder / name, folder / f"{name}-previous"):
         if not candidate.exists():
             continue
         try:
-            weights, state = _read(candidate)
+            found = _read(candidate)
         except (OSError, ValueError) as error:
-            warnings.append(f"checkpoint {candidate} is damaged ({error}); trying the one before")
+            damages.append(f"checkpoint {candidate} is damaged ({error})")
             continue
-        return weights, state, warnings
-    if warnings:
-        raise ValueError(f"no whole checkpoint is left in {folder}: {warnings[-1]}")
+        for damage in damages:
+            _log.warning("warning: %s; going on from the one before", damage)
+        if repair and damages:
+            shutil.rmtree(folder / name)
+        return found
+    if damages:
+        raise ValueError(
+            f"{damages[0]} and no whole one is left: remove {folder} to start from the beginning"
+        )
     return None
 
 
@@ -83,6 +103,8 @@ def _write(path: Path, content: bytes) -> None:
 
 def _read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     digests = json.loads((folder / "sha256.json").read_text())
+    if not isinstance(digests, dict):
+        raise ValueError("sha256.json holds no checksums")
     contents = []
     for file in _FILES:
         content = (folder / file).read_bytes()

@@ -23,7 +23,7 @@ class Slot:
 
     def set_index(self, index: int) -> None:
         """Select one candidate."""
-        self.index, self.probs_N = index, None
+        self.index, self.probs_N, self.features = index, None, False
 
     def set_probs(self, probs_N: Tensor, features: bool = False) -> None:
         """Mix all candidates with the weights `probs_N` [N]."""

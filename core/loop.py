@@ -35,6 +35,8 @@ class Loop:
         optimizers: whose state is saved, by name.
         total: number of steps.
         name: of the checkpoint.
+        owns_events: whether the run's events are those of this loop, so that what was logged after
+            the checkpoint (all of it, where there is none) is forgotten and logged again.
         seconds_between: between two checkpoints.
         notes: numbers that the steps remember from one to the next, saved with the rest.
     """
@@ -44,8 +46,8 @@ class Loop:
     total: int
     run: Run | None = None
     name: str = "last"
+    owns_events: bool = True
     seconds_between: float = field(default_factory=_seconds_between)
-    warnings: list[str] = field(default_factory=list)
     notes: dict[str, float] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[int]:
@@ -74,14 +76,15 @@ class Loop:
     def _restore(self) -> int:
         if self.run is None:
             return 0
-        found = load_checkpoint(self.run.path / "checkpoints", self.name)
+        found = load_checkpoint(self.run.path / "checkpoints", self.name, repair=True)
+        if self.owns_events:
+            self.run.cut_events(0 if found is None else found[1]["events_size"])
         if found is None:
             return 0
-        weights, state, self.warnings = found
+        weights, state = found
         self.model.load_state_dict(weights)
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
-        self.run.cut_events(state["events_size"])
         self.notes.update(state["notes"])
         self.run.clock.add(state["spent"])
         step: int = state["step"]

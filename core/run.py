@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -159,6 +161,47 @@ class Run:
                 f"`nastk search --resume {self.path}`"
             )
         return Arch.from_json(self.arch_path.read_text())
+
+
+@contextmanager
+def held(run: Run) -> Iterator[Run]:
+    """Hold the lock of a run for a while.
+
+    Raises:
+        RunInUseError: if a live process holds it.
+    """
+    run.acquire()
+    try:
+        yield run
+    finally:
+        run.release()
+
+
+@contextmanager
+def fresh_run(path: Path, manifest: dict[str, Any]) -> Iterator[Run]:
+    """Make a new run and hold its lock; a mistake of the user's leaves nothing of it behind.
+
+    What has a checkpoint is kept, and so is what was stopped or ran out of disk: it resumes.
+
+    Raises:
+        ValueError: if the folder holds a run already.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    run = Run.create(path, manifest)
+    try:
+        yield run
+    except ValueError:
+        if not (path / "checkpoints").exists():
+            written = (run.manifest_path, run.events_path, run.arch_path, path / ".lock")
+            for file in (*written, *path.glob("*skipped.json")):
+                file.unlink(missing_ok=True)
+            for folder in missing:
+                if any(folder.iterdir()):
+                    break
+                folder.rmdir()
+        raise
+    finally:
+        run.release()
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -43,6 +43,8 @@ def sample(
     Raises:
         ValueError: if the band is so thin that no arch was met.
     """
+    if count == 0:
+        return {name: np.zeros(0, dtype=np.int64) for name in space.choices()}
     generator = np.random.default_rng(seed)
     if band is None:
         return _draw(space, count, generator, None)

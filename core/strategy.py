@@ -10,6 +10,7 @@ import torch
 
 from .arch import Arch
 from .budget import Budget
+from .check import check_types
 from .loop import Report
 from .run import Run
 from .space import Space
@@ -48,6 +49,11 @@ class Strategy(ABC):
     name: ClassVar[str]
 
     steps: int | None = None
+
+    def __post_init__(self) -> None:
+        check_types(self.name, self)
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"a search needs at least 1 step, got {self.steps}")
 
     @abstractmethod
     def search(self, problem: Problem, run: Run, report: Report) -> Arch:

@@ -21,6 +21,13 @@ class Task(ABC):
 
     num_classes: int
     is_demonstration: bool = False
+    skipped: frozenset[str] = frozenset()
+    """Names of the items that could not be read so far."""
+
+    @property
+    def num_skipped(self) -> int:
+        """Number of different items that could not be read so far."""
+        return len(self.skipped)
 
     @abstractmethod
     def size(self, split: str) -> int:

@@ -96,6 +96,7 @@ class Training:
             total=total,
             run=self.run,
             name=f"{self.name}-last",
+            owns_events=False,  # the run's events are the search's
         )
         best = _Best(self)
         holds_out = self.run is not None and self.split == "weights"

@@ -21,12 +21,13 @@ import torch
 
 from ..core.loop import Report
 from ..core.run import Run, write_json
+from ..core.skipped import remember_skipped
 from ..core.task import Task
 from ..evaluators.recipe import RECIPES
 from ..evaluators.tasks import make_task
 from ..evaluators.train import Training, test_metrics
 from .contestants import Contestant
-from .families import find_space
+from .families import find_space, make_space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +43,16 @@ class Job:
     workers: int
     threads: int
     folder: str
+    strict: bool = False
 
     @property
     def path(self) -> Path:
         """Folder of the training; its name says everything that decides the result."""
-        network = json.dumps([self.contestant.options, self.contestant.choices], sort_keys=True)
-        digest = hash_of(network + self.data)
+        member = self.contestant
+        file = member.family.rpartition(":")[0]  # of a space of the user's own
+        content = Path(file).read_text() if file else ""
+        network = json.dumps([member.family, member.options, member.choices], sort_keys=True)
+        digest = hash_of(network + self.data + content)
         length = "full" if self.steps is None else self.steps
         return Path(self.folder, f"{digest}-{self.recipe}-{length}-{self.seed}")
 
@@ -112,8 +117,8 @@ def _end_with_parent() -> None:
 
 
 @lru_cache(maxsize=2)
-def _task(data: str, resolution: int, workers: int) -> Task:
-    return make_task(data, resolution, workers=workers)
+def _task(data: str, resolution: int, workers: int, strict: bool) -> Task:
+    return make_task(data, resolution, workers=workers, strict=strict)
 
 
 def _train(job: Job) -> dict[str, float]:
@@ -123,8 +128,8 @@ def _train(job: Job) -> dict[str, float]:
     run = Run(job.path)
     run.acquire()
     try:
-        space = find_space(job.contestant.family)(**job.contestant.options)
-        task = _task(job.data, space.resolution, job.workers)
+        space = make_space(find_space(job.contestant.family), job.contestant.options)
+        task = _task(job.data, space.resolution, job.workers, job.strict)
 
         def watch(event: dict[str, Any]) -> None:
             if _STOP.is_set():
@@ -140,7 +145,9 @@ def _train(job: Job) -> dict[str, float]:
             device=device,
             run=run,
         )
+        watch = remember_skipped(task, job.path / "skipped.json", watch)
         metrics = test_metrics(training.fit(watch), task, device=device)
+        metrics["num_skipped"] = task.num_skipped
         metrics["seconds"], metrics["cpu_seconds"] = run.clock.spent
         write_json(job.path / "metrics.json", metrics)
         shutil.rmtree(job.path / "checkpoints", ignore_errors=True)
@@ -155,7 +162,8 @@ def summary(jobs: Sequence[Job]) -> dict[str, Any]:
     Returns:
         `rows` (one a contestant), `random_mean_top1_percent`, `improvement_percent` (100 (a - r)/r
         with a the top-1 of the found arch and r the random mean), `rank` of the found arch among
-        the random ones by mean test loss (1 is best), `num_trainings` and `cpu_seconds`.
+        the random ones by mean test loss (1 is best), `num_trainings`, `num_skipped` (the most
+        unreadable images that a training met) and `cpu_seconds`.
     """
     rows = list(_rows(jobs))
     found = next(row for row in rows if row["kind"] == "found")
@@ -163,6 +171,8 @@ def summary(jobs: Sequence[Job]) -> dict[str, Any]:
     results = {job.path: job.result for job in jobs}
     summed = sum(result["cpu_seconds"] for result in results.values() if result is not None)
     answer: dict[str, Any] = {"rows": rows, "num_trainings": len(results), "cpu_seconds": summed}
+    skipped = [result["num_skipped"] for result in results.values() if result is not None]
+    answer["num_skipped"] = int(max(skipped, default=0))
     if rivals:
         mean = statistics.mean(row["top1_percent"] for row in rivals)
         answer["random_mean_top1_percent"] = mean

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import importlib.util
 import sys
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from ..core.lookup import lookup
 from ..core.space import Space
@@ -17,20 +23,68 @@ FAMILIES: dict[str, type[Space]] = {**SPACES, Published.name: Published}
 def find_space(name: str) -> type[Space]:
     """Return a space by its name, or from a file as `my_space.py:MySpace`.
 
+    The file is run: give this function what was typed or what a run's manifest says, never what
+    stands inside an arch.json or a weights file (that is for `named_space`).
+
     Raises:
         ValueError: if there is none; the message suggests the nearest name.
     """
     path, colon, attribute = name.rpartition(":")
     if not colon:
         return FAMILIES[name] if name in FAMILIES else lookup("space", name, SPACES)
-    if not Path(path).is_file():
+    file = Path(path).expanduser()
+    if not file.is_file():
         raise ValueError(f"no file {path}; a space of your own is given as FILE.py:CLASS")
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    found = getattr(module, attribute, None)
+    found = getattr(_module_of(file.resolve(), file.stat().st_mtime_ns), attribute, None)
     if not isinstance(found, type) or not issubclass(found, Space):
         raise ValueError(f"{path} defines no Space {attribute!r}")
     return found
+
+
+def named_space(name: str, source: Path) -> type[Space]:
+    """Return a space that a file names; only nastk's own, since no code is run for it.
+
+    Raises:
+        ValueError: if the space is none of nastk's.
+    """
+    if name in FAMILIES:
+        return FAMILIES[name]
+    raise ValueError(
+        f"{source} is of space {name!r}, which is none of nastk's ({', '.join(sorted(SPACES))}); "
+        "for a space of your own give the run folder, whose manifest knows its file"
+    )
+
+
+def make_space(family: type[Space], options: Mapping[str, Any]) -> Space:
+    """Return a space with options that come from JSON, whose lists were tuples.
+
+    Raises:
+        ValueError: if the space has no such option or cannot use its value.
+    """
+    known = {field.name: field for field in dataclasses.fields(family)}
+    for name in options:
+        lookup(f"option of {family.name}", name, known)
+    try:
+        return family(**{name: _hashable(value) for name, value in options.items()})
+    except TypeError as error:
+        raise ValueError(f"an option of {family.name} has the wrong type: {error}") from None
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(map(_hashable, value)) if isinstance(value, list) else value
+
+
+@lru_cache(maxsize=16)
+def _module_of(file: Path, modified_ns: int) -> ModuleType:
+    """Run a user's file once for each of its versions, so that its classes stay the same."""
+    name = f"nastk_space_{hashlib.sha256(f'{file} {modified_ns}'.encode()).hexdigest()[:10]}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{file} is no Python file; a space of your own is given as FILE.py:CLASS")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ValueError(f"{file} cannot be run: {type(error).__name__}: {error}") from error
+    return module

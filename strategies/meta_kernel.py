@@ -46,6 +46,7 @@ class MetaKernel(Strategy):
         weights_lr: peak learning rate of the weights: 3e-2 with AdamW, 0.1 with SGD.
         weight_decay: of the weights: 0.02 with AdamW, 4e-5 with SGD.
         logits_lr: learning rate of Adam for the logits: 0.05 in short, 3e-3 in long searches.
+            Short searches have betas (0.5, 0.99), long ones (0.5, 0.999) and weight decay 5e-4.
         budget_term: with E the expected FLOPs of the target and R what the budget aims at,
             `smooth` adds |log(E / R)|; `three_case` the same, but 0 while E is within 10 % of R
             (Dong and Yang 2019); `fbnet` multiplies the loss by 0.2 log(E in thousands)^0.6
@@ -69,6 +70,7 @@ class MetaKernel(Strategy):
     budget_weight: float = 2.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         known = {
             "level": (*LEVELS, None),
             "mixture": MIXTURES,
@@ -81,8 +83,23 @@ class MetaKernel(Strategy):
                     f"meta_kernel takes as {name} one of {', '.join(filter(None, values))}; "
                     f"got {value!r}"
                 )
-        if self.steps is not None and self.steps < 1:
-            raise ValueError(f"a search needs at least 1 step, got {self.steps}")
+        self._check_ranges()
+
+    def _check_ranges(self) -> None:
+        """Refuse numbers with which nothing can be learned."""
+        above_zero = ("temperature_start", "temperature_end", "weights_lr", "logits_lr")
+        ranges: dict[str, tuple[bool, str]] = {
+            "batch_size": (self.batch_size is None or self.batch_size >= 1, "at least 1"),
+            "warmup": (0 <= self.warmup < 1, "a share of at least 0 and below 1"),
+            "weight_decay": (self.weight_decay is None or self.weight_decay >= 0, "at least 0"),
+            "budget_weight": (self.budget_weight >= 0, "at least 0"),
+        }
+        for name in above_zero:
+            value = getattr(self, name)
+            ranges[name] = (value is None or value > 0, "a number above 0")
+        for name, (is_fine, wanted) in ranges.items():
+            if not is_fine:
+                raise ValueError(f"meta_kernel takes as {name} {wanted}; got {getattr(self, name)}")
 
     def resolved(self, total: int) -> MetaKernel:
         """Return the strategy with every setting that depends on the length filled in."""
@@ -118,7 +135,6 @@ class MetaKernel(Strategy):
                     "phase": "warm-up" if search.is_warmup(step) else "search",
                     "step": step + 1,
                     "total": total,
-                    "warnings": loop.warnings,
                     **event,
                 }
             )
@@ -142,8 +158,12 @@ class _Search:
             start=options.temperature_start, end=cast(float, options.temperature_end)
         )
         self.weights_optimizer = _weights_optimizer(self.supernet, options)
+        is_long = total >= LONG_STEPS
         self.logits_optimizer = torch.optim.Adam(
-            self.logits.parameters(), lr=cast(float, options.logits_lr), betas=(0.5, 0.99)
+            self.logits.parameters(),
+            lr=cast(float, options.logits_lr),
+            betas=(0.5, 0.999 if is_long else 0.99),
+            weight_decay=5e-4 if is_long else 0.0,
         )
         small = max(problem.proxy.input_shape[1:]) <= 64
         self.batch_size = options.batch_size or (64 if small else 32)

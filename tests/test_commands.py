@@ -41,6 +41,7 @@ def run(tmp_path_factory):
         "flops",
         "params",
         "budget_flops",
+        "num_skipped",
         "seconds",
         "cpu_seconds",
         "peak_memory_bytes",
@@ -141,7 +142,7 @@ def test_every_command_takes_a_config_file(tmp_path):
 def test_a_mistake_is_one_line_and_leaves_nothing_behind(tmp_path, arguments, code, words):
     done = nastk("search", *arguments, cwd=tmp_path)
     assert done.returncode == code
-    assert words in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert words in done.stderr and len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
 
 

@@ -1,13 +1,14 @@
 """Tasks by the name that people type behind --data; real data by path, digits embedded."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from ...core.lookup import lookup
 from ...core.task import Task
 from .arrays import ArrayTask, Source
 from .digits import digits, digits_photo, mnist5k, mnist5k_photo
 from .files import cifar10, idx, npz
-from .imagefolder import ImageFolder
+from .imagefolder import ImageFolder, find_folders
 
 EMBEDDED: dict[str, Callable[[], Source]] = {
     "digits": digits,
@@ -24,12 +25,31 @@ def make_task(data: str, resolution: int, *, workers: int = 0, strict: bool = Fa
     Raises:
         ValueError: if the name is unknown, or the path holds no such data.
     """
+    find_data(data)
     kind, colon, path = data.partition(":")
     if not colon:
-        known = dict.fromkeys([*EMBEDDED, *(f"{name}:PATH" for name in (*FILES, "imagefolder"))])
-        if kind not in EMBEDDED:
-            lookup("data", data, known)
         return ArrayTask(source=EMBEDDED[kind](), resolution=resolution)
     if kind == "imagefolder":
         return ImageFolder(path, resolution=resolution, workers=workers, strict=strict)
-    return ArrayTask(source=lookup("data", kind, FILES)(path), resolution=resolution)
+    return ArrayTask(source=FILES[kind](path), resolution=resolution)
+
+
+def find_data(data: str) -> None:
+    """Look whether data of that name can be there, without reading any.
+
+    Raises:
+        ValueError: if the name is unknown, or there is nothing at the path.
+    """
+    kind, colon, path = data.partition(":")
+    known = [*EMBEDDED, *(f"{name}:PATH" for name in (*FILES, "imagefolder"))]
+    if not colon:
+        if data not in EMBEDDED:
+            lookup("data", data, dict.fromkeys(known))
+        return
+    lookup("data", kind, dict.fromkeys((*FILES, "imagefolder")))
+    if not path:
+        raise ValueError(f"{data!r} misses its path; write {kind}:PATH")
+    if kind == "imagefolder":
+        find_folders(Path(path))
+    elif not Path(path).exists():
+        raise ValueError(f"there is nothing at {path}; {kind}: takes the path of existing data")

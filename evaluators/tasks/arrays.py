@@ -20,6 +20,23 @@ from ...core.task import Task
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
+# Fewer leave a part of the training split without a batch to take BatchNorm statistics of.
+_MIN_TRAIN = 5
+
+
+def check_size(name: str, num_train: int) -> None:
+    """Refuse data whose training split cannot be cut in two.
+
+    Raises:
+        ValueError: if there are too few training images.
+    """
+    if num_train < _MIN_TRAIN:
+        raise ValueError(
+            f"{name} holds {num_train} training images, which is too few to split them into "
+            f"weights and architecture; give at least {_MIN_TRAIN}"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """Arrays of a data set, made only when they are asked for.
@@ -31,6 +48,7 @@ class Source:
         num_classes: number of labels.
         train: makes [N, 3, S, S] bytes and [N] labels for a resolution.
         test: the same for the test part; never called by a search.
+        num_test: images of the test part, known without touching it.
         copies: so many neighbouring items show one source item and stay in one split.
     """
 
@@ -40,6 +58,7 @@ class Source:
     num_classes: int
     train: Callable[[int], Arrays]
     test: Callable[[int], Arrays]
+    num_test: int
     copies: int = 1
     flip: bool = False
     is_demonstration: bool = True
@@ -132,6 +151,9 @@ class ArrayTask(Task):
             "licence": self.source.licence,
             "resolution": self.resolution,
             "num_classes": self.num_classes,
-            "split_sizes": {split: len(index) for split, index in self._splits.items()},
+            "split_sizes": {
+                **{split: len(index) for split, index in self._splits.items()},
+                "test": self.source.num_test,
+            },
             "train_sha256": digest,
         }

@@ -24,36 +24,39 @@ Plain = Callable[[str], Arrays]
 
 def digits() -> Source:
     """Return 1797 real 8x8 digits, 1200 for training."""
-    return _plain_source("digits", _digits, f"{_DIGITS}", "BSD-3-Clause (package)")
+    return _plain_source("digits", _digits, _DIGITS, "BSD-3-Clause (package)", 597)
 
 
 def mnist5k() -> Source:
     """Return 5000 real 28x28 digits, 3500 for training."""
-    return _plain_source("mnist5k", _mnist, _MNIST, "MNIST's own terms; package BSD-3-Clause")
+    licence = "MNIST's own terms; package BSD-3-Clause"
+    return _plain_source("mnist5k", _mnist, _MNIST, licence, 1500)
 
 
 def digits_photo() -> Source:
     """Return each digit on three photo crops, 3600 images for training."""
     licence = "BSD-3-Clause (digits), CC-BY 2.0 (photos)"
-    return _photo_source("digits-photo", _digits, f"{_DIGITS} on {_PHOTOS}", licence, 3)
+    return _photo_source("digits-photo", _digits, f"{_DIGITS} on {_PHOTOS}", licence, 597, 3)
 
 
 def mnist5k_photo() -> Source:
     """Return each MNIST digit on one photo crop, 3500 images for training."""
     licence = "MNIST's own terms; photos CC-BY 2.0"
-    return _photo_source("mnist5k-photo", _mnist, f"{_MNIST} on {_PHOTOS}", licence, 1)
+    return _photo_source("mnist5k-photo", _mnist, f"{_MNIST} on {_PHOTOS}", licence, 1500, 1)
 
 
-def _plain_source(name: str, plain: Plain, origin: str, licence: str) -> Source:
+def _plain_source(name: str, plain: Plain, origin: str, licence: str, num_test: int) -> Source:
     def arrays(part: str, side: int) -> Arrays:
         images, labels = plain(part)
         grey = np.stack([_resized(image, side, Image.Resampling.BILINEAR) for image in images])
         return np.repeat(grey[:, None], 3, axis=1), labels
 
-    return _source(name, arrays, origin, licence)
+    return _source(name, arrays, origin, licence, num_test)
 
 
-def _photo_source(name: str, plain: Plain, origin: str, licence: str, copies: int) -> Source:
+def _photo_source(
+    name: str, plain: Plain, origin: str, licence: str, num_test: int, copies: int
+) -> Source:
     def arrays(part: str, side: int) -> Arrays:
         images, labels = plain(part)
         halves = _photo_halves(part)
@@ -66,7 +69,7 @@ def _photo_source(name: str, plain: Plain, origin: str, licence: str, copies: in
                 result[index * copies + copy] = np.abs(crop.astype(np.int16) - padded)
         return result, np.repeat(labels, copies)
 
-    return _source(name, arrays, origin, licence, copies)
+    return _source(name, arrays, origin, licence, num_test * copies, copies)
 
 
 def _source(
@@ -74,6 +77,7 @@ def _source(
     arrays: Callable[[str, int], Arrays],
     origin: str,
     licence: str,
+    num_test: int,
     copies: int = 1,
 ) -> Source:
     return Source(
@@ -83,6 +87,7 @@ def _source(
         num_classes=10,
         train=partial(arrays, "train"),
         test=partial(arrays, "test"),
+        num_test=num_test,
         copies=copies,
     )
 

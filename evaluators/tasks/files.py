@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .arrays import Arrays, Source
+from .arrays import Arrays, Source, check_size
 
 
 def npz(path: str) -> Source:
@@ -20,15 +22,37 @@ def npz(path: str) -> Source:
     `x_test`, `y_test` (or `x_val`, `y_val`) are the test part; without them the last fifth is.
     """
     file = _existing(path, "npz")
-    with np.load(file, allow_pickle=False) as archive:
-        arrays = {key: archive[key] for key in archive.files}
+    arrays = _arrays_of(file)
     if "x" not in arrays or "y" not in arrays:
         raise ValueError(f"{file} holds {sorted(arrays)}; expected the arrays x and y")
     for part in ("test", "val"):
-        if f"x_{part}" in arrays and f"y_{part}" in arrays:
+        given = [f"{axis}_{part}" for axis in "xy" if f"{axis}_{part}" in arrays]
+        if len(given) == 1:
+            raise ValueError(f"{file} holds {given[0]} alone; give both x_{part} and y_{part}")
+        if given:
             held_out = (arrays[f"x_{part}"], arrays[f"y_{part}"])
             return _source(f"npz:{path}", (arrays["x"], arrays["y"]), held_out)
-    return _source(f"npz:{path}", *_cut(arrays["x"], arrays["y"]))
+    name = f"npz:{path}"
+    _check_arrays(name, arrays["x"], arrays["y"])
+    return _source(name, *_cut(arrays["x"], arrays["y"]))
+
+
+def _arrays_of(file: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an npz file, which is a zip archive of them."""
+    if not zipfile.is_zipfile(file):
+        raise ValueError(
+            f"{file} is no npz file, or is cut short; write one with numpy.savez(FILE, x=x, y=y)"
+        )
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        if "pickle" in str(error):
+            raise ValueError(
+                f"{file} holds an array of Python objects, which nastk never loads; save x as "
+                "uint8 and y as whole numbers"
+            ) from None
+        raise ValueError(f"{file} is damaged ({error}); write it again") from None
 
 
 def idx(path: str) -> Source:
@@ -81,11 +105,16 @@ def _cut(x: NDArray[np.uint8], y: NDArray[np.int64]) -> tuple[Arrays, Arrays]:
 
 def _read_idx(path: Path) -> NDArray[np.uint8]:
     opened = gzip.open(path) if path.suffix == ".gz" else open(path, "rb")
-    with opened as file:
-        content = file.read()
+    try:
+        with opened as file:
+            content = file.read()
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path} is damaged ({error}); download it again") from None
     if len(content) < 4 or content[:3] != b"\x00\x00\x08":
         raise ValueError(f"{path} is not in the MNIST format of unsigned bytes")
     num_axes = content[3]
+    if len(content) < 4 + 4 * num_axes:
+        raise ValueError(f"{path} is cut short: it ends within its header")
     shape = tuple(np.frombuffer(content, ">u4", num_axes, 4).astype(int))
     data = np.frombuffer(content, np.uint8, offset=4 + 4 * num_axes)
     if data.size != np.prod(shape):
@@ -103,10 +132,8 @@ def _read_cifar(path: Path) -> Arrays:
 
 def _source(name: str, train: Arrays, test: Arrays, *, flip: bool = False) -> Source:
     for images, labels in (train, test):
-        if len(images) == 0 or len(images) != len(labels):
-            raise ValueError(f"{name} has {len(images)} images and {len(labels)} labels")
-        if images.dtype != np.uint8:
-            raise ValueError(f"{name} holds {images.dtype} images; expected bytes (uint8)")
+        _check_arrays(name, images, labels)
+    check_size(name, len(train[1]))
     classes = int(max(train[1].max(), test[1].max())) + 1
 
     def make(arrays: Arrays) -> Callable[[int], Arrays]:
@@ -119,9 +146,35 @@ def _source(name: str, train: Arrays, test: Arrays, *, flip: bool = False) -> So
         num_classes=classes,
         train=make(train),
         test=make(test),
+        num_test=len(test[1]),
         flip=flip,
         is_demonstration=False,
     )
+
+
+def _check_arrays(name: str, images: NDArray[Any], labels: NDArray[Any]) -> None:
+    """Refuse what is no stack of grey or RGB byte images with a class number each.
+
+    Raises:
+        ValueError: with what was found and what is expected.
+    """
+    if images.dtype != np.uint8:
+        raise ValueError(f"{name} holds {images.dtype} images; expected bytes (uint8)")
+    is_colour = images.ndim == 4 and 3 in (images.shape[1], images.shape[-1])
+    if images.ndim != 3 and not is_colour:
+        raise ValueError(
+            f"{name} holds images of shape {images.shape}; expected [N, H, W], [N, H, W, 3] or "
+            "[N, 3, H, W]"
+        )
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} holds labels of shape {labels.shape} and type {labels.dtype}; expected one "
+            "whole number for each image"
+        )
+    if len(images) == 0 or len(images) != len(labels):
+        raise ValueError(f"{name} has {len(images)} images and {len(labels)} labels")
+    if labels.min() < 0:
+        raise ValueError(f"{name} has the label {labels.min()}; expected classes 0, 1, 2...")
 
 
 def _to_side(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

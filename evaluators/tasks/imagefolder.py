@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...core.task import Task
+from .arrays import check_size
 
 _ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"}
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels
@@ -46,7 +47,7 @@ class ImageFolder(Task):
             "architecture": [train[i] for i in sorted(order[cut:])],
             "train": train,
         }
-        self.num_skipped = 0
+        check_size(f"imagefolder:{path}", len(train))
         self._pool = ProcessPoolExecutor(workers) if workers else None
 
     def size(self, split: str) -> int:
@@ -78,9 +79,16 @@ class ImageFolder(Task):
             if not isinstance(image, str)
         ]
         broken = [image for image in loaded if isinstance(image, str)]
-        if broken and (self.strict or not good):
+        if broken and self.strict:
             raise ValueError(f"cannot read image {broken[0]}; remove it, or run without --strict")
-        self.num_skipped += len(broken)
+        if not good:
+            raise ValueError(
+                f"cannot read any of the {len(broken)} images of a batch, for example {broken[0]}; "
+                "remove them"
+            )
+        self.skipped |= {
+            job[0][0] for image, job in zip(loaded, jobs, strict=True) if isinstance(image, str)
+        }
         x = torch.from_numpy(np.stack([image for image, _ in good]).transpose(0, 3, 1, 2)).float()
         mean, deviation = (torch.tensor(v).reshape(1, 3, 1, 1) * 255 for v in (_MEAN, _DEVIATION))
         return (x - mean) / deviation, torch.tensor([label for _, label in good])
@@ -98,17 +106,30 @@ class ImageFolder(Task):
             "licence": "the user's",
             "resolution": self.resolution,
             "num_classes": self.num_classes,
-            "split_sizes": {split: len(items) for split, items in self._splits.items()},
+            "split_sizes": {
+                **{split: len(items) for split, items in self._splits.items()},
+                "test": len(self._test),
+            },
             "train_sha256": digest.hexdigest(),
         }
 
 
+def find_folders(path: Path) -> None:
+    """Refuse a folder without train and val.
+
+    Raises:
+        ValueError: if one is missing.
+    """
+    for folder in (path / "train", path / "val"):
+        if not folder.is_dir():
+            raise ValueError(
+                f"no folder {folder}; expected {path}/train/CLASS/... and {path}/val/CLASS/..."
+            )
+
+
 def _scan(path: Path, part: str) -> tuple[list[Item], list[str]]:
+    find_folders(path)
     folder = path / part
-    if not folder.is_dir():
-        raise ValueError(
-            f"no folder {folder}; expected {path}/train/CLASS/... and {path}/val/CLASS/..."
-        )
     classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
     items = [
         (str(file), label)
@@ -127,7 +148,7 @@ def _decode(job: tuple[Item, int, tuple[int, int, int] | None]) -> NDArray[np.ui
     try:
         with Image.open(file) as opened:
             image = opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         return f"{file} ({error})"
     box = _centre_box(image.size) if seed is None else _random_box(image.size, seed)
     pixels = np.asarray(image.resize((side, side), Image.Resampling.BILINEAR, box=box))

@@ -43,9 +43,11 @@ def test_killed_at_random_steps_and_resumed_equals_unbroken(tmp_path):
         )
         if kills < 5:
             wait_for_progress(process, broken, generator.randrange(1, 6))
-            if kills == 2:
-                wait_for(process, lambda: list((broken / "checkpoints").glob(".last.tmp")))
+            if kills == 3:
+                stop_in_the_middle_of_a_checkpoint(process, broken / "checkpoints")
             process.send_signal((signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[kills % 3])
+            if kills == 3:
+                assert (broken / "checkpoints/.last.tmp").exists()
         if process.wait() == 0:
             break
         kills += 1
@@ -68,6 +70,23 @@ def wait_for(process, condition):
         time.sleep(0.001)
 
 
+def stop_in_the_middle_of_a_checkpoint(process, folder):
+    """Freeze the process while its temporary folder exists, so that a kill surely falls there."""
+
+    def is_writing():
+        if not (folder / ".last.tmp").exists():
+            return False
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+        if (folder / ".last.tmp").exists():
+            return True
+        process.send_signal(signal.SIGCONT)
+        return False
+
+    wait_for(process, is_writing)
+    assert (folder / ".last.tmp").exists()
+
+
 def wait_for_progress(process, run, events):
     """Wait until the process has logged so many events more than it found."""
     path = run / "metrics.jsonl"
@@ -75,6 +94,54 @@ def wait_for_progress(process, run, events):
     wait_for(
         process, lambda: path.exists() and len(path.read_text().splitlines()) >= count + events
     )
+
+
+def test_killed_before_the_first_checkpoint_and_resumed_equals_unbroken(tmp_path, monkeypatch):
+    nastk.search("toy", "55K", steps=6, seed=3, out=tmp_path / "whole")
+    run, original = tmp_path / "broken", Run.log
+
+    def stop_after_three(self, **event):
+        original(self, **event)
+        if event["step"] == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "log", stop_after_three)
+    with pytest.raises(KeyboardInterrupt):
+        nastk.search("toy", "55K", steps=6, seed=3, out=run)
+    monkeypatch.undo()
+    assert len(Run.open(run).events()) == 3 and not (run / "checkpoints").exists()
+    nastk.api.resume(run)
+    assert lines(run) == lines(tmp_path / "whole")
+
+
+def test_stopped_while_the_data_are_read_and_resumed_equals_unbroken(tmp_path, monkeypatch):
+    import numpy as np
+    from nastk.evaluators.tasks import files
+
+    x = np.random.default_rng(0).integers(0, 255, (40, 28, 28), dtype=np.uint8)
+    np.savez(tmp_path / "a.npz", x=x, y=np.arange(40) % 4)
+    options = {"space": "toy", "flops": "90%", "data": f"npz:{tmp_path / 'a.npz'}", "steps": 3}
+    nastk.search(**options, out=tmp_path / "whole")
+
+    def stop(file):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "_arrays_of", stop)
+    with pytest.raises(KeyboardInterrupt):
+        nastk.search(**options, out=tmp_path / "broken")
+    monkeypatch.undo()
+    nastk.api.resume(tmp_path / "broken")
+    assert lines(tmp_path / "whole") == lines(tmp_path / "broken")
+    whole, broken = (Run.open(tmp_path / name) for name in ("whole", "broken"))
+    assert whole.arch == broken.arch and whole.manifest == broken.manifest
+
+
+def test_a_training_leaves_the_events_of_the_search(tmp_path):
+    nastk.search("toy", "55K", steps=3, out=tmp_path / "run")
+    before = lines(tmp_path / "run")
+    nastk.retrain(tmp_path / "run", steps=2)
+    nastk.retrain(tmp_path / "run", steps=2)
+    assert lines(tmp_path / "run") == before != ""
 
 
 @pytest.mark.slow
@@ -105,16 +172,16 @@ def test_a_run_in_use_is_refused(tmp_path):
         run.release()
 
 
-def test_a_damaged_checkpoint_falls_back_and_says_so(tmp_path):
+def test_a_damaged_checkpoint_falls_back_and_says_so(tmp_path, caplog):
     import torch
 
     for step in (1, 2):
         save_checkpoint(tmp_path, "last", {"w": torch.full((3,), step)}, {"step": step})
     (tmp_path / "last/weights.safetensors").write_bytes(b"torn")
-    weights, state, warnings = load_checkpoint(tmp_path, "last")
-    assert state["step"] == 1 and float(weights["w"][0]) == 1 and "damaged" in warnings[0]
+    weights, state = load_checkpoint(tmp_path, "last")
+    assert state["step"] == 1 and float(weights["w"][0]) == 1 and "damaged" in caplog.text
     (tmp_path / "last-previous/state.pt").unlink()
-    with pytest.raises(ValueError, match="no whole checkpoint"):
+    with pytest.raises(ValueError, match="no whole one is left"):
         load_checkpoint(tmp_path, "last")
 
 

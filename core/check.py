@@ -1,0 +1,55 @@
+"""Values that people type, compared with the types that a dataclass declares."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from typing import Any
+
+_WANTED = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+
+
+def check_types(owner: str, options: Any) -> None:
+    """Refuse fields of a dataclass that are not of their declared type.
+
+    Whole numbers pass as numbers; infinite ones and NaN do not.
+
+    Args:
+        owner: what the options belong to, for the message.
+        options: an instance of a dataclass whose fields are `int`, `float`, `bool` or `str`,
+            maybe None; fields of other types are not looked at.
+
+    Raises:
+        ValueError: with the name of the field, what it takes and what it got.
+
+    Example:
+        >>> @dataclasses.dataclass
+        ... class Options:
+        ...     steps: int | None = None
+        >>> check_types("search", Options(2.5))
+        Traceback (most recent call last):
+        ValueError: option steps of search has the wrong type: it takes a whole number, got 2.5
+    """
+    hints = typing.get_type_hints(type(options))
+    for field in dataclasses.fields(options):
+        hint, value = hints[field.name], getattr(options, field.name)
+        is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+        kinds = typing.get_args(hint) if is_union else (hint,)
+        if value is None and type(None) in kinds:
+            continue
+        known = [kind for kind in kinds if kind in _WANTED]
+        if known and not any(_fits(value, kind) for kind in known):
+            wanted = " or ".join(_WANTED[kind] for kind in known)
+            raise ValueError(
+                f"option {field.name} of {owner} has the wrong type: it takes {wanted}, "
+                f"got {value!r}"
+            )
+
+
+def _fits(value: Any, kind: type) -> bool:
+    if kind is float:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and math.isfinite(value)
+    return type(value) is kind

@@ -1,0 +1,82 @@
+"""What a run records about how it came to be, the same for searches and trainings."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .core.space import Space
+
+
+def manifest_of(*, space: str, target: Space, proxy: Space, data: str) -> dict[str, Any]:
+    """Return the manifest entries that say what a run is about.
+
+    Args:
+        space: name of the space, or `FILE.py:CLASS`.
+        target: whose cost is counted.
+        proxy: the space that is trained on embedded data.
+        data: as typed behind `--data`, its path made absolute.
+    """
+    return {"space": space, "target": target.options, "proxy": proxy.options, "data": data}
+
+
+def circumstances(*, seed: int, device: str, workers: int, strict: bool) -> dict[str, Any]:
+    """Return what else decides a result: seed, device, versions, command line, git commit."""
+    from . import __version__
+
+    entries = {
+        "seed": seed,
+        "device": device,
+        "workers": workers,
+        "strict": strict,
+        "threads": torch.get_num_threads(),
+        "command": sys.argv[1:],
+        "versions": {
+            "nastk": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+    }
+    commit = git_commit()
+    return entries if commit is None else entries | {"git_commit": commit}
+
+
+def git_commit() -> str | None:
+    """Return the commit of the checkout that nastk runs from, None where it is no checkout."""
+    folder = Path(__file__).parent
+    if not (folder / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True
+        )
+    except OSError:  # a checkout on a machine without git
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def absolute_data(data: str) -> str:
+    """Return `KIND:PATH` with its path made absolute; the name of embedded data as it is.
+
+    Example:
+        >>> absolute_data("digits"), absolute_data("npz:/data/../a.npz")
+        ('digits', 'npz:/a.npz')
+    """
+    kind, _, path = data.partition(":")
+    return f"{kind}:{Path(path).expanduser().resolve()}" if path else data
+
+
+def absolute_space(space: str) -> str:
+    """Return `FILE.py:CLASS` with its path made absolute; the name of a space as it is.
+
+    Example:
+        >>> absolute_space("toy"), absolute_space("/data/../mine.py:Mine")
+        ('toy', '/mine.py:Mine')
+    """
+    path, colon, attribute = space.rpartition(":")
+    return f"{Path(path).expanduser().resolve()}:{attribute}" if colon else space

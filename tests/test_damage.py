@@ -1,0 +1,121 @@
+"""A damaged checkpoint: every command that reads one says so once and goes on."""
+
+import json
+import os
+import subprocess
+import sys
+
+import nastk
+import pytest
+from nastk.core.run import Run
+from nastk.evaluators.recipe import RECIPES
+from nastk.evaluators.tasks import make_task
+from nastk.evaluators.train import Training
+from nastk.nasbench.compare import Job, train_all
+from nastk.nasbench.contestants import Contestant
+from nastk.search_spaces import Toy
+
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "NASTK_CHECKPOINT_SECONDS": "0"}
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "nastk", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+    )
+
+
+def damage(folder, pattern):
+    (weights,) = folder.glob(f"{pattern}/weights.safetensors")
+    weights.write_bytes(weights.read_bytes()[:100])
+
+
+def says_it_once(done, folder):
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("warning: ") == 1 and "is damaged" in done.stderr
+    assert str(folder) in done.stderr
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("damage") / "run"
+    os.environ["NASTK_CHECKPOINT_SECONDS"] = "0"
+    try:
+        nastk.search("toy", "55K", steps=3, out=folder)
+        nastk.retrain(folder, steps=3)
+    finally:
+        del os.environ["NASTK_CHECKPOINT_SECONDS"]
+    return folder
+
+
+def test_a_search_says_it_and_ends_the_same(run):
+    (run / "result.json").unlink(missing_ok=True)
+    final = run / "checkpoints/last"
+    whole = final / "weights.safetensors"
+    before, content = (run / "arch.json").read_bytes(), whole.read_bytes()
+    damage(run, "checkpoints/last")
+    says_it_once(command("search", "--resume", run, "--json"), final)
+    assert (run / "arch.json").read_bytes() == before and whole.read_bytes() == content
+    # The newest is whole now, so that its forerunner is not looked at.
+    (run / "result.json").unlink()
+    assert command("search", "--resume", run, "--json").stderr == ""
+
+
+def test_a_retraining_says_it(run):
+    (last,) = run.glob("checkpoints/retrain-*-last")
+    damage(run, "checkpoints/retrain-*-last")
+    says_it_once(command("retrain", run, "--steps", 3, "--json"), last)
+
+
+def test_inheriting_says_it(run):
+    damage(run, "checkpoints/last")
+    done = command("retrain", run, "--steps", 1, "--inherit", "--json")
+    says_it_once(done, run / "checkpoints/last")
+    assert "inherit" in json.loads(done.stdout)["weights"]
+
+
+def test_a_comparison_says_it(tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("NASTK_CHECKPOINT_SECONDS", "0")
+    space = Toy()
+    member = Contestant(
+        name="found",
+        kind="found",
+        family="toy",
+        options=space.options,
+        choices={"width": 8, "kernel": 3},
+        flops=1,
+        params=1,
+    )
+    job = Job(
+        contestant=member,
+        seed=0,
+        data="digits",
+        recipe="demonstration",
+        steps=4,
+        device="cpu",
+        workers=0,
+        threads=1,
+        folder=str(tmp_path),
+    )
+    job.path.mkdir()
+    training = Training(
+        network=space.build(member.choices),
+        task=make_task("digits", 28),
+        recipe=RECIPES[job.recipe],
+        steps=4,
+        run=Run(job.path),
+    )
+
+    def stop_at_three(event):
+        if event["step"] == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.fit(stop_at_three)
+    damage(job.path, "checkpoints/*-last")
+    train_all([job], 1, lambda event: None)
+    assert job.result is not None
+    said = capfd.readouterr().err
+    assert said.count("warning: ") == 1 and "is damaged" in said and str(job.path) in said

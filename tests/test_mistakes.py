@@ -1,0 +1,301 @@
+"""Bad input: one line that says what to do, exit code 2, and nothing left behind."""
+
+import gzip
+import json
+import signal
+import sys
+
+import nastk
+import numpy as np
+import pytest
+from nastk import cli
+from PIL import Image
+
+X, Y = np.zeros((20, 8, 8), np.uint8), np.arange(20) % 4
+
+
+@pytest.fixture
+def mistake(monkeypatch, capsys, tmp_path):
+    """Run a command that must fail with one line and leave the folder as it was."""
+    monkeypatch.chdir(tmp_path)
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments, code=2):
+        before = sorted(tmp_path.rglob("*"))
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["nastk", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        output = capsys.readouterr()
+        assert stop.value.code == code, output.err
+        assert len(output.err.splitlines()) == 1 and not output.out, output.err
+        assert "pickle=" not in output.err
+        assert sorted(tmp_path.rglob("*")) == before
+        return output.err
+
+    yield run
+    signal.signal(signal.SIGTERM, handler)
+
+
+SEARCH = ("search", "--space", "toy", "--flops", "90%", "--steps", 2)
+
+ARRAYS = {
+    "labels below zero": ({"y": Y - 1}, "label -1"),
+    "labels in words": ({"y": np.array(["cat"] * 20)}, "expected one whole number"),
+    "labels as a table": ({"y": np.zeros((20, 4), int)}, "expected one whole number"),
+    "objects": ({"y": np.array([{}] * 20)}, "Python objects"),
+    "images with four channels": ({"x": np.zeros((20, 8, 8, 4), np.uint8)}, "[N, H, W, 3]"),
+    "flat images": ({"x": np.zeros((20, 784), np.uint8)}, "[N, H, W, 3]"),
+    "float images": ({"x": np.zeros((20, 8, 8))}, "uint8"),
+    "images of validation alone": ({"x_val": X}, "x_val alone"),
+    "too few": ({"x": X[:4], "y": Y[:4]}, "too few"),
+    "no labels": ({"y": None}, "expected the arrays x and y"),
+}
+
+
+@pytest.mark.parametrize("arrays, words", ARRAYS.values(), ids=ARRAYS)
+def test_wrong_arrays(mistake, tmp_path, arrays, words):
+    content = {k: v for k, v in ({"x": X, "y": Y} | arrays).items() if v is not None}
+    np.savez(tmp_path / "a.npz", **content)
+    assert words in mistake(*SEARCH, "--data", "npz:a.npz")
+
+
+@pytest.mark.parametrize("kind", ["cut", "npy", "text", "damaged", "missing"])
+def test_files_that_are_no_npz(mistake, tmp_path, kind):
+    file = tmp_path / "a.npz"
+    np.savez(file, x=X, y=Y)
+    content = file.read_bytes()
+    if kind == "npy":
+        with open(file, "wb") as opened:
+            np.save(opened, X)
+    elif kind == "missing":
+        file.unlink()
+    else:
+        middle = content[:200] + b"\xff" * 100 + content[300:]
+        file.write_bytes({"cut": content[:500], "text": b"x,y\n1,2\n", "damaged": middle}[kind])
+    words = {"missing": "nothing at", "damaged": "damaged"}.get(kind, "is no npz file")
+    assert words in mistake(*SEARCH, "--data", "npz:a.npz")
+
+
+def idx_bytes(array):
+    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["cut", "labels as images", "magic", "header", "no file"])
+def test_wrong_idx_files(mistake, tmp_path, kind):
+    images, labels = idx_bytes(X), idx_bytes(Y.astype(np.uint8))
+    wrong = {
+        "cut": gzip.compress(images)[:-20],
+        "labels as images": gzip.compress(labels),
+        "magic": gzip.compress(b"\x01" + images[1:]),
+        "header": gzip.compress(images[:6]),
+    }
+    for prefix in ("train", "t10k"):
+        (tmp_path / f"{prefix}-images-idx3-ubyte.gz").write_bytes(
+            wrong.get(kind, gzip.compress(images))
+        )
+        if kind != "no file":
+            (tmp_path / f"{prefix}-labels-idx1-ubyte").write_bytes(labels)
+    words = {
+        "cut": "damaged",
+        "labels as images": "[N, H, W]",
+        "magic": "MNIST format",
+        "header": "cut short",
+        "no file": "has no train-labels",
+    }
+    assert words[kind] in mistake(*SEARCH, "--data", "idx:.")
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "warmup=abc",
+        "warmup=1.5",
+        "logits_lr=abc",
+        "steps=2.5",
+        "steps=true",
+        "weights_lr=nan",
+        "weights_lr=NaN",
+        "weights_lr=-1",
+        "temperature_end=0",
+        "batch_size=-3",
+        "weight_decay=-1",
+        "budget_weight=[]",
+        "mixture=hard",
+    ],
+)
+def test_wrong_settings_of_a_strategy(mistake, assignment):
+    arguments = SEARCH[:-2] if "steps" in assignment else SEARCH
+    assert assignment.partition("=")[0] in mistake(*arguments, "--set", assignment)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (*SEARCH, "--seed", -1),
+        (*SEARCH, "--workers", -1),
+        (*SEARCH[:-1], 0),
+        ("search", "--space", "sandglass-micro", "--flops", "0.8M", "--proxy-scale", -1),
+        ("search", "--space", "sandglass", "--flops", "300M", "--proxy-scale", -1),
+        (*SEARCH, "--proxy-resolution", 0),
+        (*SEARCH, "--target-classes", 0),
+        ("retrain", "mobilenext-1.0", "--steps", 0),
+        ("retrain", "mobilenext-1.0", "--steps", -1),
+        ("retrain", "mobilenext-1.0", "--seed", -1),
+        ("retrain", "mobilenext-1.0", "--data", "npz:none.npz"),
+        ("compare", ".", "--processes", 0),
+        ("compare", ".", "--steps", 0),
+        ("evaluate", ".", "--workers", -1),
+    ],
+    ids=lambda arguments: " ".join(map(str, arguments)),
+)
+def test_numbers_that_mean_nothing(mistake, arguments):
+    assert any(
+        word in mistake(*arguments) for word in ("at least", "above 0", "nothing at", "scale")
+    )
+
+
+@pytest.mark.parametrize("strategy", ["meta_kernel", "random"])
+def test_a_range_without_an_arch_is_infeasible(mistake, strategy):
+    said = mistake(*SEARCH[:3], "--flops", "50K:50001", "--strategy", strategy, code=3)
+    assert "no arch" in said and "widen" in said
+
+
+def test_the_grammar_of_a_budget_comes_before_the_data(mistake):
+    assert "is not a budget" in mistake("search", "--flops", "35x", "--data", "npz:none.npz")
+
+
+def test_the_range_of_a_budget_is_that_of_the_classes_of_the_data(mistake, tmp_path):
+    """Mostly the classifier decides: 1000 classes reach far above what 4 classes can."""
+    np.savez(tmp_path / "a.npz", x=X, y=Y)
+    options = ("--space", "toy", "--data", "npz:a.npz")
+    many = nastk.search_spaces.Toy(num_classes=10)
+    smallest, largest = nastk.core.budget.flops_range(many)
+    mistake("search", *options, "--flops", largest, code=3)
+    with pytest.raises(nastk.core.budget.InfeasibleBudgetError):
+        nastk.core.budget.parse_budget(str(smallest - 40), many)
+    found = nastk.search("toy", str(smallest - 40), data="npz:a.npz", steps=2)
+    assert found["flops"] <= smallest - 40
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    nastk.search("toy", "90%", strategy="random", out=folder / "run")
+    nastk.retrain(folder / "run/arch.json", steps=2, out=folder / "only", data="digits")
+    return folder
+
+
+def test_resuming_a_retraining(mistake, trained):
+    assert "holds a retraining" in mistake("search", "--resume", trained / "only")
+
+
+def test_data_of_more_classes_than_the_network(mistake, trained, tmp_path):
+    np.savez(tmp_path / "a.npz", x=X, y=np.arange(20))
+    said = mistake("evaluate", trained / "only", "--data", "npz:a.npz")
+    assert "20 classes" in said and "only 10" in said
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"options": {"resolution": 28, "depth": 3}}, "unknown option of toy 'depth'"),
+        ({"options": {"resolution": "big"}}, "wrong type"),
+        ({"space": "Mine"}, "none of nastk's"),
+        ({"space": "evil.py:Mine"}, "none of nastk's"),
+        ({"schema": 9}, "schema 9"),
+        ({"choices": {"width": 8}}, "misses choice"),
+    ],
+)
+@pytest.mark.parametrize("command", ["count", "retrain"])
+def test_wrong_arch_files(mistake, trained, tmp_path, command, change, words):
+    (tmp_path / "evil.py").write_text("raise SystemExit('this code was run')\n")
+    content = json.loads((trained / "run/arch.json").read_text()) | change
+    (tmp_path / "arch.json").write_text(json.dumps(content))
+    assert words in mistake(command, "arch.json")
+
+
+def folder_of_images(path, per_class=8):
+    generator = np.random.default_rng(0)
+    for part in ("train", "val"):
+        for name in ("cat", "dog"):
+            folder = path / part / name
+            folder.mkdir(parents=True)
+            for i in range(per_class):
+                pixels = generator.integers(0, 255, (40, 50, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+
+
+def test_strict_commands_leave_nothing_behind(mistake, trained, tmp_path):
+    folder_of_images(tmp_path / "images")
+    for part in ("train", "val"):
+        for i in range(4):
+            (tmp_path / f"images/{part}/cat/{i}.png").write_bytes(b"broken")
+    options = ("--data", "imagefolder:images", "--strict")
+    assert "cannot read image" in mistake(*SEARCH, *options)
+    arch = trained / "run/arch.json"
+    assert "cannot read image" in mistake(
+        "retrain", arch, "--out", "new/deep", "--steps", 2, *options
+    )
+    assert "cannot read image" in mistake("evaluate", trained / "only", *options)
+
+
+def test_skipped_images_are_counted_in_every_result(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    folder_of_images(tmp_path / "images")
+    (tmp_path / "images/train/cat/0.png").write_bytes(b"broken")
+    (tmp_path / "images/val/cat/0.png").write_bytes(b"broken")
+    huge = Image.new("1", (30_000, 30_000))
+    huge.save(tmp_path / "images/train/dog/0.png")
+    data = "imagefolder:images"
+    found = nastk.search("toy", "90%", data=data, steps=3, out="run")
+    assert found["num_skipped"] == 2
+    trained = nastk.retrain("run", steps=3, recipe="demonstration")
+    assert trained["num_skipped"] == 3  # the test split is read too
+    assert nastk.evaluate("run")["num_skipped"] == 1
+    capfd.readouterr()
+    from nastk import screen
+
+    screen.print_search(found)
+    screen.print_metrics(trained)
+    said = capfd.readouterr().out
+    assert "2 images could not be read" in said and "3 images could not be read" in said
+
+
+def test_a_resumed_search_counts_what_was_skipped_before(tmp_path, monkeypatch):
+    from nastk.core.loop import Loop
+
+    folder_of_images(tmp_path / "images")
+    (tmp_path / "images/train/cat/0.png").write_bytes(b"broken")
+    options = {"flops": "90%", "data": f"imagefolder:{tmp_path / 'images'}", "steps": 3}
+    monkeypatch.setenv("NASTK_CHECKPOINT_SECONDS", "0")
+    original = Loop._save
+
+    def stop_at_the_end(self, step):
+        original(self, step)
+        if step == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Loop, "_save", stop_at_the_end)
+    with pytest.raises(KeyboardInterrupt):
+        nastk.search("toy", **options, out=tmp_path / "run")
+    monkeypatch.undo()
+    assert nastk.api.resume(tmp_path / "run")["num_skipped"] == 1
+
+
+@pytest.mark.slow
+def test_a_comparison_counts_unreadable_images_or_refuses_them(mistake, tmp_path):
+    folder_of_images(tmp_path / "images")
+    (tmp_path / "images/val/cat/0.png").write_bytes(b"broken")
+    data = f"imagefolder:{tmp_path / 'images'}"
+    nastk.search("toy", "90%", data=data, strategy="random", out=tmp_path / "run")
+    options = {"seeds": 1, "random": 0, "steps": 2, "processes": 1, "recipe": "demonstration"}
+    result = nastk.compare(tmp_path / "run", **options)
+    assert result["num_skipped"] == 1 and result["record"]["data_record"]["num_classes"] == 2
+    with pytest.raises(ValueError, match="cannot read image"):
+        nastk.compare(tmp_path / "run", **(options | {"steps": 3}), strict=True)
+
+
+def test_too_few_images(mistake, tmp_path):
+    folder_of_images(tmp_path / "images", per_class=2)
+    assert "too few" in mistake(*SEARCH, "--data", "imagefolder:images")

@@ -1,0 +1,206 @@
+"""What runs record about themselves, and spaces and data that come from the user's files."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nastk
+import numpy as np
+import pytest
+from nastk import exporting, training
+from nastk.core import files
+from nastk.core.choice import Slot
+from nastk.core.run import Run
+from nastk.nasbench.compare import Job
+from nastk.nasbench.contestants import Contestant
+from nastk.nasbench.families import find_space
+
+MINE = """
+from dataclasses import dataclass
+from torch import nn
+from nastk import Space
+from nastk.ops import conv2d, depthwise_conv2d, linear
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(Space):
+    resolution: int = 28
+    num_classes: int = 10
+    kernels: tuple[int, ...] = (3, 5)
+
+    def network(self, choose):
+        return nn.Sequential(
+            conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8),
+            depthwise_conv2d(8, choose('kernel', self.kernels)), nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(), linear(8, self.num_classes))
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run of a user's space, made from within its folder by relative paths."""
+    path = tmp_path_factory.mktemp("records")
+    (path / "mine.py").write_text(MINE)
+    generator = np.random.default_rng(0)
+    for name in ("a", "b"):
+        x = generator.integers(0, 255, (40, 28, 28), dtype=np.uint8)
+        np.savez(path / f"{name}.npz", x=x, y=np.arange(40) % 4)
+    before = os.getcwd()
+    os.chdir(path)
+    try:
+        nastk.search("mine.py:Mine", "100%", data="npz:a.npz", steps=3, seed=3, out="run")
+    finally:
+        os.chdir(before)
+    return path
+
+
+def test_a_search_says_how_it_came_to_be(folder):
+    manifest = Run.open(folder / "run").manifest
+    assert manifest["space"] == f"{folder / 'mine.py'}:Mine"
+    assert manifest["data"] == f"npz:{folder / 'a.npz'}"
+    assert manifest["target"]["num_classes"] == manifest["proxy"]["num_classes"] == 4
+    assert manifest["data_record"]["split_sizes"] == {
+        "weights": 24,
+        "architecture": 8,
+        "train": 32,
+        "test": 8,
+    }
+    says_all(manifest)
+
+
+def says_all(record):
+    assert {"seed", "device", "versions", "command", "data_record"} <= set(record)
+    assert {"name", "origin", "licence", "train_sha256"} <= set(record["data_record"])
+    checkout = Path(nastk.__file__).parent / ".git"
+    assert ("git_commit" in record) == checkout.exists()
+
+
+def test_a_run_of_a_users_space_works_from_another_folder(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trained = nastk.retrain(folder / "run", steps=2, inherit=True)
+    says_all(trained["record"])
+    assert nastk.evaluate(folder / "run")["metrics"]["test_loss_nats"] > 0
+    assert nastk.load(folder / "run", weights=trained["weights"]) is not None
+    with pytest.raises(ValueError, match="none of nastk's"):
+        nastk.load("toy", weights=trained["weights"])
+    with pytest.raises(ValueError, match="give the run folder"):
+        nastk.count(folder / "run/arch.json")
+
+
+def test_other_data_of_the_same_kind_are_trained_on_anew(folder):
+    names = [
+        nastk.retrain(folder / "run", steps=2, data=f"npz:{folder / name}.npz")["weights"]
+        for name in ("a", "b")
+    ]
+    assert names[0] != names[1]
+    assert Path(names[0]).read_bytes() != Path(names[1]).read_bytes()
+
+
+def test_a_retraining_of_a_name_says_how_it_came_to_be(folder, tmp_path):
+    nastk.search("toy", "90%", strategy="random", out=tmp_path / "run")
+    result = nastk.retrain(
+        tmp_path / "run/arch.json", out=tmp_path / "t", steps=2, seed=7, data="digits"
+    )
+    manifest = Run.open(tmp_path / "t").manifest
+    says_all(manifest)
+    says_all(result["record"])
+    assert manifest["seed"] == 7
+
+
+def test_a_space_stays_the_same_class_until_its_file_changes(tmp_path):
+    file = tmp_path / "random.py"  # the name of a module of Python's
+    file.write_text(MINE)
+    first = find_space(f"{file}:Mine")
+    assert find_space(f"{tmp_path}/../{tmp_path.name}/random.py:Mine") is first
+    assert sys.modules["random"] is not sys.modules[first.__module__]
+    file.write_text(MINE.replace("(3, 5)", "(3, 7)"))
+    os.utime(file, ns=(1, 1))
+    assert find_space(f"{file}:Mine")().kernels == (3, 7)
+
+
+@pytest.mark.parametrize("text", ["def", "import nothing_of_that_name", "1 / 0"])
+def test_a_space_that_cannot_be_run_is_one_line(tmp_path, text):
+    (tmp_path / "bad.py").write_text(text)
+    with pytest.raises(ValueError, match="cannot be run"):
+        find_space(f"{tmp_path / 'bad.py'}:Mine")
+
+
+def test_a_training_of_a_comparison_is_named_after_its_space(tmp_path):
+    def path(family):
+        member = Contestant(
+            name="found", kind="found", family=family, options={}, choices={}, flops=1, params=1
+        )
+        job = {"seed": 0, "data": "digits", "recipe": "small", "steps": 1, "device": "cpu"}
+        return Job(contestant=member, workers=0, threads=1, folder="x", **job).path
+
+    file = tmp_path / "mine.py"
+    file.write_text(MINE)
+    before = path(f"{file}:Mine")
+    file.write_text(MINE + "\n")
+    assert len({before, path(f"{file}:Mine"), path("toy"), path("mbconv")}) == 4
+
+
+def test_selecting_a_candidate_ends_the_sum_of_features():
+    import torch
+
+    slot = Slot()
+    slot.set_probs(torch.tensor([0.5, 0.5]), features=True)
+    slot.set_index(1)
+    assert slot.index == 1 and slot.probs_N is None and not slot.features
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    def fill():
+        def full(handle):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(files.os, "fsync", full)
+
+    return fill
+
+
+def test_a_full_disk_leaves_the_old_weights(folder, tmp_path, full_disk):
+    space = find_space("toy")()
+    arch = space.arch({"width": 8, "kernel": 3})
+    target = tmp_path / "w.safetensors"
+    training.save_weights(space.build(arch), target, space, arch, {"data": "digits"})
+    before = target.read_bytes()
+    full_disk()
+    with pytest.raises(OSError, match="No space left"):
+        training.save_weights(space.build(arch, seed=1), target, space, arch, {"data": "digits"})
+    assert target.read_bytes() == before and list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("trouble", ["full disk", "difference"])
+def test_an_export_that_fails_leaves_the_old_file(
+    folder, tmp_path, full_disk, trouble, monkeypatch
+):
+    target = tmp_path / "model.pt2"
+    target.write_bytes(b"old")
+    if trouble == "full disk":
+        full_disk()
+    else:
+        monkeypatch.setattr(exporting.torch.export, "load", lambda path: Wrong())
+    with pytest.raises((OSError, RuntimeError), match=r"No space left|would differ"):
+        exporting.export(folder / "run", target)
+    assert target.read_bytes() == b"old" and list(tmp_path.iterdir()) == [target]
+
+
+class Wrong:
+    def module(self):
+        return lambda x: x.sum((1, 2, 3))[:, None].expand(-1, 4)
+
+
+def test_damaged_weights_are_one_line(folder):
+    weights = Path(nastk.retrain(folder / "run", steps=1)["weights"])
+    weights.write_bytes(weights.read_bytes()[:-50])
+    done = subprocess.run(
+        [sys.executable, "-m", "nastk", "evaluate", str(folder / "run")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert json.loads((folder / "run/retrain.json").read_text())["weights"] == str(weights)
