@@ -177,9 +177,11 @@ class MetaConv2d(MetaOperator):
 
     def _entry_probs(self, entry: Kernel) -> Tensor:
         """Return [N] weights of the sizes for one group, absence left out and renormalised."""
-        weight = self.kernels[0]
+        weight = self._stored()[0]
         if isinstance(entry, Choice) and entry.slot.probs_N is not None:
             probs = entry.slot.probs_N.to(weight)
+            if list(entry.values) == self.sizes:
+                return probs
             mapping = torch.tensor(
                 [[float(value == size) for size in self.sizes] for value in entry.values]
             )
@@ -200,7 +202,7 @@ class MetaConv2d(MetaOperator):
         if self.shared:
             weight = fold_nested(self.kernels[0], self.sizes, probs)
             return weight if columns is None else weight * columns.to(weight).reshape(1, -1, 1, 1)
-        columns = None if columns is None else columns.to(self.kernels[0])
+        columns = None if columns is None else columns.to(self._stored()[0])
         return fold_kernels(self._stored(), probs, columns)
 
     def _chosen_size(self) -> int:
@@ -209,7 +211,7 @@ class MetaConv2d(MetaOperator):
         return 0
 
     def _rows(self) -> Tensor | slice:
-        return selection(self.out_width, self.kernels[0].device)
+        return selection(self.out_width, self._stored()[0].device)
 
     def _slice(self, weight: Tensor) -> Tensor:
         rows = self._rows()
