@@ -14,7 +14,7 @@ from nastk.ops.kernels.depthwise import depthwise_bwd_weight, depthwise_conv2d
 from nastk.ops.kernels.norm_act import norm_act, norm_act_bwd_apply, norm_act_bwd_reduce
 from torch.library import opcheck
 
-DEVICE = os.environ["NASTK_TEST_DEVICE"]
+DEVICE = os.environ.get("NASTK_TEST_DEVICE", "cpu")
 F32, BF16, F16 = torch.float32, torch.bfloat16, torch.float16
 # Of the maximum: one rounding of a stored feature, or float32 sums where nothing is stored. The
 # interpreter cuts bfloat16 off instead of rounding it, hence 2^-7.
