@@ -304,9 +304,17 @@ def bench_memory(json_: Json = False) -> None:
 def bench_kernels(
     rounds: Rounds = 5,
     nchw: Annotated[bool, typer.Option(help="Contiguous instead of channels-last.")] = False,
+    tune: Annotated[
+        bool, typer.Option(help="Time Triton against torch and cuDNN on this GPU, and use the wins.")
+    ] = False,
     json_: Json = False,
 ) -> None:
     """Time every pass of a depthwise convolution against torch, with its share of the peak."""
+    if tune:
+        from .benchmarks.kernels import tune_kernels
+
+        _show(tune_kernels(), json_, _print_markdown)
+        return
     from .benchmarks.kernels import bench_kernels as implementation
 
     _show(implementation(rounds=rounds, nchw=nchw), json_, _print_markdown)

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from ..ops.kernels import native, native_passes
+from ..ops.kernels.dispatch import user_table
+from ..ops.kernels.tuning import tune
 from .method import machine
 
 # C channels, H height and width, B batch, S stride, K kernel size
@@ -51,6 +53,31 @@ def bench_kernels(
     finally:
         torch.set_num_threads(before)
     return {"rows": rows, "machine": peak | {"layout": "NCHW" if nchw else "NHWC"}}
+
+
+def tune_kernels() -> dict[str, Any]:
+    """Time Triton against torch and cuDNN on this GPU; later runs follow the table of wins.
+
+    Returns:
+        `rows`, one a pass and shape: `key shape triton_ms torch_ms cudnn_ms ratio`; `table`, the
+        file that was written; and `machine`.
+
+    Raises:
+        RuntimeError: if there is no CUDA device.
+    """
+    rows = [
+        {
+            "key": timing.key,
+            "shape": "x".join(map(str, timing.shape)),
+            "triton_ms": timing.triton_ms,
+            "torch_ms": timing.native_ms,
+            "cudnn_ms": timing.cudnn_ms,
+            "ratio": timing.ratio,
+        }
+        for timing in tune()
+    ]
+    gpu = {"gpu": torch.cuda.get_device_name(), "cuda": torch.version.cuda}
+    return {"rows": rows, "table": {"path": str(user_table())}, "machine": machine() | gpu}
 
 
 def _row(
