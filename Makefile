@@ -15,7 +15,7 @@ check: $(VENV)/.ready
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy core ops
 
-$(VENV)/.ready: pyproject.toml constraints.txt
+$(VENV)/.ready: pyproject.toml constraints.txt $(wildcard ops/kernels/src/*)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL)
 	touch $@

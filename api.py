@@ -166,7 +166,7 @@ def _problem_of(run: Run) -> Problem:
         budget=Budget(*manifest["budget"]),
         seed=manifest["seed"],
         device=torch.device(manifest["device"]),
-        memory=manifest["memory"],
+        memory=manifest.get("memory", "high"),
     )
 
 

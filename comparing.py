@@ -19,6 +19,7 @@ from .manifests import absolute_data, circumstances
 from .naming import check_numbers, find_device, spaces_of
 from .nasbench.compare import Job, summary, train_all
 from .nasbench.contestants import contestants
+from .ops.chain import default_memory
 
 
 def compare(
@@ -68,7 +69,7 @@ def compare(
     if processes is not None and processes < 1:
         raise ValueError(f"--processes takes at least 1 training at a time, got {processes}")
     check_numbers(seed=seed, steps=steps, workers=workers)
-    find_device(device)
+    memory = default_memory(find_device(device))
     start = time.perf_counter()
     run = Run.open(Path(what))
     arch, manifest = run.arch, run.manifest
@@ -102,6 +103,7 @@ def compare(
             device=device,
             workers=workers,
             strict=strict,
+            memory=memory,
             threads=max(1, (os.cpu_count() or 1) // processes),
             folder=str(run.path / "compare"),
         )

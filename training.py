@@ -31,7 +31,7 @@ from .evaluators.train import Training, test_metrics
 from .manifests import absolute_data, circumstances, manifest_of
 from .naming import check_numbers, family_of, find_device, resolve, spaces_of
 from .nasbench.families import make_space, named_space
-from .ops.chain import MEMORY
+from .ops.chain import MEMORY, default_memory
 
 _METADATA = "nastk"
 # Options in which a trained network may differ from the target that is its arch's.
@@ -81,8 +81,8 @@ def retrain(
     check_numbers(seed=seed, steps=steps, workers=workers)
     place = find_device(device)
     named = lookup("recipe", recipe, RECIPES) if recipe else None
-    if memory is not None:
-        lookup("memory", memory, MEMORY)
+    memory = default_memory(place) if memory is None else memory
+    lookup("memory", memory, MEMORY)
     data = None if data is None else absolute_data(data)
     how = circumstances(seed=seed, device=device, workers=workers, strict=strict)
     with _run_of(what, data, out, how) as run:
@@ -104,12 +104,12 @@ def retrain(
             device=place,
             memory=memory,
             run=run,
-            name=f"retrain-{_short(data)}-{seed}-{start}-{chosen.name}-{length}",
+            name=f"retrain-{_short(data)}-{seed}-{start}-{chosen.name}-{length}-{memory}",
             split="weights" if hold_out else "train",
         )
         if "data_record" not in run.manifest:
             run.update_manifest({"data_record": task.describe()})
-        record = how | {"recipe": chosen.name, "data_record": task.describe()}
+        record = how | {"recipe": chosen.name, "memory": memory, "data_record": task.describe()}
         return _train(run, training, space, arch, data, record, report)
 
 

@@ -52,7 +52,7 @@ def bench_kernels(
         rows = [_row(*case, layout, rounds, peak["matmul_gflops"]) for case in cases]
     finally:
         torch.set_num_threads(before)
-    return {"rows": rows, "machine": peak | {"layout": "NCHW" if nchw else "NHWC"}}
+    return {"rows": rows, "machine": peak | {"layout": "NCHW" if nchw else "NHWC", "threads": 1}}
 
 
 def tune_kernels() -> dict[str, Any]:

@@ -37,7 +37,14 @@ def bench_memory(*, batch: int = 32, resolution: int = 128, scale: float = 0.35)
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         rows.append(json.loads(done.stdout))
     features = {memory: saved_features_per_block(memory) for memory in MEMORY}
-    return {"rows": rows, "features_per_block": features, "machine": machine()}
+    setting = {"batch": batch, "resolution": resolution, "scale": scale}
+    machine_used = machine() | {"threads": 1}  # of the measured processes
+    return {
+        "rows": rows,
+        "features_per_block": features,
+        "setting": setting,
+        "machine": machine_used,
+    }
 
 
 def measure(variant: str, batch: int, resolution: int, scale: float) -> None:

@@ -60,8 +60,8 @@ def saved_bytes(run: Callable[[], Tensor], network: nn.Module | None = None) -> 
 def machine() -> dict[str, Any]:
     """Return what figures depend on, with the speed of a matmul and of a copy, one thread."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
     try:
+        torch.set_num_threads(1)
         a = torch.randn(1024, 1024)
         source = torch.randn(16 << 20)
         target = torch.empty_like(source)
@@ -75,6 +75,10 @@ def machine() -> dict[str, Any]:
         "kernels": route.describe(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
+        "layout": "NHWC",
+        "dtype": "float32",
+        "seed": 0,
+        "malloc": os.environ.get("MALLOC_TOP_PAD_", "default"),
         "load": round(os.getloadavg()[0], 2),
         "matmul_gflops": round(2 * 1024**3 / matmul / 1e9, 1),
         "copy_gb_per_second": round(2 * source.nbytes / copy / 1e9, 1),

@@ -53,7 +53,10 @@ class Supernet(nn.Module):
 
     def extract(self, arch: Mapping[str, Value]) -> nn.Module:
         """Return the plain network of `arch` with a copy of its weights."""
-        return extract_part(self.network, arch)
+        plain = extract_part(self.network, arch)
+        for module in plain.modules():
+            module.__dict__.pop("memory", None)  # how the supernet was trained, not what it is
+        return plain
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the network under the current mixtures."""

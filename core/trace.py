@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from .choice import Choice
@@ -96,7 +97,7 @@ _ACTIVE: ContextVar[Tracer | None] = ContextVar("tracer", default=None)
 
 def active_tracer() -> Tracer | None:
     """Return the tracer that records the current forward pass, or None outside of tracing."""
-    return _ACTIVE.get()
+    return None if torch.compiler.is_compiling() else _ACTIVE.get()
 
 
 @contextmanager

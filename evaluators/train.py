@@ -79,10 +79,16 @@ class Training:
 
     def fit(self, report: Report = lambda event: None) -> nn.Module:
         """Train on the training split and return the network to evaluate; test stays unread."""
-        recipe = self.recipe
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        average = copy.deepcopy(self.network) if recipe.ema_decay else None
+        average = copy.deepcopy(self.network) if self.recipe.ema_decay else None
         set_memory(self.network, self.memory or default_memory(self.device))
+        try:
+            return self._fit(average, report)
+        finally:
+            set_memory(self.network, "high")
+
+    def _fit(self, average: nn.Module | None, report: Report) -> nn.Module:
+        recipe = self.recipe
         model = nn.ModuleDict({"network": self.network})
         if average is not None:
             model["average"] = average
@@ -112,7 +118,6 @@ class Training:
             is_quarter = (step + 1) % max(total // 4, 1) == 0 or step + 1 == total
             if self.run is not None and is_quarter:
                 best.offer(chosen, loop.notes)
-        set_memory(self.network, "high")
         return best.restored(chosen) if holds_out else chosen
 
     def _optimizer(self) -> torch.optim.Optimizer:
@@ -203,6 +208,7 @@ class Train(Evaluator):
             seed=problem.seed,
             steps=self.steps,
             device=problem.device,
+            memory=problem.memory,
             split="weights",
         )
         return test_metrics(training.fit(), problem.task, "architecture", problem.device)

@@ -44,6 +44,7 @@ class Job:
     threads: int
     folder: str
     strict: bool = False
+    memory: str = "high"
 
     @property
     def path(self) -> Path:
@@ -52,7 +53,7 @@ class Job:
         file = member.family.rpartition(":")[0]  # of a space of the user's own
         content = Path(file).read_text() if file else ""
         network = json.dumps([member.family, member.options, member.choices], sort_keys=True)
-        digest = hash_of(network + self.data + content)
+        digest = hash_of(network + self.data + content + self.memory)
         length = "full" if self.steps is None else self.steps
         return Path(self.folder, f"{digest}-{self.recipe}-{length}-{self.seed}")
 
@@ -143,6 +144,7 @@ def _train(job: Job) -> dict[str, float]:
             seed=job.seed,
             steps=job.steps,
             device=device,
+            memory=job.memory,
             run=run,
         )
         watch = remember_skipped(task, job.path / "skipped.json", watch)

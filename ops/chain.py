@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from ..core.trace import active_tracer
 from .kernels import route
 from .meta_convolution import read_conv
 from .norm import read_norm, scaled_batch_norm
-from .single_feature import Norm, convolve, norm_act, norm_act_conv, recomputing
+from .single_feature import Conv, Norm, Recomputing, convolve, norm_act, norm_act_conv
 
 MEMORY = {
     "high": "run every module by itself: torch keeps what each of them read",
@@ -49,7 +49,7 @@ class Step(Regrouped):
     def forward(self, x: Tensor) -> Tensor:
         """Return act(norm(conv(x)))."""
         if _regroups(self, x):
-            return _run([self], x)
+            return _run(_read([self]), x)
         x = self.conv(x)
         if self.norm is not None:
             x = self.norm(x)
@@ -88,11 +88,24 @@ class Chain(Regrouped):
         return scaled_batch_norm(last.norm, last.conv(x), gain)
 
     def _run(self, x: Tensor, gain: Tensor | None = None) -> Tensor:
-        run = partial(_run, list(self.steps))
-        if self.memory != "lowest":
-            return run(x, gain)
+        links = _read(list(self.steps), gain)
+        if self.memory != "lowest" or _updates_itself(links):
+            return _run(links, x)
+        # Mixtures, norms and modes are read here, once: what changes between the two passes, such
+        # as the next mixture, does not reach the second one.
+        weights = [link.conv.weight for link in links if link.conv is not None]
+        versions = [weight._version for weight in weights]
+
+        def run(x: Tensor) -> Tensor:
+            if versions != [weight._version for weight in weights]:
+                raise RuntimeError(
+                    "a weight was changed in place between the forward and the backward pass, "
+                    "which memory 'lowest' computes from it again; use memory 'low'"
+                )
+            return _run(links, x)
+
         y: Tensor = checkpoint(
-            run, x, gain, use_reentrant=False, context_fn=_first_and_second, preserve_rng_state=True
+            run, x, use_reentrant=False, context_fn=lambda: (nullcontext(), Recomputing())
         )
         return y
 
@@ -127,39 +140,88 @@ def _regroups(module: Step | Chain, x: Tensor) -> bool:
     return (
         module.memory != "high"
         and torch.is_grad_enabled()
-        and active_tracer() is None
         and not torch.compiler.is_compiling()
+        and active_tracer() is None
         and x.dim() == 4
+        and not any(_has_hooks(part) for part in _parts(module))
     )
 
 
-def _first_and_second() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    return nullcontext(), recomputing()
+def _parts(module: Step | Chain) -> Iterator[nn.Module]:
+    """Yield the modules that a regrouped run reads instead of calling."""
+    for step in module.steps if isinstance(module, Chain) else (module,):
+        if isinstance(step, Step):
+            if step is not module:
+                yield step
+            yield from (part for part in (step.conv, step.norm, step.act) if part is not None)
 
 
-def _run(steps: Sequence[nn.Module], x: Tensor, gain: Tensor | None = None) -> Tensor:
-    """Run steps cut in front of each norm, `gain` folded into the last of them."""
-    waiting: tuple[Norm, str] | None = None  # the norm and activation that x has yet to pass
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    )
+
+
+@dataclass(frozen=True)
+class _Link:
+    """A member of a chain as it is to run: its parts read, None where a module runs by itself."""
+
+    module: nn.Module
+    conv: Conv | None = None
+    norm: Norm | None = None
+    act: str | None = None
+
+
+def _read(steps: Sequence[nn.Module], gain: Tensor | None = None) -> list[_Link]:
+    """Read every step under the current mixtures, `gain` folded into the last norm."""
+    links = []
     for step in steps:
-        conv = read_conv(step.conv) if isinstance(step, Step) else None
-        if conv is None or not isinstance(step, Step):
+        if not isinstance(step, Step):
+            links.append(_Link(step))
+            continue
+        factor = gain if step is steps[-1] else None
+        norm = None if step.norm is None else read_norm(step.norm, factor)
+        act = "identity" if step.act is None else _ACTS.get(type(step.act))
+        links.append(_Link(step, read_conv(step.conv), norm, act))
+    return links
+
+
+def _updates_itself(links: Sequence[_Link]) -> bool:
+    """Tell whether a norm runs by itself, whose statistics a second pass would move again."""
+    for link in links:
+        parts: Iterator[nn.Module] = iter(())
+        if not isinstance(link.module, Step):
+            parts = link.module.modules()
+        elif link.norm is None and link.module.norm is not None:
+            parts = link.module.norm.modules()
+        if any(next(part.buffers(recurse=False), None) is not None for part in parts):
+            return True
+    return False
+
+
+def _run(links: Sequence[_Link], x: Tensor) -> Tensor:
+    """Run links cut in front of each norm."""
+    waiting: tuple[Norm, str] | None = None  # the norm and activation that x has yet to pass
+    for link in links:
+        step = link.module
+        if link.conv is None or not isinstance(step, Step):
             x, waiting = _finish(x, waiting), None
             if not isinstance(step, Step):
                 x = step(x)
                 continue
             x = step.conv(x)
         elif waiting is None:
-            x = convolve(x, conv)
+            x = convolve(x, link.conv)
         else:
-            x = norm_act_conv(x, *waiting, conv)
-        factor = gain if step is steps[-1] else None
-        norm = None if step.norm is None else read_norm(step.norm, factor)
-        act = "identity" if step.act is None else _ACTS.get(type(step.act))
-        if norm is not None and act is not None:
-            waiting = (norm, act)
+            x = norm_act_conv(x, *waiting, link.conv)
+        if link.norm is not None and link.act is not None:
+            waiting = (link.norm, link.act)
             continue
-        if norm is not None:
-            x = norm_act(x, norm, "identity")
+        if link.norm is not None:
+            x = norm_act(x, link.norm, "identity")
         elif step.norm is not None:
             x = step.norm(x)
         x, waiting = (x if step.act is None else step.act(x)), None

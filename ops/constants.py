@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable, Hashable
 
 import torch
 from torch import Tensor
 
-Row = tuple[float, ...]
+_MADE: dict[Hashable, Tensor] = {}
 
 
-def vector(values: Row, like: Tensor) -> Tensor:
+def remembered(key: Hashable, make: Callable[[], Tensor], made: dict[Hashable, Tensor]) -> Tensor:
+    """Return what `make` returned for the key before, or make it; never write to the result.
+
+    What is made inside inference mode, or by a mode that makes fake tensors, is of no use outside
+    of it and is not remembered.
+    """
+    if torch.compiler.is_compiling():
+        return make()
+    found = made.get(key)
+    if found is None:
+        found = make()
+        if type(found) is Tensor and not found.is_inference():
+            made[key] = found
+    return found
+
+
+def vector(values: tuple[float, ...], like: Tensor) -> Tensor:
     """Return [N] these numbers in the type and on the device of `like`; never write to it."""
-    return _made(values, like.dtype, like.device)
-
-
-@lru_cache(maxsize=4096)
-def _made(values: Row, dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.tensor(values, dtype=dtype, device=device)
+    key = (values, like.dtype, like.device)
+    return remembered(key, lambda: like.new_tensor(values), _MADE)
 
 
 def steps(counts: tuple[int, ...], size: int, like: Tensor) -> Tensor:
     """Return [N, size]: in row n ones at the first `counts[n]` places, zeros behind."""
-    return _steps(counts, size, like.dtype, like.device)
 
+    def make() -> Tensor:
+        rows = [[float(place < count) for place in range(size)] for count in counts]
+        return like.new_tensor(rows)
 
-@lru_cache(maxsize=4096)
-def _steps(counts: tuple[int, ...], size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    position = torch.arange(size, device=device)
-    return torch.stack([(position < count).to(dtype) for count in counts])
+    return remembered((counts, size, like.dtype, like.device), make, _MADE)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .definition import fold_kernels_definition
 from .kernels import folding
 
 # O output channels, I input channels of a group, K kernel size, N candidates
@@ -47,6 +48,8 @@ def fold_kernels(
     sizes = [kernel.shape[-1] for kernel in kernels]
     if even := [size for size in sizes if size % 2 == 0]:
         raise ValueError(f"kernel sizes must be odd to share a centre, got {even} among {sizes}")
+    if torch.compiler.is_compiling():  # the compiler fuses what it can see
+        return fold_kernels_definition(kernels, probs, columns_I)
     folded: Tensor = _Fold.apply(probs, columns_I, *kernels)  # type: ignore[no-untyped-call]
     return folded
 

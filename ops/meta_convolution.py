@@ -264,10 +264,10 @@ def read_conv(module: nn.Module) -> Conv | None:
         return module.folded()
     if type(module) is not nn.Conv2d or module.padding_mode != "zeros":
         return None
-    squares = [module.stride, module.padding, module.dilation]
+    squares = [module.kernel_size, module.stride, module.padding, module.dilation]
     if any(isinstance(pair, str) or pair[0] != pair[1] for pair in squares):
         return None
-    stride, padding, dilation = (cast(int, pair[0]) for pair in squares)
+    stride, padding, dilation = (cast(int, pair[0]) for pair in squares[1:])
     geometry = Geometry(stride=stride, padding=padding, dilation=dilation, groups=module.groups)
     return Conv(weight=module.weight, bias=module.bias, geometry=geometry)
 

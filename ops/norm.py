@@ -93,8 +93,9 @@ def read_norm(module: nn.Module, gain: Tensor | None = None) -> Norm | None:
         module: any module.
         gain: a scalar folded into the affine part, so that gain * norm(x) stores no feature more.
     """
-    if not isinstance(module, nn.modules.batchnorm._BatchNorm | MetaBatchNorm2d):
+    if type(module) not in (nn.BatchNorm2d, nn.SyncBatchNorm, MetaBatchNorm2d):
         return None
+    assert isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm | MetaBatchNorm2d)
     index: Tensor | slice = slice(None)
     weight: Tensor | None = module.weight
     bias: Tensor | None = module.bias

@@ -9,9 +9,7 @@ computed twice, forward and backward, and what they give is never stored:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,14 +62,17 @@ class Conv:
 _RECOMPUTES: ContextVar[bool] = ContextVar("recomputes", default=False)
 
 
-@contextmanager
-def recomputing() -> Iterator[None]:
-    """Run a forward pass for the second time: running statistics stay as they are."""
-    token = _RECOMPUTES.set(True)
-    try:
-        yield
-    finally:
-        _RECOMPUTES.reset(token)
+class Recomputing:
+    """Marks a forward pass as one for the second time: running statistics stay as they are."""
+
+    def __init__(self) -> None:
+        self._tokens: list[Token[bool]] = []
+
+    def __enter__(self) -> None:
+        self._tokens.append(_RECOMPUTES.set(True))
+
+    def __exit__(self, *_: object) -> None:
+        _RECOMPUTES.reset(self._tokens.pop())
 
 
 def is_recomputing() -> bool:
@@ -122,7 +123,7 @@ def scale_channels(x_BCHW: Tensor, scale_C: Tensor) -> Tensor:
 
 def _cast(x: Tensor, conv: Conv) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return feature, weight and bias in the type that autocast asks for."""
-    if not torch.is_autocast_enabled(x.device.type):
+    if not torch.is_autocast_enabled(x.device.type) or x.dtype == torch.float64:
         return x, conv.weight, conv.bias
     dtype = torch.get_autocast_dtype(x.device.type)
     bias = None if conv.bias is None else conv.bias.to(dtype)
@@ -155,6 +156,8 @@ class _Scale(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, scale = ctx.saved_tensors
         dx = route.norm_act(grad, _scaling(scale)) if ctx.needs_input_grad[0] else None
+        if not ctx.needs_input_grad[1]:
+            return dx, None
         zeros, ones = torch.zeros_like(scale), torch.ones_like(scale)
         # With mean 0 and deviation 1 the "normalised" x is x.
         _, d_scale = route.norm_act_sums(grad, x, _scaling(scale), zeros, ones)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from ..core.choice import Choice
 from ..core.meta import Pick
 from ..core.polynomial import Polynomial
 from ..core.trace import active_tracer
+from .constants import remembered
 
 # C channels
 
@@ -40,20 +42,27 @@ class Segment:
 
 @dataclass(frozen=True)
 class Width:
-    """A channel count that depends on choices: an ordered row of segments."""
+    """A channel count that depends on choices: an ordered row of segments.
+
+    Attributes:
+        segments: from the first channel to the last.
+        choices: the decisions, without repetition.
+    """
 
     segments: tuple[Segment, ...]
+    choices: list[Choice] = field(init=False, compare=False, repr=False)
+    _constants: dict[Hashable, Tensor] = field(
+        init=False, compare=False, repr=False, default_factory=dict
+    )
+
+    def __post_init__(self) -> None:
+        found = {s.choice.name: s.choice for s in self.segments if s.choice is not None}
+        object.__setattr__(self, "choices", list(found.values()))
 
     @property
     def size(self) -> int:
         """Number of channels with every segment present."""
         return sum(segment.size for segment in self.segments)
-
-    @cached_property
-    def choices(self) -> list[Choice]:
-        """The decisions, without repetition."""
-        found = {s.choice.name: s.choice for s in self.segments if s.choice is not None}
-        return list(found.values())
 
     @property
     def is_hard(self) -> bool:
@@ -76,38 +85,34 @@ class Width:
         if self.is_hard:
             return None
         soft = next(c.slot.probs_N for c in self.choices if c.slot.probs_N is not None)
-        always_C, presence = self._presence(soft)
-        total = always_C
-        for choice, matrix_NC in presence:
+        total = self._constant("always", soft, self._always)
+        for choice in self.choices:
+            kept_NC = self._constant(choice.name, soft, partial(self._kept_by, choice))
             slot = choice.slot
             if slot.probs_N is None:
-                total = total + matrix_NC[cast(int, slot.index)]
+                total = total + kept_NC[cast(int, slot.index)]
             else:
-                total = total + slot.probs_N @ matrix_NC
+                total = total + slot.probs_N @ kept_NC
         return total
 
-    def _presence(self, like: Tensor) -> tuple[Tensor, list[tuple[Choice, Tensor]]]:
-        """Return [C] which channels no choice decides, and [N, C] which each candidate keeps."""
-        key = (like.dtype, like.device)
-        if key not in self._presences:
-            always = [float(s.choice is None) for s in self.segments for _ in range(s.size)]
-            matrices = []
-            for choice in self.choices:
-                rows = [
-                    [
-                        float(s.choice is choice and s.ranks[n] > 0)
-                        for s in self.segments
-                        for _ in range(s.size)
-                    ]
-                    for n in range(len(choice.candidates))
-                ]
-                matrices.append((choice, like.new_tensor(rows)))
-            self._presences[key] = (like.new_tensor(always), matrices)
-        return self._presences[key]
+    def _constant(self, name: str, like: Tensor, rows: Callable[[], list[Any]]) -> Tensor:
+        key = (name, like.dtype, like.device)
+        return remembered(key, lambda: like.new_tensor(rows()), self._constants)
 
-    @cached_property
-    def _presences(self) -> dict[object, tuple[Tensor, list[tuple[Choice, Tensor]]]]:
-        return {}
+    def _always(self) -> list[float]:
+        """Return for every channel whether no choice decides about it."""
+        return [float(s.choice is None) for s in self.segments for _ in range(s.size)]
+
+    def _kept_by(self, choice: Choice) -> list[list[float]]:
+        """Return for every candidate of a choice which channels it keeps."""
+        return [
+            [
+                float(s.choice is choice and s.ranks[n] > 0)
+                for s in self.segments
+                for _ in range(s.size)
+            ]
+            for n in range(len(choice.candidates))
+        ]
 
     def expression(self) -> Polynomial:
         """Return the number of channels as a polynomial."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from .library import Library, find
 
@@ -19,10 +20,16 @@ def supports(*features: Tensor, size: int = 1, stride: int = 1, dilation: int = 
     return fits and find()[0] is not None and all(is_dense(feature) for feature in features)
 
 
+def is_real(x: Tensor) -> bool:
+    """Tell whether a tensor has memory of its own: subclasses, such as fake ones, may not."""
+    return type(x) is Tensor or type(x) is Parameter
+
+
 def is_dense(x: Tensor) -> bool:
     """Tell whether a feature is float32 on the CPU, not empty, in one of the two layouts."""
     return (
-        x.dim() == 4
+        is_real(x)
+        and x.dim() == 4
         and x.dtype == torch.float32
         and x.device.type == "cpu"
         and x.numel() > 0

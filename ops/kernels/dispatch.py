@@ -35,6 +35,21 @@ Key = str
 Table = dict[str, dict[Key, str]]
 
 
+def forced() -> str | None:
+    """Return what NASTK_KERNELS asks for, None where it is not set.
+
+    `definition` runs the slow definitions and `triton` the Triton kernels; `native` is what was
+    compiled before: nastk's own kernels and torch's on the CPU, torch's and cuDNN's on CUDA.
+
+    Raises:
+        ValueError: if it is not one of `BACKENDS`.
+    """
+    value = os.environ.get(VARIABLE)
+    if value and value not in BACKENDS:
+        raise ValueError(f"{VARIABLE} must be one of {', '.join(BACKENDS)}, got '{value}'")
+    return value or None
+
+
 def backend(pass_name: str, x: Tensor, kernel: int = 1, stride: int = 1) -> str:
     """Return the name of the implementation that runs a pass on a feature.
 
@@ -51,12 +66,10 @@ def backend(pass_name: str, x: Tensor, kernel: int = 1, stride: int = 1) -> str:
     Raises:
         ValueError: if NASTK_KERNELS is not one of `BACKENDS`, or Triton cannot run on x.
     """
-    if forced := os.environ.get(VARIABLE):
-        if forced not in BACKENDS:
-            raise ValueError(f"{VARIABLE} must be one of {', '.join(BACKENDS)}, got '{forced}'")
-        if forced == "triton":
+    if wanted := forced():
+        if wanted == "triton":
             _check_triton(x)
-        return forced
+        return wanted
     if x.device.type != "cuda" or x.dtype not in DTYPES:
         return "native"
     major, minor = torch.cuda.get_device_capability(x.device)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .arguments import is_real
 from .library import Library, find
 
 # O output channels, I input channels of a group, K kernel size, N candidates
@@ -30,7 +31,7 @@ def supports(kernels: Sequence[Tensor], probs: Tensor, columns_I: Tensor | None)
 
 
 def _is_plain(x: Tensor) -> bool:
-    return x.dtype is torch.float32 and x.is_cpu
+    return x.dtype is torch.float32 and x.is_cpu and is_real(x)
 
 
 class _Candidates:

@@ -8,6 +8,9 @@ import os
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
+from .dispatch import forced
+
+_ABI = 1  # of the declarations below, see `nastk_abi`
 # Bits of `nastk_isas`, lowest first; each entry may be forced where the processor has it.
 _X86 = ("scalar", "avx2", "avx512")
 _ARM = ("neon",)
@@ -42,6 +45,8 @@ class Library:
 
     def __init__(self, path: Path) -> None:
         self._library = ctypes.CDLL(str(path))
+        if self._library.nastk_abi() != _ABI:
+            raise OSError("it is of another version of nastk, install nastk again")
         for name, arguments in _SIGNATURES.items():
             function = getattr(self._library, f"nastk_{name}")
             function.argtypes, function.restype = [_int, _int, *arguments], _int
@@ -79,10 +84,11 @@ def find() -> tuple[Library | None, str]:
     """Return the kernels, or None and one line that says why they are missing.
 
     Raises:
-        ValueError: if NASTK_ISA names an instruction set that does not run here.
+        ValueError: if NASTK_ISA names an instruction set that does not run here, or
+            NASTK_KERNELS none of the ways to run.
     """
-    if os.environ.get("NASTK_KERNELS") in ("definition", "triton"):
-        return None, f"switched off by NASTK_KERNELS={os.environ['NASTK_KERNELS']}"
+    if (wanted := forced()) not in (None, "native"):
+        return None, f"switched off by NASTK_KERNELS={wanted}"
     paths = [Path(__file__).with_name(f"_native{suffix}") for suffix in EXTENSION_SUFFIXES]
     found = [path for path in paths if path.exists()]
     if not found:

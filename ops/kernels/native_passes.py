@@ -100,10 +100,9 @@ def _pre(z: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 def _pre_grad(da: Tensor, z: Tensor, scale: Tensor, shift: Tensor, act: str) -> Tensor:
     """Return da * act'(scale * z + shift) in float32."""
     pre, grad = _pre(z, scale, shift), wide(da)
-    if act == "relu":
-        return grad * (pre > 0)
-    if act == "relu6":
-        return grad * ((pre > 0) & (pre < 6))
+    if act in ("relu", "relu6"):
+        passes = pre > 0 if act == "relu" else (pre > 0) & (pre < 6)
+        return torch.where(passes, grad, 0)  # selects: an overflown gradient stays where it is
     if act == "silu":
         grad = torch.ops.aten.silu_backward(grad, pre)
     return grad

@@ -7,7 +7,6 @@ have one layout: that of the feature which the forward pass kept.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import torch
@@ -188,7 +187,7 @@ def conv_backward(
 
 def _dispatches(x: Tensor, weight: Tensor, at: Geometry) -> bool:
     """Tell whether `dispatch` knows a convolution: depthwise, on CUDA or where a user wants it."""
-    wanted = x.is_cuda or os.environ.get(dispatch.VARIABLE) in ("definition", "triton")
+    wanted = x.is_cuda or dispatch.forced() in ("definition", "triton")
     known = at.stride in (1, 2) and at.dilation == 1 and weight.shape[-1] in range(1, 12, 2)
     return wanted and known and _is_depthwise(x, weight, at)
 

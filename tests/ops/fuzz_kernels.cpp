@@ -239,7 +239,7 @@ int main(int count, char **arguments) {
     for (int isa = 0; isa < 3; ++isa)
         if (nastk_isas() >> isa & 1) isas.push_back(isa);
     for (long i = 0; i < shapes; ++i) {
-        const int isa = isas[i % isas.size()];
+        const int isa = isas[(i / 8) % isas.size()];
         if (i % 2) fuzz_depthwise(isa);
         else if (i % 8) fuzz_norm(isa);
         else fuzz_fold(isa);
