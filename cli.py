@@ -305,7 +305,8 @@ def bench_kernels(
     rounds: Rounds = 5,
     nchw: Annotated[bool, typer.Option(help="Contiguous instead of channels-last.")] = False,
     tune: Annotated[
-        bool, typer.Option(help="Time Triton against torch and cuDNN on this GPU, and use the wins.")
+        bool,
+        typer.Option(help="Time Triton, torch and cuDNN on this GPU, and use the wins."),
     ] = False,
     json_: Json = False,
 ) -> None:

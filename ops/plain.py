@@ -84,5 +84,7 @@ class MixedConv2d(nn.Module):
 
 def initialise(weight: Tensor, groups: int) -> Tensor:
     """Fill a weight with normal(0, sqrt(2 / fan out)) and return it."""
+    if weight.is_meta:  # nothing to fill, and torch takes long to find that out
+        return weight
     fan_out = weight.shape[0] // groups * weight.shape[-1] ** 2
     return nn.init.normal_(weight, 0.0, math.sqrt(2.0 / fan_out))
