@@ -8,9 +8,11 @@ import os
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
+import torch
+
 from .dispatch import forced
 
-_ABI = 1  # of the declarations below, see `nastk_abi`
+_ABI = 2  # of the declarations below, see `nastk_abi`
 # Bits of `nastk_isas`, lowest first; each entry may be forced where the processor has it.
 _X86 = ("scalar", "avx2", "avx512")
 _ARM = ("neon",)
@@ -47,6 +49,8 @@ class Library:
         self._library = ctypes.CDLL(str(path))
         if self._library.nastk_abi() != _ABI:
             raise OSError("it is of another version of nastk, install nastk again")
+        self._library.nastk_share_threads.argtypes = [_pointer]
+        self._library.nastk_share_threads(_torch_parallel())
         for name, arguments in _SIGNATURES.items():
             function = getattr(self._library, f"nastk_{name}")
             function.argtypes, function.restype = [_int, _int, *arguments], _int
@@ -77,6 +81,18 @@ class Library:
         if status == 2:
             raise MemoryError(f"no memory for the scratch of {name}")
         assert status == 0, f"{name} was called with sizes that `supports` refuses"
+
+
+def _torch_parallel() -> int | None:
+    """Return the address of the loop starter of torch's OpenMP, None where it has no such thing."""
+    folder = Path(torch.__file__).with_name("lib")
+    for path in [*folder.glob("libgomp*.so*"), None]:  # None: what the process has loaded
+        try:
+            starter = ctypes.CDLL(None if path is None else str(path)).GOMP_parallel
+        except (OSError, AttributeError):
+            continue
+        return ctypes.cast(starter, ctypes.c_void_p).value
+    return None
 
 
 @functools.cache

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <unistd.h>
 #include <thread>
 #include <vector>
 
