@@ -362,8 +362,9 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except _USAGE_ERROR as error:
-        if not sys.argv[1:]:  # the whole help, not a mistake
-            print(error.format_message())
+        if type(error).__name__ == "NoArgsIsHelpError":  # the whole help, not a mistake
+            if help_text := error.format_message():
+                print(help_text)
             sys.exit(0)
         path = error.ctx.command_path if error.ctx else "nastk"
         print(f"nastk: {error.format_message()} ({path} --help explains)", file=sys.stderr)
