@@ -8,7 +8,7 @@ demo: $(VENV)/.ready
 	$(VENV)/bin/nastk search --space sandglass --flops 357M
 
 test: $(VENV)/.ready
-	$(VENV)/bin/python -m pytest -q
+	$(VENV)/bin/python -m pytest -q -n 2 --dist worksteal
 
 check: $(VENV)/.ready
 	$(VENV)/bin/ruff check .
