@@ -21,6 +21,18 @@ _FREE_LEAVES = (
     nn.PReLU,
     nn.Embedding,
 )
+# What these do to values no count depends on, and on meta tensors it is slow.
+_SAME_SHAPE = (
+    nn.BatchNorm2d,
+    nn.LayerNorm,
+    nn.ReLU,
+    nn.ReLU6,
+    nn.SiLU,
+    nn.GELU,
+    nn.Hardswish,
+    nn.Sigmoid,
+    nn.Dropout,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +129,8 @@ def gate(choice: Choice, alive: Sequence[bool]) -> Iterator[None]:
 def trace(network: nn.Module, x: Tensor) -> Tracer:
     """Run `x` through `network` and return what its operators recorded.
 
+    Norms and activations pass `x` on as it is: only shapes matter here.
+
     Raises:
         ValueError: if the network holds a parametrised layer whose cost is not known.
     """
@@ -126,14 +140,23 @@ def trace(network: nn.Module, x: Tensor) -> Tracer:
         for module in network.modules()
         if next(module.children(), None) is None
     ]
+    unchanged = [module for module in network.modules() if type(module) in _SAME_SHAPE]
     token = _ACTIVE.set(tracer)
     try:
+        for module in unchanged:
+            module.forward = _pass_on
         network(x)
     finally:
         _ACTIVE.reset(token)
+        for module in unchanged:
+            del module.forward
         for handle in handles:
             handle.remove()
     return tracer
+
+
+def _pass_on(x: Tensor) -> Tensor:
+    return x
 
 
 def _record_leaf(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
