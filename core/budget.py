@@ -171,6 +171,7 @@ def largest_below(space: Space, high: float) -> int | None:
     return None if best is None else space.cost.count(best)["flops"]
 
 
+@lru_cache(maxsize=64)
 def reachable_band(space: Space, budget: Budget) -> tuple[float, float]:
     """Return the band of a budget, lowered where a small space has no arch near its top."""
     low, high = budget.band

@@ -6,9 +6,7 @@ from typing import ClassVar
 
 from .arch import Arch
 from .strategy import Problem
-
-Metrics = dict[str, float]
-"""A flat dict of floats; every name ends in its unit or is a count."""
+from .task import Metrics as Metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,10 +17,16 @@ class Evaluator(ABC):
     networks of its own.
 
     Attributes:
+        objective: the metric by which a search chooses.
+        maximises: whether more of it is better.
+        is_cheap: whether an arch takes less than what another process would cost.
         problem: target and proxy, task, seed and device.
     """
 
     name: ClassVar[str]
+    objective: ClassVar[str] = "architecture_loss_nats"
+    maximises: ClassVar[bool] = False
+    is_cheap: ClassVar[bool] = False
 
     problem: Problem
 

@@ -148,6 +148,26 @@ class Run:
                 break
         return result
 
+    def whole_events(self) -> list[dict[str, Any]]:
+        """Return all events and cut off a torn last line, so that new ones can follow."""
+        events = self.events()
+        if self.events_path.exists():
+            lines = self.events_path.read_bytes().splitlines(keepends=True)
+            whole = [line for line in lines[: len(events)] if line.endswith(b"\n")]
+            self.cut_events(sum(map(len, whole)))
+            events = events[: len(whole)]
+        return events
+
+    def save_spent(self) -> None:
+        """Write what the work has cost so far, for the process that resumes it."""
+        write_json(self.path / "spent.json", self.clock.spent)
+
+    def restore_spent(self) -> None:
+        """Count what an interrupted process had spent."""
+        file = self.path / "spent.json"
+        if file.is_file():
+            self.clock.add(json.loads(file.read_text()))
+
     @property
     def arch(self) -> Arch:
         """The arch that the run found.

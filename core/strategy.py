@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
 from .arch import Arch
+from .asktell import Pool
 from .budget import Budget
 from .check import check_types
 from .loop import Report
@@ -31,6 +34,7 @@ class Problem:
         seed: of everything random.
         device: where networks run.
         memory: what networks keep for their backward pass, see `nastk.ops.chain.MEMORY`.
+        pool: opens what evaluates archs for strategies that ask and tell.
     """
 
     space: Space
@@ -40,11 +44,17 @@ class Problem:
     seed: int = 0
     device: torch.device = CPU
     memory: str = "high"
+    pool: Callable[[], AbstractContextManager[Pool]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Strategy(ABC):
-    """How to choose; called once a search, and again with the same run to resume it."""
+    """How to choose; called once a search, and again with the same run to resume it.
+
+    Attributes:
+        steps: updates of the supernet, or of each training where archs are trained one by one;
+            None for a default.
+    """
 
     name: ClassVar[str]
 

@@ -7,6 +7,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+Metrics = dict[str, float]
+"""A flat dict of floats; every name ends in its unit or is a count."""
+
 SPLITS = ("weights", "architecture", "train", "test")
 
 

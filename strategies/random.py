@@ -1,25 +1,56 @@
-"""The baseline that every strategy has to beat: one arch drawn uniformly within the band."""
+"""The baseline that every strategy has to beat: archs drawn uniformly within the band."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ..core.arch import Arch
-from ..core.budget import reachable_band
+from ..core.asktell import Sampler
+from ..core.budget import Budget, reachable_band
 from ..core.loop import Report
+from ..core.neighbours import Draws, Key, Neighbours
 from ..core.run import Run
-from ..core.sampler import sample
-from ..core.strategy import Problem, Strategy
+from ..core.space import Space
+from ..core.strategy import Problem
+from .black_box import BlackBox
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomArch(Strategy):
-    """Draws one arch uniformly over the archs with FLOPs in [97 %, 100 %] of the budget."""
+class RandomArch(BlackBox):
+    """Best of `evaluations` archs, drawn uniformly over those in [97 %, 100 %] of the budget.
+
+    A single one, which is the default, is not evaluated and costs nothing.
+    """
 
     name: ClassVar[str] = "random"
 
+    evaluations: int = 1
+    in_flight: int = 64
+
+    def sampler(self, space: Space, budget: Budget, seed: int) -> Sampler:
+        """Return what draws the archs."""
+        return RandomSampler(space, budget, seed)
+
     def search(self, problem: Problem, run: Run, report: Report) -> Arch:
-        """Return the arch; nothing is trained."""
-        band = reachable_band(problem.space, problem.budget)
-        drawn = sample(problem.space, 1, problem.seed, band)
+        """Return the arch with the lowest loss; nothing is evaluated where only one is drawn."""
+        if self.evaluations > 1:
+            return super().search(problem, run, report)
         report({"phase": "draw", "step": 1, "total": 1})
-        return problem.space.arch_at({name: int(column[0]) for name, column in drawn.items()})
+        return self.sampler(problem.space, problem.budget, problem.seed).ask()
+
+
+class RandomSampler(Sampler):
+    """Draws archs and learns nothing."""
+
+    def __init__(self, space: Space, budget: Budget, seed: int) -> None:
+        self._neighbours = Neighbours(space, reachable_band(space, budget))
+        self._draws = Draws(self._neighbours, seed)
+        self._asked: set[Key] = set()
+
+    def ask(self) -> Arch:
+        """Return an arch drawn uniformly over the band."""
+        key = self._draws.next(self._asked)
+        self._asked.add(key)
+        return self._neighbours.arch(key)
+
+    def tell(self, arch: Arch, loss: float) -> None:
+        """Learn nothing."""

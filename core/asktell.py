@@ -1,0 +1,45 @@
+"""Ask and tell: how a black-box strategy proposes archs, without knowing who evaluates them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from concurrent.futures import Future
+
+from .arch import Arch
+from .task import Metrics
+
+
+class Sampler(ABC):
+    """Proposes archs and learns from their losses; knows nothing of processes, data or runs.
+
+    What it asks for is a function of space, budget, seed and of the asks and tells so far, so that
+    a search is resumed by telling the recorded losses again.
+    """
+
+    @abstractmethod
+    def ask(self) -> Arch:
+        """Return an arch within the band of the budget.
+
+        It is one that was not asked for before, unless none is left or found. May be called
+        several times before the first of these archs is told.
+        """
+
+    @abstractmethod
+    def tell(self, arch: Arch, loss: float) -> None:
+        """Take notice of the loss of an arch; lower is better, inf for a failed training.
+
+        Called once for each ask, in the order of asking.
+        """
+
+
+class Pool(ABC):
+    """Evaluates archs, some of them at the same time; the front door supplies it."""
+
+    @abstractmethod
+    def submit(self, arch: Arch, share: float = 1.0) -> Future[Metrics]:
+        """Evaluate an arch with a share of the full effort.
+
+        Returns:
+            The metrics, with `loss` for what is minimised. Equal questions have equal answers,
+            whatever the number of processes.
+        """

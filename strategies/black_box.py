@@ -1,0 +1,124 @@
+"""Strategies that ask for archs and are told their losses; only the sampler differs."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.arch import Arch
+from ..core.asktell import Pool, Sampler
+from ..core.budget import Budget
+from ..core.loop import Report
+from ..core.run import Run
+from ..core.space import Space
+from ..core.strategy import Problem, Strategy
+from ..core.task import Metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlackBox(Strategy):
+    """Evaluates archs one by one and returns the best.
+
+    Trial i is asked for when the trials up to i - `in_flight` have been told, in their order,
+    whoever finishes first: the result does not depend on the number of processes.
+
+    Attributes:
+        evaluations: what may be spent, in evaluations of full effort.
+        in_flight: trials that may be under way at a time. More use more processes and know less
+            when they are asked for.
+    """
+
+    evaluations: int = 16
+    in_flight: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("evaluations", "in_flight"):
+            if (value := getattr(self, name)) < 1:
+                raise ValueError(f"{self.name} takes as {name} at least 1; got {value}")
+
+    @abstractmethod
+    def sampler(self, space: Space, budget: Budget, seed: int) -> Sampler:
+        """Return what proposes the archs of one search."""
+
+    def shares(self) -> list[float]:
+        """Return for each trial the share of the full effort that it gets."""
+        return [1.0] * self.evaluations
+
+    def search(self, problem: Problem, run: Run, report: Report) -> Arch:
+        """Evaluate archs and return the one with the lowest loss at full effort."""
+        assert problem.pool is not None
+        with problem.pool() as pool:
+            return _Search(self, problem, run, pool).best(report)
+
+
+class _Search:
+    """One search: recorded trials are told again, then new ones are evaluated."""
+
+    def __init__(self, strategy: BlackBox, problem: Problem, run: Run, pool: Pool) -> None:
+        self.run, self.pool, self.in_flight = run, pool, strategy.in_flight
+        self.shares = strategy.shares()
+        self.sampler = strategy.sampler(problem.space, problem.budget, problem.seed)
+        self.recorded = run.whole_events()
+        run.restore_spent()
+        self.futures: dict[tuple[str, float], Future[Metrics]] = {}
+
+    def best(self, report: Report) -> Arch:
+        """Return the arch of the lowest loss among the trials of full effort."""
+        waiting: deque[Arch] = deque()
+        found, lowest, num_asked = None, math.inf, 0
+        for number, share in enumerate(self.shares):
+            while num_asked < len(self.shares) and self._may_ask(num_asked, number):
+                waiting.append(self._ask(num_asked))
+                num_asked += 1
+            arch = waiting.popleft()
+            loss = self._loss(number, arch, share)
+            self.sampler.tell(arch, loss)
+            if share == 1 and (found is None or loss < lowest):
+                found, lowest = arch, loss
+            event = {"phase": "evaluate", "step": number + 1, "total": len(self.shares)}
+            report(event | ({"best_loss": lowest} if math.isfinite(lowest) else {}))
+        if found is None or not math.isfinite(lowest):
+            raise RuntimeError(
+                f"none of {len(self.shares)} trials has a finite loss; lower the learning rate"
+            )
+        return found
+
+    def _may_ask(self, number: int, num_told: int) -> bool:
+        """Tell whether a trial may be asked for: those of less effort come first."""
+        same_effort = self.shares[num_told] == self.shares[number]
+        return number - num_told < self.in_flight and same_effort
+
+    def _ask(self, number: int) -> Arch:
+        """Ask for an arch and see that it is evaluated, unless its loss is known."""
+        arch, share = self.sampler.ask(), self.shares[number]
+        if number < len(self.recorded):
+            return arch
+        key = (arch.id, share)
+        if key not in self.futures:
+            self.futures[key] = self.pool.submit(arch, share)
+        return arch
+
+    def _loss(self, number: int, arch: Arch, share: float) -> float:
+        """Return the loss of a trial, from the record or from its evaluation, then recorded."""
+        if number < len(self.recorded):
+            event = self.recorded[number]
+            if event["choices"] != dict(arch.choices):
+                raise ValueError(
+                    f"trial {number} in {self.run.events_path} is not the one that this version "
+                    "of nastk asks for; resume with the version that wrote it"
+                )
+        else:
+            metrics: dict[str, Any] = {
+                name: value if math.isfinite(value) else None
+                for name, value in self.futures[arch.id, share].result().items()
+            }
+            choices = dict(arch.choices)
+            event = {"trial": number, "arch": arch.id, "share": share, **metrics}
+            self.run.log(**event, choices=choices)
+            self.run.save_spent()
+        return math.inf if event["loss"] is None else float(event["loss"])

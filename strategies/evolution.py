@@ -1,0 +1,97 @@
+"""Regularised evolution: the oldest dies, whatever it was worth, so that lucky losses pass."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ..core.arch import Arch
+from ..core.asktell import Sampler
+from ..core.budget import Budget, reachable_band
+from ..core.neighbours import Draws, Key, Neighbours
+from ..core.space import Space
+from .black_box import BlackBox
+
+_MAX_MUTATIONS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evolution(BlackBox):
+    """Ageing evolution of Real et al. (arXiv:1802.01548, section 3 and algorithm 1).
+
+    The mutation is nastk's: one choice changes, and where that leaves the band of the budget, the
+    fewest others that bring it back, drawn by the exact cost polynomial.
+
+    Attributes:
+        population: archs alive, random ones until there are so many; 2 sqrt(evaluations) if None.
+        tournament: archs drawn, the best of which is the parent; half the population if None.
+    """
+
+    name: ClassVar[str] = "evolution"
+
+    population: int | None = None
+    tournament: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("population", "tournament"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"evolution takes as {name} at least 1; got {value}")
+
+    def sampler(self, space: Space, budget: Budget, seed: int) -> Sampler:
+        """Return what breeds."""
+        population = self.population or max(2, round(2 * self.evaluations**0.5))
+        tournament = self.tournament or max(1, population // 2)
+        return EvolutionSampler(space, budget, seed, population, tournament)
+
+
+class EvolutionSampler(Sampler):
+    """Keeps the youngest archs and mutates the best of a random few."""
+
+    def __init__(
+        self, space: Space, budget: Budget, seed: int, population: int, tournament: int
+    ) -> None:
+        self._neighbours = Neighbours(space, reachable_band(space, budget))
+        self._draws = Draws(self._neighbours, seed)
+        self._generator = np.random.default_rng((seed, 2))
+        self._size, self._tournament = population, tournament
+        self._population: deque[tuple[float, Key]] = deque(maxlen=population)
+        self._asked: set[Key] = set()
+
+    def ask(self) -> Arch:
+        """Return a random arch until the population is full, then a child."""
+        key = None
+        if len(self._asked) >= self._size and self._population:
+            key = self._child()
+        if key is None:
+            key = self._draws.next(self._asked)
+        self._asked.add(key)
+        return self._neighbours.arch(key)
+
+    def tell(self, arch: Arch, loss: float) -> None:
+        """Let the arch into the population; the oldest leaves a full one."""
+        self._population.append((loss, self._neighbours.key(arch)))
+
+    def _child(self) -> Key | None:
+        """Return a mutation that was not asked for, None where none is found.
+
+        Where the neighbours of a parent have all been asked for, theirs are tried.
+        """
+        count = min(self._tournament, len(self._population))
+        rivals = self._generator.choice(len(self._population), count, replace=False)
+        key: Key = min((self._population[i] for i in rivals), key=lambda member: member[0])[1]
+        for attempt in range(_MAX_MUTATIONS):
+            changes = self._neighbours.changes(key)
+            if not changes:
+                return None
+            change = changes[self._generator.integers(len(changes))]
+            mutated = self._neighbours.change(key, *change, self._generator)
+            if mutated is not None and mutated not in self._asked:
+                return mutated
+            if mutated is not None and attempt >= _MAX_MUTATIONS // 2:
+                key = mutated
+        return None
