@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,19 @@ from torch import nn
 from .core.budget import Budget, parse_budget
 from .core.files import write_atomically
 from .core.lookup import lookup
-from .core.loop import Report
+from .core.loop import Report, silent
 from .core.run import Run, free_folder, fresh_run, held, write_json
 from .core.skipped import remember_skipped
 from .core.space import Space
-from .core.strategy import Problem
+from .evaluating import check_evaluator, close_trials, open_pool
 from .evaluators.efficiency import fvcore_flops, peak_memory_bytes, per_layer
-from .evaluators.tasks import find_data, make_task
+from .evaluators.tasks import find_data
 from .manifests import absolute_data, absolute_space, circumstances, manifest_of
-from .naming import check_numbers, family_of, find_device, resolve, spaces_of
+from .naming import check_numbers, family_of, find_device, resolve
 from .nasbench.families import find_space
 from .ops.chain import MEMORY, default_memory
-from .strategies import STRATEGIES
-
-
-def _silent(event: dict[str, Any]) -> None:
-    """Report to nobody."""
+from .problems import problem_of
+from .strategies import STRATEGIES, BlackBox
 
 
 def search(
@@ -39,8 +37,12 @@ def search(
     *,
     data: str = "digits-photo",
     strategy: str = "meta_kernel",
+    evaluator: str | None = None,
+    evaluations: int | None = None,
+    supernet: str | Path | None = None,
     seed: int = 0,
     steps: int | None = None,
+    processes: int | None = None,
     out: str | Path | None = None,
     device: str = "cpu",
     workers: int = 0,
@@ -51,7 +53,7 @@ def search(
     proxy_scale: float | None = None,
     proxy_resolution: int | None = None,
     strategy_options: Mapping[str, Any] | None = None,
-    report: Report = _silent,
+    report: Report = silent,
 ) -> dict[str, Any]:
     """Find the best arch of a space within a FLOP budget.
 
@@ -59,9 +61,15 @@ def search(
         space: name of a space, or `FILE.py:CLASS`.
         flops: budget such as `357M`, `0.357G`, `60%` or `340M:360M`.
         data: embedded data by name, or the user's as `imagefolder:PATH`, `npz:PATH`...
-        strategy: `meta_kernel` or `random`.
+        strategy: name in `nastk.strategies.STRATEGIES`.
+        evaluator: how a black-box strategy learns how good an arch is; `train` if None.
+        evaluations: archs that a black-box strategy may evaluate; its default if None.
+        supernet: folder of the search whose supernet the evaluator `inherit` takes.
         seed: of everything random.
-        steps: updates of the supernet; the strategy's default if None.
+        steps: updates of the supernet, or of each training of a black-box strategy; the default
+            of the strategy or of the recipe if None.
+        processes: evaluations at a time, which does not change the result; one for each core if
+            None, one on CUDA. With more than one a script needs `if __name__ == "__main__"`.
         out: the run folder, `runs/SPACE-STRATEGY-SEED` if None.
         device: `cpu` or `cuda`.
         workers: processes that decode images.
@@ -76,20 +84,21 @@ def search(
         report: receives progress events.
 
     Returns:
-        `run arch_id flops params budget_flops num_skipped seconds cpu_seconds
-        peak_memory_bytes`.
+        `run arch_id flops params budget_flops evaluations num_skipped seconds cpu_seconds
+        peak_memory_bytes`; the peak is that of the largest process.
 
     Raises:
         ValueError: if an argument is wrong; nothing has been written then.
         InfeasibleBudgetError: if no arch can meet the budget.
     """
-    check_numbers(seed=seed, steps=steps, workers=workers)
+    check_numbers(seed=seed, steps=steps, workers=workers, processes=processes)
     data = absolute_data(data)
     family = find_space(space)
     chosen = lookup("strategy", strategy, STRATEGIES)
-    options = dict(strategy_options or {}) | ({} if steps is None else {"steps": steps})
+    given = {"steps": steps, "evaluations": evaluations}
+    options = dict(strategy_options or {}) | {k: v for k, v in given.items() if v is not None}
     _check_options(chosen, options)
-    chosen(**options)
+    evaluation = check_evaluator(chosen(**options), evaluator, supernet)
     place = find_device(device)
     memory = default_memory(place) if memory is None else memory
     lookup("memory", memory, MEMORY)
@@ -107,21 +116,31 @@ def search(
         **manifest_of(space=absolute_space(space), target=target, proxy=proxy, data=data),
         "strategy": strategy,
         "strategy_options": options,
+        **evaluation,
+        "processes": processes,
         "memory": memory,
         "flops": flops,
         "target_classes": target_classes,
         **circumstances(seed=seed, device=device, workers=workers, strict=strict),
     }
     with fresh_run(folder, manifest) as run:
-        return _search_in(run, report)
+        return _search_in(run, report, processes)
 
 
-def resume(path: str | Path, report: Report = _silent) -> dict[str, Any]:
+def resume(
+    path: str | Path, report: Report = silent, *, processes: int | None = None
+) -> dict[str, Any]:
     """Go on with a search that was killed; a finished one returns its result at once.
+
+    Args:
+        path: the run folder.
+        report: receives progress events.
+        processes: evaluations at a time; as the search was begun if None.
 
     Raises:
         ValueError: if the folder holds no run, or a live process uses it.
     """
+    check_numbers(processes=processes)
     run = Run.open(Path(path))
     manifest = run.manifest
     if "strategy" not in manifest:
@@ -135,51 +154,23 @@ def resume(path: str | Path, report: Report = _silent) -> dict[str, Any]:
         return finished
     with held(run):
         torch.set_num_threads(manifest["threads"])
-        return _search_in(run, report)
+        return _search_in(run, report, processes or manifest.get("processes"))
 
 
-def _problem_of(run: Run) -> Problem:
-    """Return the problem of a run; the first call reads the data and completes the manifest."""
+def _search_in(run: Run, report: Report, processes: int | None) -> dict[str, Any]:
     manifest = run.manifest
-    target, proxy = spaces_of(manifest)
-    task = make_task(
-        manifest["data"],
-        proxy.resolution,
-        workers=manifest["workers"],
-        strict=manifest["strict"],
-    )
-    if "budget" not in manifest:
-        if not task.is_demonstration and manifest["target_classes"] is None:
-            target = dataclasses.replace(target, num_classes=task.num_classes)
-        proxy = dataclasses.replace(proxy, num_classes=task.num_classes)
-        budget = parse_budget(manifest["flops"], target)
-        entries = manifest_of(
-            space=manifest["space"], target=target, proxy=proxy, data=manifest["data"]
-        )
-        bounds = {"budget": [budget.low, budget.high], "data_record": task.describe()}
-        run.update_manifest(entries | bounds)
-        manifest = run.manifest
-    return Problem(
-        space=target,
-        proxy=proxy,
-        task=task,
-        budget=Budget(*manifest["budget"]),
-        seed=manifest["seed"],
-        device=torch.device(manifest["device"]),
-        memory=manifest.get("memory", "high"),
-    )
-
-
-def _search_in(run: Run, report: Report) -> dict[str, Any]:
-    manifest = run.manifest
-    problem = _problem_of(run)
-    target, task = problem.space, problem.task
+    problem = problem_of(run)
     strategy = STRATEGIES[manifest["strategy"]](**manifest["strategy_options"])
+    if isinstance(strategy, BlackBox):
+        pool = partial(open_pool, run, problem, strategy, processes)
+        problem = dataclasses.replace(problem, pool=pool)
+    target, task = problem.space, problem.task
     report = remember_skipped(task, run.path / "skipped.json", report)
     arch = strategy.search(problem, run, report)
     counted = target.cost.count(target.indices(arch))
     assert counted["flops"] <= problem.budget.high
     write_atomically(run.arch_path, arch.to_json().encode())
+    peak = max(peak_memory_bytes(), close_trials(run))
     seconds, cpu_seconds = run.clock.spent
     result = {
         "run": str(run.path),
@@ -187,10 +178,11 @@ def _search_in(run: Run, report: Report) -> dict[str, Any]:
         "flops": counted["flops"],
         "params": counted["params"],
         "budget_flops": problem.budget.high,
+        "evaluations": sum("trial" in event for event in run.events()),
         "num_skipped": task.num_skipped,
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
-        "peak_memory_bytes": peak_memory_bytes(),
+        "peak_memory_bytes": peak,
     }
     write_json(run.path / "result.json", result)
     return result

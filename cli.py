@@ -63,6 +63,7 @@ def _assignment(text: str) -> tuple[str, Any]:
 
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Steps = Annotated[int | None, typer.Option(help="Number of updates; a default for each space.")]
+Processes = Annotated[int | None, typer.Option(help="Trainings at a time; one for each core.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Workers = Annotated[int, typer.Option(help="Processes that decode images.")]
 Memory = Annotated[
@@ -94,11 +95,19 @@ What = Annotated[str, typer.Argument(help="Run folder, arch.json or published na
 
 SEARCH_HELP = """Find the best network of a space under a FLOP budget.
 
-Two examples:
+Three examples:
 
   nastk search --space sandglass --flops 357M
 
   nastk search --space mbconv --flops 60% --data imagefolder:/data/birds --steps 20000
+
+  nastk search --space sandglass-micro --flops 0.8M --strategy evolution --evaluations 16
+
+The strategy meta_kernel trains one supernet of all candidates. The others propose archs within the
+budget and have each of them evaluated: evolution, local (search), halving (many short trainings,
+the best again longer) and random (best of --evaluations; a single arch costs nothing). --evaluator
+says by what: train (a training on three quarters of the training data, tested on the last),
+inherit (the weights of --supernet RUN) or efficiency (params).
 
 A budget reads 357M, 0.357G, 357e6, 60% (of the largest) or 340M:360M. Kill the search whenever
 you like: nastk search --resume RUN goes on from its last checkpoint.
@@ -112,9 +121,24 @@ def search(
     flops: Annotated[str | None, typer.Option(help="Budget, for example 357M.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
     data: Data = "digits-photo",
-    strategy: Annotated[str, typer.Option(help="meta_kernel or random.")] = "meta_kernel",
+    strategy: Annotated[
+        str, typer.Option(help="meta_kernel, evolution, halving, local or random.")
+    ] = "meta_kernel",
+    evaluator: Annotated[
+        str | None, typer.Option(help="train, inherit or efficiency; train unless given.")
+    ] = None,
+    evaluations: Annotated[
+        int | None, typer.Option(help="Archs to evaluate: 16 unless given, 1 with random.")
+    ] = None,
+    supernet: Annotated[
+        Path | None, typer.Option(help="Run of meta_kernel that --evaluator inherit uses.")
+    ] = None,
     seed: Seed = 0,
-    steps: Steps = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Updates of the supernet, or of each training; a default for each."),
+    ] = None,
+    processes: Processes = None,
     out: Annotated[Path | None, typer.Option(help="The run folder itself.")] = None,
     device: Device = "cpu",
     workers: Workers = 0,
@@ -139,7 +163,7 @@ def search(
     path = options.pop("resume")
     with screen.progress(enabled=not json_) as report:
         if path is not None:
-            result = api.resume(path, report)
+            result = api.resume(path, report, processes=processes)
         else:
             result = api.search(**options, report=report)
     _show(result, json_, screen.print_search)
@@ -226,7 +250,7 @@ def compare(
     recipe: Recipe = None,
     seed: Annotated[int, typer.Option(help="Seed of the random archs.")] = 0,
     steps: Steps = None,
-    processes: Annotated[int | None, typer.Option(help="Trainings at a time.")] = None,
+    processes: Processes = None,
     device: Device = "cpu",
     workers: Workers = 0,
     strict: Strict = False,

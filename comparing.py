@@ -8,10 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .api import _silent
 from .core.budget import Budget
 from .core.lookup import lookup
-from .core.loop import Report
+from .core.loop import Report, silent
 from .core.run import Run, write_json
 from .evaluators.recipe import RECIPES, default_recipe
 from .evaluators.tasks import make_task
@@ -35,7 +34,7 @@ def compare(
     device: str = "cpu",
     workers: int = 0,
     strict: bool = False,
-    report: Report = _silent,
+    report: Report = silent,
 ) -> dict[str, Any]:
     """Train the found arch and its neighbours alike and say where it stands.
 
@@ -66,9 +65,7 @@ def compare(
     """
     if seeds < 1 or random < 0:
         raise ValueError(f"compare needs at least 1 seed and 0 random archs, got {seeds}, {random}")
-    if processes is not None and processes < 1:
-        raise ValueError(f"--processes takes at least 1 training at a time, got {processes}")
-    check_numbers(seed=seed, steps=steps, workers=workers)
+    check_numbers(seed=seed, steps=steps, workers=workers, processes=processes)
     memory = default_memory(find_device(device))
     start = time.perf_counter()
     run = Run.open(Path(what))

@@ -30,16 +30,25 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def check_numbers(*, seed: int = 0, steps: int | None = None, workers: int = 0) -> None:
+def check_numbers(
+    *,
+    seed: int = 0,
+    steps: int | None = None,
+    workers: int = 0,
+    processes: int | None = None,
+) -> None:
     """Refuse numbers that mean nothing.
 
     Raises:
-        ValueError: if the seed or the workers are negative, or there is less than one step.
+        ValueError: if the seed or the workers are negative, or there is less than one step or
+            process.
     """
     if seed < 0:
         raise ValueError(f"--seed takes a whole number of at least 0, got {seed}")
     if steps is not None and steps < 1:
         raise ValueError(f"--steps takes at least 1 step, got {steps}")
+    if processes is not None and processes < 1:
+        raise ValueError(f"--processes takes at least 1 training at a time, got {processes}")
     if workers < 0:
         raise ValueError(f"--workers takes a whole number of at least 0, got {workers}")
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from .core.budget import flops_range
-from .core.loop import Report
 from .core.observe import observable
 from .core.run import Run
+from .progress import progress as progress
+from .progress import short
 from .search_spaces import SPACES, Sandglass
 
 # Nobody scrolls a file sideways, but a figure cut off by the width of a screen is lost: what is
@@ -35,55 +33,6 @@ def _table(*headings: str, num_left: int = 1, gap: int = 2, title: str | None = 
     return table
 
 
-@contextmanager
-def progress(*, enabled: bool) -> Iterator[Report]:
-    """Yield a report that draws a progress bar; a silent one if not enabled."""
-    if not enabled:
-        yield lambda event: None
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[figures]}"),
-        TimeRemainingColumn(),
-    )
-    bar = Progress(*columns, console=Console(stderr=True))
-    tasks: list[Any] = []
-
-    def report(event: dict[str, Any]) -> None:
-        if not tasks:  # not earlier: a mistake found before is one line without an empty one
-            bar.start()
-            tasks.append(bar.add_task("", total=event["total"], figures=""))
-        bar.update(
-            tasks[0],
-            description=event["phase"],
-            completed=event["step"],
-            figures=_figures(event),
-        )
-
-    try:
-        yield report
-    finally:
-        if tasks:
-            bar.stop()
-
-
-def _figures(event: dict[str, Any]) -> str:
-    parts = []
-    if "loss" in event:
-        parts.append(f"loss {event['loss']:.3f}")
-    if "expected_flops" in event:
-        parts.append(f"E[FLOPs] {_short(event['expected_flops'])}")
-    if "entropy" in event:
-        parts.append(f"entropy {event['entropy']:.2f}")
-    return "  ".join(parts)
-
-
-def _short(count: float) -> str:
-    return f"{count / 1e6:.1f}M" if count >= 1e6 else f"{count / 1e3:.1f}K"
-
-
 def print_search(result: dict[str, Any]) -> None:
     """Print the table at the end of a search and where its results are."""
     run = Run.open(Path(result["run"]))
@@ -99,11 +48,10 @@ def print_search(result: dict[str, Any]) -> None:
         published = space.cost.count(space.indices(space.uniform()))
         table.add_row("MobileNeXt-1.0", f"{published['flops']:,}", f"{published['params']:,}")
     _console.print(table)
-    events = run.events()
-    updates = events[-1]["step"] + 1 if events else 0
     _console.print(
-        f"{updates} updates, {result['seconds']:.0f} s wall, {result['cpu_seconds']:.0f} CPU s, "
-        f"peak {result['peak_memory_bytes'] / 2**30:.2f} GiB; results in {result['run']}",
+        f"{_effort(run.events())}, {result['seconds']:.0f} s wall, "
+        f"{result['cpu_seconds']:.0f} CPU s, peak "
+        f"{result['peak_memory_bytes'] / 2**30:.2f} GiB; results in {result['run']}",
         highlight=False,
     )
     _print_skipped(result)
@@ -119,6 +67,15 @@ def print_search(result: dict[str, Any]) -> None:
             "real thing.",
             highlight=False,
         )
+
+
+def _effort(events: list[dict[str, Any]]) -> str:
+    """Say how much a search did: archs evaluated, or updates of its supernet."""
+    trials = [event for event in events if "trial" in event]
+    if not trials:
+        return f"{events[-1]['step'] + 1 if events else 0} updates"
+    full = sum(event["share"] == 1 for event in trials)
+    return f"{len(trials)} evaluations" + (f" ({full} in full)" if full < len(trials) else "")
 
 
 def print_metrics(result: dict[str, Any]) -> None:
@@ -183,8 +140,8 @@ def print_spaces(rows: list[dict[str, Any]]) -> None:
             "\n".join(row["tasks"]),
             str(row["num_choices"]),
             f"10^{row['log10_size']:.1f}",
-            _short(row["flops_min"]),
-            _short(row["flops_max"]),
+            short(row["flops_min"]),
+            short(row["flops_max"]),
         )
     _console.print(table)
 

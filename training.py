@@ -14,17 +14,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
-from .api import _silent
 from .core.arch import Arch
-from .core.checkpoint import load_checkpoint
 from .core.files import write_atomically
 from .core.lookup import lookup
-from .core.loop import Report
+from .core.loop import Report, silent
 from .core.run import Run, fresh_run, held, write_json
 from .core.skipped import remember_skipped
 from .core.space import Space
 from .core.task import Task
 from .evaluators.inherit import inherit as inherit_weights
+from .evaluators.inherit import load_supernet
 from .evaluators.recipe import RECIPES, default_recipe
 from .evaluators.tasks import find_data, make_task
 from .evaluators.train import Training, test_metrics
@@ -52,7 +51,7 @@ def retrain(
     workers: int = 0,
     memory: str | None = None,
     strict: bool = False,
-    report: Report = _silent,
+    report: Report = silent,
 ) -> dict[str, Any]:
     """Train an arch from scratch and test it once, at the end.
 
@@ -185,14 +184,7 @@ def _start(run: Run, space: Space, arch: Arch, task: Task, inherit: bool, seed: 
         return space.build(arch.choices, seed=seed)
     if space.options != spaces_of(run.manifest)[1].options:
         raise ValueError("inherited weights fit the proxy only: retrain on the search's own data")
-    found = load_checkpoint(run.path / "checkpoints", "last")
-    if found is None:
-        raise ValueError(f"{run.path} holds no supernet to inherit from; retrain without --inherit")
-    supernet = space.supernet()
-    prefix = "supernet."
-    supernet.load_state_dict(
-        {k.removeprefix(prefix): v for k, v in found[0].items() if k.startswith(prefix)}
-    )
+    supernet = load_supernet(run.path, space)
     return inherit_weights(supernet, arch.choices, task, seed=seed)
 
 

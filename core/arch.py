@@ -45,6 +45,10 @@ class Arch:
     def __hash__(self) -> int:
         return hash(self.id)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle plain dicts, as the read-only views of them cannot be sent to a process."""
+        return _arch, (self.space, dict(self.options), dict(self.choices))
+
     @property
     def id(self) -> str:
         """Short name of the arch: ten hexadecimal digits of the hash of its JSON."""
@@ -92,3 +96,7 @@ class Arch:
         from .graph import network_graph
 
         return network_graph(space.build(self))
+
+
+def _arch(space: str, options: dict[str, Any], choices: dict[str, Value]) -> Arch:
+    return Arch(space=space, options=options, choices=choices)

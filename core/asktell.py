@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from concurrent.futures import Future
+from collections.abc import Callable
 
 from .arch import Arch
 from .task import Metrics
@@ -36,10 +36,10 @@ class Pool(ABC):
     """Evaluates archs, some of them at the same time; the front door supplies it."""
 
     @abstractmethod
-    def submit(self, arch: Arch, share: float = 1.0) -> Future[Metrics]:
-        """Evaluate an arch with a share of the full effort.
+    def submit(self, arch: Arch, share: float = 1.0) -> Callable[[], Metrics]:
+        """Have an arch evaluated with a share of the full effort.
 
         Returns:
-            The metrics, with `loss` for what is minimised. Equal questions have equal answers,
-            whatever the number of processes.
+            What waits for the metrics, among them `loss`, which is minimised. Equal questions
+            have equal answers, whatever the number of processes.
         """

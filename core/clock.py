@@ -25,3 +25,8 @@ class Clock:
     def add(self, earlier: tuple[float, float]) -> None:
         """Count what an interrupted process had spent up to its last checkpoint."""
         self._earlier = earlier
+
+    def charge(self, cpu_seconds: float) -> None:
+        """Count what another process has spent for this work, while the wall clock ran here."""
+        wall, cpu = self._earlier
+        self._earlier = (wall, cpu + cpu_seconds)

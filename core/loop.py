@@ -17,6 +17,10 @@ Report = Callable[[dict[str, Any]], None]
 """Receives what a progress display shows: phase, step, total and current figures."""
 
 
+def silent(event: dict[str, Any]) -> None:
+    """Report to nobody."""
+
+
 def _seconds_between() -> float:
     """Return the seconds between checkpoints, NASTK_CHECKPOINT_SECONDS where it is set."""
     return float(os.environ.get("NASTK_CHECKPOINT_SECONDS", "10"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -201,7 +202,8 @@ def held(run: Run) -> Iterator[Run]:
 def fresh_run(path: Path, manifest: dict[str, Any]) -> Iterator[Run]:
     """Make a new run and hold its lock; a mistake of the user's leaves nothing of it behind.
 
-    What has a checkpoint is kept, and so is what was stopped or ran out of disk: it resumes.
+    What has a checkpoint or an evaluated arch is kept, and so is what was stopped or ran out of
+    disk: it resumes.
 
     Raises:
         ValueError: if the folder holds a run already.
@@ -211,7 +213,9 @@ def fresh_run(path: Path, manifest: dict[str, Any]) -> Iterator[Run]:
     try:
         yield run
     except ValueError:
-        if not (path / "checkpoints").exists():
+        has_trials = any((path / "trials").glob("*/result.json"))
+        if not (path / "checkpoints").exists() and not has_trials:
+            shutil.rmtree(path / "trials", ignore_errors=True)
             written = (run.manifest_path, run.events_path, run.arch_path, path / ".lock")
             for file in (*written, *path.glob("*skipped.json")):
                 file.unlink(missing_ok=True)

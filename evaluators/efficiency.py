@@ -20,12 +20,18 @@ from ..core.space import Space
 class Efficiency(Evaluator):
     """Exact counts of the target, and its latency where asked for.
 
+    A search with it looks for the most params under the FLOP budget: capacity, the null
+    hypothesis of every other evaluator.
+
     Attributes:
         measures_latency: whether to time the built target on one CPU thread; timings are the one
             metric that differs from call to call.
     """
 
     name: ClassVar[str] = "efficiency"
+    objective: ClassVar[str] = "params"
+    maximises: ClassVar[bool] = True
+    is_cheap: ClassVar[bool] = True
 
     measures_latency: bool = False
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import torch
 from torch import nn
 
 from ..core.arch import Arch
+from ..core.checkpoint import load_checkpoint
 from ..core.choice import Value
 from ..core.evaluator import Evaluator, Metrics
+from ..core.space import Space
 from ..core.supernet import Supernet
 from ..core.task import Task
 from .train import test_metrics
@@ -43,6 +46,30 @@ class Inherit(Evaluator):
             seed=problem.seed,
         )
         return test_metrics(network, problem.task, "architecture", problem.device)
+
+
+def load_supernet(folder: Path, space: Space) -> Supernet:
+    """Return the supernet that a search has trained.
+
+    Args:
+        folder: of the search.
+        space: the proxy that it trained.
+
+    Raises:
+        ValueError: if the folder holds none.
+    """
+    found = load_checkpoint(folder / "checkpoints", "last")
+    prefix = "supernet."
+    weights = {
+        key.removeprefix(prefix): value
+        for key, value in (found[0] if found else {}).items()
+        if key.startswith(prefix)
+    }
+    if not weights:
+        raise ValueError(f"{folder} holds no supernet to inherit from; search with meta_kernel")
+    supernet = space.supernet()
+    supernet.load_state_dict(weights)
+    return supernet
 
 
 def inherit(

@@ -36,6 +36,10 @@ class Recipe:
     def __post_init__(self) -> None:
         lookup("optimizer", self.optimizer, dict.fromkeys(("adamw", "sgd")))
 
+    def num_steps(self, num_items: int) -> int:
+        """Return the number of updates on a training split of so many items."""
+        return self.epochs * (num_items // min(self.batch_size, num_items))
+
 
 # A few hundred steps on embedded data. The rate is the lowest of 4e-3, 8e-3, 1.2e-2, 2e-2, 3e-2,
 # 5e-2 and 8e-2 at which four random archs stopped gaining, measured on the architecture split.

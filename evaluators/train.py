@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..core.arch import Arch
 from ..core.checkpoint import load_checkpoint, save_checkpoint
 from ..core.evaluator import Evaluator, Metrics
-from ..core.loop import Loop, Report
+from ..core.loop import Loop, Report, silent
 from ..core.run import Run
 from ..core.schedule import warmup_cosine
 from ..core.strategy import CPU
@@ -64,6 +64,7 @@ class Training:
             for the best of the device.
         split: `train`; or `weights`, which holds the architecture split out. With a run that
             split is then measured four times, and the network that did best there is returned.
+        keeps_best: whether to do so; else the last network is returned.
     """
 
     network: nn.Module
@@ -76,8 +77,9 @@ class Training:
     device: torch.device = CPU
     memory: str | None = None
     split: str = "train"
+    keeps_best: bool = True
 
-    def fit(self, report: Report = lambda event: None) -> nn.Module:
+    def fit(self, report: Report = silent) -> nn.Module:
         """Train on the training split and return the network to evaluate; test stays unread."""
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = copy.deepcopy(self.network) if self.recipe.ema_decay else None
@@ -94,8 +96,7 @@ class Training:
             model["average"] = average
         chosen = self.network if average is None else average
         optimizer = self._optimizer()
-        size = self.task.size(self.split)
-        total = self.steps or recipe.epochs * (size // min(recipe.batch_size, size))
+        total = self.steps or recipe.num_steps(self.task.size(self.split))
         loop = Loop(
             model=model,
             optimizers={"weights": optimizer},
@@ -105,7 +106,7 @@ class Training:
             owns_events=False,  # the run's events are the search's
         )
         best = _Best(self)
-        holds_out = self.run is not None and self.split == "weights"
+        keeps_best = self.run is not None and self.keeps_best
         for step in loop:
             optimizer.param_groups[0]["lr"] = recipe.lr * warmup_cosine(step / total, recipe.warmup)
             self.network.train()
@@ -116,9 +117,9 @@ class Training:
             loop.notes["running_loss"] = 0.98 * running + 0.02 * loss
             report({"phase": "train", "step": step + 1, "total": total, "loss": loss})
             is_quarter = (step + 1) % max(total // 4, 1) == 0 or step + 1 == total
-            if self.run is not None and is_quarter:
+            if keeps_best and is_quarter:
                 best.offer(chosen, loop.notes)
-        return best.restored(chosen) if holds_out else chosen
+        return best.restored(chosen) if keeps_best and self.split == "weights" else chosen
 
     def _optimizer(self) -> torch.optim.Optimizer:
         r, parameters = self.recipe, self.network.parameters()
@@ -190,28 +191,39 @@ class Train(Evaluator):
     Attributes:
         recipe: how; the short one unless given.
         steps: number of updates; the recipe's epochs if None.
+        share: of these updates, which then have a learning-rate schedule of their own.
+        run: where checkpoints go, from which an interrupted training goes on; None for none.
+        report: receives the progress of the training.
     """
 
     name: ClassVar[str] = "train"
 
     recipe: Recipe = DEMONSTRATION
     steps: int | None = None
+    share: float = 1.0
+    run: Run | None = None
+    report: Report = silent
 
     def evaluate(self, arch: Arch) -> Metrics:
         """Return `architecture_loss_nats`, `architecture_top1_percent`."""
         problem = self.problem
         problem.proxy.indices(arch)
+        total = self.steps or self.recipe.num_steps(problem.task.size("weights"))
         training = Training(
             network=problem.proxy.build(arch.choices, seed=problem.seed),
             task=problem.task,
             recipe=self.recipe,
             seed=problem.seed,
-            steps=self.steps,
+            steps=max(1, round(self.share * total)),
+            run=self.run,
+            name="train",
             device=problem.device,
             memory=problem.memory,
             split="weights",
+            keeps_best=False,
         )
-        return test_metrics(training.fit(), problem.task, "architecture", problem.device)
+        network = training.fit(self.report)
+        return test_metrics(network, problem.task, "architecture", problem.device)
 
 
 @torch.no_grad()

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
 import shutil
-import signal
 import statistics
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +16,7 @@ from typing import Any
 import torch
 
 from ..core.loop import Report
+from ..core.pool import check_stop, worker_pool
 from ..core.run import Run, write_json
 from ..core.skipped import remember_skipped
 from ..core.task import Task
@@ -81,40 +78,13 @@ def train_all(jobs: Sequence[Job], processes: int, report: Report) -> None:
     report({"phase": "train", "step": done, "total": total})
     if not waiting:
         return
-    context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    with ProcessPoolExecutor(
-        min(processes, len(waiting)), context, initializer=_start_worker, initargs=(stop,)
-    ) as pool:
+    with worker_pool(min(processes, len(waiting))) as pool:
         futures = [pool.submit(_train, job) for job in waiting]
-        try:
-            for future in as_completed(futures):
-                metrics = future.result()
-                done += 1
-                loss = metrics["test_loss_nats"]
-                report({"phase": "train", "step": done, "total": total, "loss": loss})
-        except BaseException:
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-_STOP: Any = None
-
-
-def _start_worker(stop: Any) -> None:
-    global _STOP
-    _STOP = stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells its workers to stop
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """End this worker when its parent is killed: nobody would give it anything to do again."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+        for future in as_completed(futures):
+            metrics = future.result()
+            done += 1
+            loss = metrics["test_loss_nats"]
+            report({"phase": "train", "step": done, "total": total, "loss": loss})
 
 
 @lru_cache(maxsize=2)
@@ -133,8 +103,7 @@ def _train(job: Job) -> dict[str, float]:
         task = _task(job.data, space.resolution, job.workers, job.strict)
 
         def watch(event: dict[str, Any]) -> None:
-            if _STOP.is_set():
-                raise SystemExit("the comparison was stopped")
+            check_stop()
 
         device = torch.device(job.device)
         training = Training(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections import deque
-from concurrent.futures import Future
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,11 @@ class BlackBox(Strategy):
         """Return for each trial the share of the full effort that it gets."""
         return [1.0] * self.evaluations
 
+    def may_ask(self, number: int, num_told: int) -> bool:
+        """Tell whether trial `number` may be asked for when so many trials have been told."""
+        shares = self.shares()
+        return number - num_told < self.in_flight and shares[number] == shares[num_told]
+
     def search(self, problem: Problem, run: Run, report: Report) -> Arch:
         """Evaluate archs and return the one with the lowest loss at full effort."""
         assert problem.pool is not None
@@ -60,19 +65,20 @@ class _Search:
     """One search: recorded trials are told again, then new ones are evaluated."""
 
     def __init__(self, strategy: BlackBox, problem: Problem, run: Run, pool: Pool) -> None:
-        self.run, self.pool, self.in_flight = run, pool, strategy.in_flight
+        self.strategy, self.run, self.pool = strategy, run, pool
         self.shares = strategy.shares()
         self.sampler = strategy.sampler(problem.space, problem.budget, problem.seed)
         self.recorded = run.whole_events()
         run.restore_spent()
-        self.futures: dict[tuple[str, float], Future[Metrics]] = {}
+        self.answers: dict[tuple[str, float], Callable[[], Metrics]] = {}
 
     def best(self, report: Report) -> Arch:
         """Return the arch of the lowest loss among the trials of full effort."""
         waiting: deque[Arch] = deque()
         found, lowest, num_asked = None, math.inf, 0
+        report({"phase": "evaluate", "step": 0, "total": len(self.shares)})
         for number, share in enumerate(self.shares):
-            while num_asked < len(self.shares) and self._may_ask(num_asked, number):
+            while num_asked < len(self.shares) and self.strategy.may_ask(num_asked, number):
                 waiting.append(self._ask(num_asked))
                 num_asked += 1
             arch = waiting.popleft()
@@ -81,17 +87,12 @@ class _Search:
             if share == 1 and (found is None or loss < lowest):
                 found, lowest = arch, loss
             event = {"phase": "evaluate", "step": number + 1, "total": len(self.shares)}
-            report(event | ({"best_loss": lowest} if math.isfinite(lowest) else {}))
+            report(event | {"loss": loss, "best_loss": lowest})
         if found is None or not math.isfinite(lowest):
             raise RuntimeError(
                 f"none of {len(self.shares)} trials has a finite loss; lower the learning rate"
             )
         return found
-
-    def _may_ask(self, number: int, num_told: int) -> bool:
-        """Tell whether a trial may be asked for: those of less effort come first."""
-        same_effort = self.shares[num_told] == self.shares[number]
-        return number - num_told < self.in_flight and same_effort
 
     def _ask(self, number: int) -> Arch:
         """Ask for an arch and see that it is evaluated, unless its loss is known."""
@@ -99,8 +100,8 @@ class _Search:
         if number < len(self.recorded):
             return arch
         key = (arch.id, share)
-        if key not in self.futures:
-            self.futures[key] = self.pool.submit(arch, share)
+        if key not in self.answers:
+            self.answers[key] = self.pool.submit(arch, share)
         return arch
 
     def _loss(self, number: int, arch: Arch, share: float) -> float:
@@ -115,7 +116,7 @@ class _Search:
         else:
             metrics: dict[str, Any] = {
                 name: value if math.isfinite(value) else None
-                for name, value in self.futures[arch.id, share].result().items()
+                for name, value in self.answers[arch.id, share]().items()
             }
             choices = dict(arch.choices)
             event = {"trial": number, "arch": arch.id, "share": share, **metrics}

@@ -3,13 +3,21 @@
 import nastk
 import pytest
 from nastk.core.run import Run
-from nastk.strategies import STRATEGIES, MetaKernel
+from nastk.strategies import STRATEGIES, BlackBox, MetaKernel
 
 
-def run(strategy, folder, seed=0, flops="0.8M"):
-    steps = 3 if strategy == "meta_kernel" else None
+def options_of(name):
+    """Options with which a strategy is done in seconds."""
+    options = {} if name == "random" else {"steps": 3}
+    if issubclass(STRATEGIES[name], BlackBox) and name != "random":
+        options |= {"evaluations": 3, "processes": 1}
+    return options
+
+
+def run(strategy, folder, seed=0, flops="0.8M", **options):
+    options = options_of(strategy) | options
     return nastk.search(
-        "sandglass-micro", flops, strategy=strategy, seed=seed, steps=steps, out=folder
+        "sandglass-micro", flops, strategy=strategy, seed=seed, out=folder, **options
     )
 
 
@@ -61,4 +69,78 @@ def test_a_wrong_setting_is_refused(option, tmp_path):
     name, value = option.split("=")
     with pytest.raises(ValueError, match=name if name != "steps" else "wrong type"):
         nastk.search("toy", "55K", out=tmp_path / "run", strategy_options={name: value})
+    assert not (tmp_path / "run").exists()
+
+
+BLACK_BOX = [name for name, strategy in STRATEGIES.items() if issubclass(strategy, BlackBox)]
+
+
+@pytest.mark.parametrize("name", BLACK_BOX)
+def test_the_best_of_the_fully_evaluated_archs_is_found_and_trials_are_recorded(name, tmp_path):
+    found = run(name, tmp_path / "run", evaluations=4, steps=8, processes=1)
+    trials = Run.open(tmp_path / "run").events()
+    assert [trial["trial"] for trial in trials] == list(range(found["evaluations"]))
+    full = [trial for trial in trials if trial["share"] == 1]
+    assert sum(trial["share"] for trial in trials) <= 4
+    assert min(full, key=lambda trial: trial["loss"])["arch"] == found["arch_id"]
+    assert all(trial["loss"] == trial["architecture_loss_nats"] for trial in trials)
+    assert not (tmp_path / "run/trials").exists()
+
+
+@pytest.mark.slow
+def test_the_result_does_not_depend_on_the_number_of_processes(tmp_path):
+    for processes in (1, 2):
+        options = {"evaluations": 4, "strategy_options": {"population": 2}}
+        run("evolution", tmp_path / str(processes), processes=processes, **options)
+    lines = [(tmp_path / n / "metrics.jsonl").read_text() for n in "12"]
+    assert lines[0] == lines[1] and len(lines[0].splitlines()) == 4
+
+
+def test_params_are_maximised_without_training(tmp_path):
+    options = {"evaluator": "efficiency", "evaluations": 30, "steps": None}
+    found = run("local", tmp_path / "local", **options)
+    trials = Run.open(tmp_path / "local").events()
+    assert found["params"] == max(trial["params"] for trial in trials)
+    assert found["params"] > trials[0]["params"]
+
+
+def test_inherited_weights_rank_archs(tmp_path):
+    nastk.search("sandglass-micro", "0.8M", steps=3, out=tmp_path / "net")
+    options = {"evaluator": "inherit", "supernet": tmp_path / "net", "steps": None}
+    run("random", tmp_path / "run", evaluations=2, processes=1, **options)
+    trials = Run.open(tmp_path / "run").events()
+    assert len({trial["loss"] for trial in trials}) == 2
+
+
+WRONG = {
+    "unknown evaluator": ("evolution", {"evaluator": "trian"}, "did you mean 'train'"),
+    "no evaluations": ("evolution", {"evaluations": 0}, "evaluations at least 1"),
+    "evaluations of a supernet": ("meta_kernel", {"evaluations": 4}, "unknown option"),
+    "evaluator of a supernet": ("meta_kernel", {"evaluator": "train"}, "leave out --evaluator"),
+    "one arch": ("random", {"evaluator": "train"}, "--evaluations 16"),
+    "no supernet": ("local", {"evaluator": "inherit"}, "--supernet RUN"),
+    "a supernet for nobody": ("local", {"supernet": "net"}, "--evaluator inherit"),
+    "no such run": ("local", {"evaluator": "inherit", "supernet": "net"}, "no run folder"),
+    "steps without training": ("local", {"evaluator": "efficiency", "steps": 3}, "--steps"),
+    "lengths": ("halving", {"evaluator": "efficiency", "steps": None}, "--evaluator train"),
+    "processes": ("local", {"processes": 0}, "--processes"),
+    "population": ("evolution", {"strategy_options": {"population": 0}}, "population at least 1"),
+    "eta": ("halving", {"strategy_options": {"eta": 1}}, "eta at least 2"),
+    "starts": ("local", {"strategy_options": {"starts": 0}}, "starts at least 1"),
+}
+
+
+@pytest.mark.parametrize("name, options, words", WRONG.values(), ids=WRONG)
+def test_what_does_not_go_together_is_refused(name, options, words, tmp_path):
+    options = ({"steps": None} if options.get("evaluator") == "inherit" else {}) | options
+    with pytest.raises(ValueError, match=words):
+        run(name, tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_supernet_of_other_options_is_refused(tmp_path):
+    nastk.search("toy", "55K", steps=2, out=tmp_path / "net")
+    options = {"evaluator": "inherit", "supernet": tmp_path / "net", "steps": None}
+    with pytest.raises(ValueError, match="same options"):
+        run("local", tmp_path / "run", **options)
     assert not (tmp_path / "run").exists()

@@ -1,5 +1,6 @@
 """Killed and resumed equals unbroken, bit for bit."""
 
+import contextlib
 import json
 import os
 import random
@@ -14,6 +15,7 @@ import nastk.api
 import pytest
 from nastk.core.checkpoint import load_checkpoint, save_checkpoint
 from nastk.core.run import Run, RunInUseError
+from nastk.strategies import STRATEGIES, BlackBox
 
 COMMAND = [sys.executable, "-m", "nastk", "search", "--space", "sandglass-micro", "--flops", "0.8M"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -60,6 +62,74 @@ def test_killed_at_random_steps_and_resumed_equals_unbroken(tmp_path):
         json.loads(again.stdout)["arch_id"]
         == nastk.Arch.from_json((whole / "arch.json").read_text()).id
     )
+
+
+BLACK_BOX = [name for name, strategy in STRATEGIES.items() if issubclass(strategy, BlackBox)]
+
+
+@pytest.mark.parametrize("strategy", BLACK_BOX)
+def test_a_black_box_search_stopped_anywhere_and_resumed_equals_unbroken(
+    strategy, tmp_path, monkeypatch
+):
+    options = {"strategy": strategy, "evaluations": 4, "steps": 2, "seed": 3, "processes": 1}
+    nastk.search("sandglass-micro", "0.8M", out=tmp_path / "whole", **options)
+    run, original = tmp_path / "broken", Run.log
+
+    def stop_after_two(self, **event):
+        original(self, **event)
+        if event["trial"] == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "log", stop_after_two)
+    with pytest.raises(KeyboardInterrupt):
+        nastk.search("sandglass-micro", "0.8M", out=run, **options)
+    monkeypatch.undo()
+    with open(run / "metrics.jsonl", "a") as file:
+        file.write('{"trial": 2, "ar')  # torn
+    result = nastk.api.resume(run)
+    assert lines(run) == lines(tmp_path / "whole")
+    assert (run / "arch.json").read_bytes() == (tmp_path / "whole/arch.json").read_bytes()
+    trials = Run.open(run).events()
+    assert result["evaluations"] == len(trials) and result["cpu_seconds"] > 0
+
+
+@pytest.mark.slow
+def test_a_killed_black_box_search_leaves_no_process_and_goes_on(tmp_path):
+    """Killed while workers train, with checkpoints after every step: resumed equals unbroken."""
+    command = [*COMMAND, "--strategy", "evolution", "--evaluations", "6", "--steps", "15"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    options = {"env": ENVIRONMENT, "stdout": subprocess.DEVNULL}
+    subprocess.run([*command, "--out", str(whole), "--processes", "1"], check=True, **options)
+    options["env"] = ENVIRONMENT | {"NASTK_CHECKPOINT_SECONDS": "0"}
+    command = [*command, "--out", str(broken), "--processes", "2"]
+    for stop in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
+        wait_for_new_checkpoint(process, broken)
+        process.send_signal(stop)
+        # The pipe ends when the workers, which hold it too, have ended as well.
+        _, complaints = process.communicate(timeout=60)
+        assert process.returncode != 0
+        if stop == signal.SIGTERM:
+            assert "--resume" in complaints and "Traceback" not in complaints
+        command = [sys.executable, "-m", "nastk", "search", "--resume", str(broken)]
+    subprocess.run(command, check=True, **options)
+    assert lines(whole) == lines(broken)
+    assert (whole / "arch.json").read_bytes() == (broken / "arch.json").read_bytes()
+
+
+def wait_for_new_checkpoint(process, run):
+    """Wait until a worker has written a checkpoint that was not there."""
+
+    def newest():
+        times = [0]
+        for path in run.glob("trials/*/checkpoints/*"):
+            with contextlib.suppress(FileNotFoundError):
+                times.append(path.stat().st_mtime_ns)
+        return max(times)
+
+    known = newest()
+    wait_for(process, lambda: newest() > known)
+    assert newest() > known
 
 
 def wait_for(process, condition):
@@ -231,8 +301,16 @@ def test_the_test_split_is_never_read_by_a_search(tmp_path, monkeypatch):
         return original(self, part)
 
     monkeypatch.setattr(ArrayTask, "_arrays", poisoned)
-    for strategy in nastk.api.STRATEGIES:
-        steps = 2 if strategy == "meta_kernel" else None
-        nastk.search("toy", "55K", strategy=strategy, steps=steps, out=tmp_path / strategy)
+    for strategy, chosen in nastk.api.STRATEGIES.items():
+        options = {"evaluations": 2} if issubclass(chosen, BlackBox) else {}
+        nastk.search(
+            "toy",
+            "90%",
+            strategy=strategy,
+            steps=2,
+            processes=1,
+            out=tmp_path / strategy,
+            **options,
+        )
     options = {"level": "bilevel"}
     nastk.search("toy", "55K", steps=3, out=tmp_path / "b", strategy_options=options)

@@ -1,0 +1,210 @@
+"""The evaluator of a black-box search: found by name, run in processes, its results in the run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .core.arch import Arch
+from .core.asktell import Pool
+from .core.evaluator import Evaluator
+from .core.lookup import lookup
+from .core.pool import check_stop, worker_pool
+from .core.run import Run, write_json
+from .core.strategy import Problem, Strategy
+from .core.task import Metrics
+from .evaluators import EVALUATORS, Inherit, Train
+from .evaluators.efficiency import peak_memory_bytes
+from .evaluators.inherit import load_supernet
+from .evaluators.recipe import default_recipe
+from .problems import problem_of
+from .strategies import BlackBox
+
+
+def check_evaluator(
+    strategy: Strategy, evaluator: str | None, supernet: str | Path | None
+) -> dict[str, Any]:
+    """Return the manifest entries of a search that say how archs are evaluated.
+
+    Args:
+        strategy: what chooses.
+        evaluator: name in `EVALUATORS`; `train` if None.
+        supernet: folder of the search whose supernet `inherit` takes.
+
+    Raises:
+        ValueError: if strategy and evaluator do not go together, or something is missing.
+    """
+    evaluates = isinstance(strategy, BlackBox) and len(strategy.shares()) > 1
+    if evaluator is not None:
+        lookup("evaluator", evaluator, EVALUATORS)
+        if not isinstance(strategy, BlackBox):
+            raise ValueError(f"{strategy.name} evaluates no archs; leave out --evaluator")
+        if not evaluates and strategy.name == "random":
+            raise ValueError(
+                "random draws a single arch and evaluates none; add for example --evaluations 16"
+            )
+    if supernet is not None and evaluator != "inherit":
+        raise ValueError("--supernet is for --evaluator inherit; leave it out or add that")
+    if not isinstance(strategy, BlackBox):
+        return {}
+    name = evaluator or "train"
+    if strategy.steps is not None and name != "train":
+        raise ValueError(f"evaluator {name!r} trains nothing; leave out --steps")
+    if min(strategy.shares()) < 1 and name != "train":
+        raise ValueError(f"{strategy.name} needs trainings of several lengths: --evaluator train")
+    if name == "inherit":
+        if supernet is None:
+            raise ValueError(
+                "evaluator 'inherit' needs a trained supernet: --supernet RUN, the folder of a "
+                "search by meta_kernel"
+            )
+        Run.open(Path(supernet))
+    return {"evaluator": name, "supernet": supernet and str(Path(supernet).resolve())}
+
+
+def make_evaluator(run: Run, problem: Problem) -> Evaluator:
+    """Return the evaluator that a run's manifest names.
+
+    Raises:
+        ValueError: if the supernet that it needs is of another space or missing.
+    """
+    manifest = run.manifest
+    family, settings = EVALUATORS[manifest["evaluator"]], {}
+    if family is Train:
+        steps = manifest["strategy_options"].get("steps")
+        recipe = default_recipe(problem.space.name, is_demonstration=problem.task.is_demonstration)
+        settings = {"recipe": recipe, "steps": steps}
+    if family is Inherit:
+        owner = Run.open(Path(manifest["supernet"]))
+        trained, ours = (r.manifest["proxy"] for r in (owner, run))
+        if owner.manifest["space"] != manifest["space"] or trained != ours:
+            raise ValueError(
+                f"the supernet in {owner.path} is of {owner.manifest['space']} with {trained}, "
+                f"this search trains {manifest['space']} with {ours}; give them the same options"
+            )
+        settings = {"supernet": load_supernet(owner.path, problem.proxy)}
+    return family(problem=problem, **settings)
+
+
+@contextmanager
+def open_pool(
+    run: Run, problem: Problem, strategy: BlackBox, processes: int | None
+) -> Iterator[Pool]:
+    """Open what evaluates the archs of one search.
+
+    With one process archs are evaluated in this one. The threads of a training follow from the
+    run's manifest and the strategy alone, so that every number of processes rounds alike.
+
+    Args:
+        run: of the search; results are kept in its folder until `close_trials`.
+        problem: of the search.
+        strategy: that asks.
+        processes: evaluations at a time; one for each core if None, one on CUDA.
+    """
+    evaluator = make_evaluator(run, problem)
+    at_a_time = min(strategy.in_flight, len(strategy.shares()))
+    threads = max(1, run.manifest["threads"] // at_a_time)
+    if processes is None:
+        is_single = evaluator.is_cheap or problem.device.type != "cpu"
+        processes = 1 if is_single else os.cpu_count() or 1
+    processes = min(processes, at_a_time)
+    if processes == 1:
+        yield _Trials(run, evaluator, threads, None)
+        return
+    with worker_pool(processes) as workers:
+        yield _Trials(run, evaluator, threads, workers)
+
+
+class _Trials(Pool):
+    """Evaluates in worker processes, or in this one where there are none."""
+
+    def __init__(
+        self, run: Run, evaluator: Evaluator, threads: int, workers: ProcessPoolExecutor | None
+    ) -> None:
+        self.run, self.evaluator = run, evaluator
+        self.threads, self.workers = threads, workers
+
+    def submit(self, arch: Arch, share: float = 1.0) -> Callable[[], Metrics]:
+        """Send an arch to a worker; without workers it is evaluated when it is waited for."""
+        if self.workers is None:
+            return lambda: self._here(arch, share)
+        sent = self.workers.submit(_elsewhere, str(self.run.path), arch, share, self.threads)
+        return lambda: self._noted(sent.result(), 0.0)
+
+    def _here(self, arch: Arch, share: float) -> Metrics:
+        start = time.process_time()
+        result = _evaluate(self.run, self.evaluator, arch, share, self.threads)
+        return self._noted(result, time.process_time() - start)
+
+    def _noted(self, result: dict[str, Any], cpu_seconds_here: float) -> Metrics:
+        """Take over what a trial cost elsewhere or earlier, and what it could not read."""
+        self.run.clock.charge(max(0.0, result["cpu_seconds"] - cpu_seconds_here))
+        task = self.evaluator.problem.task
+        task.skipped |= frozenset(result["skipped"])
+        metrics: Metrics = result["metrics"]
+        return metrics
+
+
+@lru_cache(maxsize=1)
+def _evaluator_in(folder: str) -> Evaluator:
+    run = Run.open(Path(folder))
+    return make_evaluator(run, problem_of(run))
+
+
+def _elsewhere(folder: str, arch: Arch, share: float, threads: int) -> dict[str, Any]:
+    """Evaluate an arch in a worker, which keeps data and supernet from one to the next."""
+    return _evaluate(Run(Path(folder)), _evaluator_in(folder), arch, share, threads)
+
+
+def _evaluate(
+    run: Run, evaluator: Evaluator, arch: Arch, share: float, threads: int
+) -> dict[str, Any]:
+    """Evaluate an arch, or return the result that an interrupted search left behind."""
+    trial = Run(run.path / "trials" / f"{arch.id}-{share:.6g}")
+    file = trial.path / "result.json"
+    if file.is_file():
+        found: dict[str, Any] = json.loads(file.read_text())
+        return found
+    if isinstance(evaluator, Train):
+        trial.path.mkdir(parents=True, exist_ok=True)
+        evaluator = dataclasses.replace(
+            evaluator, share=share, run=trial, report=lambda event: check_stop()
+        )
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        metrics = evaluator.evaluate(arch)
+    finally:
+        torch.set_num_threads(before)
+    loss = metrics[evaluator.objective] * (-1 if evaluator.maximises else 1)
+    result = {
+        "metrics": {"loss": loss if math.isfinite(loss) else math.inf, **metrics},
+        "skipped": sorted(evaluator.problem.task.skipped),
+        "cpu_seconds": trial.clock.spent[1],
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
+    trial.path.mkdir(parents=True, exist_ok=True)
+    write_json(file, result)
+    shutil.rmtree(trial.path / "checkpoints", ignore_errors=True)
+    return result
+
+
+def close_trials(run: Run) -> int:
+    """Remove what was kept for resuming, and return the peak memory of the largest trial."""
+    folder = run.path / "trials"
+    results = (json.loads(file.read_text()) for file in folder.glob("*/result.json"))
+    peak = max((result["peak_memory_bytes"] for result in results), default=0)
+    shutil.rmtree(folder, ignore_errors=True)
+    return int(peak)

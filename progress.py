@@ -1,0 +1,65 @@
+"""The progress bar of long commands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from .core.loop import Report, silent
+
+
+@contextmanager
+def progress(*, enabled: bool) -> Iterator[Report]:
+    """Yield a report that draws a progress bar; a silent one if not enabled."""
+    if not enabled:
+        yield silent
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[figures]}"),
+        TimeRemainingColumn(),
+    )
+    bar = Progress(*columns, console=Console(stderr=True))
+    tasks: list[Any] = []
+
+    def report(event: dict[str, Any]) -> None:
+        if not tasks:  # not earlier: a mistake found before is one line without an empty one
+            bar.start()
+            tasks.append(bar.add_task("", total=event["total"], figures=""))
+        bar.update(
+            tasks[0],
+            description=event["phase"],
+            completed=event["step"],
+            figures=_figures(event),
+        )
+
+    try:
+        yield report
+    finally:
+        if tasks:
+            bar.stop()
+
+
+def _figures(event: dict[str, Any]) -> str:
+    parts = []
+    if "loss" in event:
+        parts.append(f"loss {event['loss']:.3f}")
+    if math.isfinite(event.get("best_loss", math.inf)):
+        parts.append(f"best {event['best_loss']:.3f}")
+    if "expected_flops" in event:
+        parts.append(f"E[FLOPs] {short(event['expected_flops'])}")
+    if "entropy" in event:
+        parts.append(f"entropy {event['entropy']:.2f}")
+    return "  ".join(parts)
+
+
+def short(count: float) -> str:
+    """Return a count in millions or thousands."""
+    return f"{count / 1e6:.1f}M" if count >= 1e6 else f"{count / 1e3:.1f}K"
