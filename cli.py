@@ -95,22 +95,25 @@ What = Annotated[str, typer.Argument(help="Run folder, arch.json or published na
 
 SEARCH_HELP = """Find the best network of a space under a FLOP budget.
 
-Three examples:
+Two examples:
 
   nastk search --space sandglass --flops 357M
 
   nastk search --space mbconv --flops 60% --data imagefolder:/data/birds --steps 20000
 
-  nastk search --space sandglass-micro --flops 0.8M --strategy evolution --evaluations 16
+The strategy meta_kernel trains one supernet of all candidates. The others propose
+archs within the budget and have each evaluated: evolution, local (search), halving
+(many short trainings, the best again longer), random (best of --evaluations; a
+single arch costs nothing):
 
-The strategy meta_kernel trains one supernet of all candidates. The others propose archs within the
-budget and have each of them evaluated: evolution, local (search), halving (many short trainings,
-the best again longer) and random (best of --evaluations; a single arch costs nothing). --evaluator
-says by what: train (a training on three quarters of the training data, tested on the last),
-inherit (the weights of --supernet RUN) or efficiency (params).
+  nastk search --strategy evolution --space sandglass-micro --flops 0.8M
 
-A budget reads 357M, 0.357G, 357e6, 60% (of the largest) or 340M:360M. Kill the search whenever
-you like: nastk search --resume RUN goes on from its last checkpoint.
+--evaluator says by what: train (a training of --steps on three quarters of the
+training data, tested on the rest), inherit (the weights of --supernet RUN) or
+efficiency (the number of params).
+
+A budget reads 357M, 0.357G, 357e6, 60% (of the largest) or 340M:360M. Kill the
+search whenever you like: nastk search --resume RUN goes on where it stood.
 """
 
 

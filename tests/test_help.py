@@ -26,6 +26,14 @@ def test_the_help_of_search_teaches_with_two_examples():
         assert any(option in line and line not in examples for line in lines)
 
 
+def test_the_help_of_search_names_every_strategy_and_evaluator():
+    from nastk.evaluators import EVALUATORS
+    from nastk.strategies import STRATEGIES
+
+    said = run("search", "--help", env=os.environ | {"COLUMNS": "120"}).stdout
+    assert [name for name in (*STRATEGIES, *EVALUATORS) if name not in said] == []
+
+
 def cpu_seconds_of(function):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = function()

@@ -144,6 +144,8 @@ def test_wrong_settings_of_a_strategy(mistake, assignment):
         ("retrain", "mobilenext-1.0", "--seed", -1),
         ("retrain", "mobilenext-1.0", "--data", "npz:none.npz"),
         ("compare", ".", "--processes", 0),
+        (*SEARCH, "--processes", 0),
+        (*SEARCH, "--strategy", "local", "--evaluations", 0),
         ("compare", ".", "--steps", 0),
         ("evaluate", ".", "--workers", -1),
     ],
