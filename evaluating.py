@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
 import shutil
 import time
@@ -22,7 +21,7 @@ from .core.asktell import Pool
 from .core.evaluator import Evaluator
 from .core.lookup import lookup
 from .core.pool import check_stop, worker_pool
-from .core.run import Run, write_json
+from .core.run import Run, held, write_json
 from .core.strategy import Problem, Strategy
 from .core.task import Metrics
 from .evaluators import EVALUATORS, Inherit, Train
@@ -173,32 +172,37 @@ def _evaluate(
 ) -> dict[str, Any]:
     """Evaluate an arch, or return the result that an interrupted search left behind."""
     trial = Run(run.path / "trials" / f"{arch.id}-{share:.6g}")
+    trial.path.mkdir(parents=True, exist_ok=True)
     file = trial.path / "result.json"
-    if file.is_file():
-        found: dict[str, Any] = json.loads(file.read_text())
-        return found
+    with held(trial):
+        if file.is_file():
+            found: dict[str, Any] = json.loads(file.read_text())
+            return found
+        metrics = _metrics(trial, evaluator, arch, share, threads)
+        loss = metrics[evaluator.objective] * (-1 if evaluator.maximises else 1)
+        result = {
+            "metrics": {"loss": loss, **metrics},
+            "skipped": sorted(evaluator.problem.task.skipped),
+            "cpu_seconds": trial.clock.spent[1],
+            "peak_memory_bytes": peak_memory_bytes(),
+        }
+        write_json(file, result)
+        shutil.rmtree(trial.path / "checkpoints", ignore_errors=True)
+    return result
+
+
+def _metrics(trial: Run, evaluator: Evaluator, arch: Arch, share: float, threads: int) -> Metrics:
+    """Evaluate an arch on so many threads, a training with checkpoints in its folder."""
     if isinstance(evaluator, Train):
-        trial.path.mkdir(parents=True, exist_ok=True)
         evaluator = dataclasses.replace(
             evaluator, share=share, run=trial, report=lambda event: check_stop()
         )
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        metrics = evaluator.evaluate(arch)
+        return evaluator.evaluate(arch)
     finally:
         torch.set_num_threads(before)
-    loss = metrics[evaluator.objective] * (-1 if evaluator.maximises else 1)
-    result = {
-        "metrics": {"loss": loss if math.isfinite(loss) else math.inf, **metrics},
-        "skipped": sorted(evaluator.problem.task.skipped),
-        "cpu_seconds": trial.clock.spent[1],
-        "peak_memory_bytes": peak_memory_bytes(),
-    }
-    trial.path.mkdir(parents=True, exist_ok=True)
-    write_json(file, result)
-    shutil.rmtree(trial.path / "checkpoints", ignore_errors=True)
-    return result
 
 
 def close_trials(run: Run) -> int:

@@ -42,6 +42,9 @@ def progress(*, enabled: bool) -> Iterator[Report]:
 
     try:
         yield report
+    except ValueError:
+        bar.live.transient = True  # of a mistake one line remains, what is wrong
+        raise
     finally:
         if tasks:
             bar.stop()

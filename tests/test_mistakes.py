@@ -235,6 +235,8 @@ def test_strict_commands_leave_nothing_behind(mistake, trained, tmp_path):
             (tmp_path / f"images/{part}/cat/{i}.png").write_bytes(b"broken")
     options = ("--data", "imagefolder:images", "--strict")
     assert "cannot read image" in mistake(*SEARCH, *options)
+    black_box = ("--strategy", "local", "--evaluations", 2, "--processes", 1)
+    assert "cannot read image" in mistake(*SEARCH, *options, *black_box)
     arch = trained / "run/arch.json"
     assert "cannot read image" in mistake(
         "retrain", arch, "--out", "new/deep", "--steps", 2, *options

@@ -1,8 +1,11 @@
 """What must hold for every strategy in the dict, new ones included."""
 
+import math
+
 import nastk
 import pytest
 from nastk.core.run import Run
+from nastk.evaluators import Train
 from nastk.strategies import STRATEGIES, BlackBox, MetaKernel
 
 
@@ -94,6 +97,23 @@ def test_the_result_does_not_depend_on_the_number_of_processes(tmp_path):
         run("evolution", tmp_path / str(processes), processes=processes, **options)
     lines = [(tmp_path / n / "metrics.jsonl").read_text() for n in "12"]
     assert lines[0] == lines[1] and len(lines[0].splitlines()) == 4
+
+
+def test_trainings_that_diverge_are_passed_over(tmp_path, monkeypatch):
+    original, count = Train.evaluate, iter(range(100))
+
+    def diverging(self, arch):
+        metrics = original(self, arch)
+        return metrics if next(count) % 2 else dict.fromkeys(metrics, math.nan)
+
+    monkeypatch.setattr(Train, "evaluate", diverging)
+    found = run("local", tmp_path / "run", evaluations=4)
+    trials = Run.open(tmp_path / "run").events()
+    losses = {trial["loss"]: trial["arch"] for trial in trials if trial["loss"] is not None}
+    assert len(losses) == 2 and losses[min(losses)] == found["arch_id"]
+    monkeypatch.setattr(Train, "evaluate", lambda self, arch: {Train.objective: math.inf})
+    with pytest.raises(RuntimeError, match="finite loss"):
+        run("local", tmp_path / "lost", evaluations=2)
 
 
 def test_params_are_maximised_without_training(tmp_path):

@@ -102,7 +102,7 @@ def test_a_killed_black_box_search_leaves_no_process_and_goes_on(tmp_path):
     subprocess.run([*command, "--out", str(whole), "--processes", "1"], check=True, **options)
     options["env"] = ENVIRONMENT | {"NASTK_CHECKPOINT_SECONDS": "0"}
     command = [*command, "--out", str(broken), "--processes", "2"]
-    for stop in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+    for stop in (signal.SIGKILL, signal.SIGTERM):
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
         wait_for_new_checkpoint(process, broken)
         process.send_signal(stop)
