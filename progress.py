@@ -43,7 +43,9 @@ def progress(*, enabled: bool) -> Iterator[Report]:
     try:
         yield report
     except ValueError:
-        bar.live.transient = True  # of a mistake one line remains, what is wrong
+        bar.live.transient = True  # one line remains, which says what is wrong
+        bar.live.stop()
+        tasks.clear()
         raise
     finally:
         if tasks:
