@@ -80,7 +80,7 @@ BLACK_BOX = [name for name, strategy in STRATEGIES.items() if issubclass(strateg
 
 @pytest.mark.parametrize("name", BLACK_BOX)
 def test_the_best_of_the_fully_evaluated_archs_is_found_and_trials_are_recorded(name, tmp_path):
-    found = run(name, tmp_path / "run", evaluations=4, steps=8, processes=1)
+    found = run(name, tmp_path / "run", evaluations=4, steps=4, processes=1)
     trials = Run.open(tmp_path / "run").events()
     assert [trial["trial"] for trial in trials] == list(range(found["evaluations"]))
     full = [trial for trial in trials if trial["share"] == 1]

