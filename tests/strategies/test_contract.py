@@ -8,17 +8,20 @@ from nastk.core.run import Run
 from nastk.evaluators import Train
 from nastk.strategies import STRATEGIES, BlackBox, MetaKernel
 
+BLACK_BOX = [name for name, strategy in STRATEGIES.items() if issubclass(strategy, BlackBox)]
+
 
 def options_of(name):
     """Options with which a strategy is done in seconds."""
-    options = {} if name == "random" else {"steps": 3}
-    if issubclass(STRATEGIES[name], BlackBox) and name != "random":
-        options |= {"evaluations": 3, "processes": 1}
+    options = {"processes": 1} if name in BLACK_BOX else {}
+    if name != "random":
+        options |= {"steps": 3}
+        options |= {"evaluations": 3} if name in BLACK_BOX else {}
     return options
 
 
 def run(strategy, folder, seed=0, flops="0.8M", **options):
-    options = options_of(strategy) | options
+    options = {"data": "digits"} | options_of(strategy) | options
     return nastk.search(
         "sandglass-micro", flops, strategy=strategy, seed=seed, out=folder, **options
     )
@@ -29,7 +32,8 @@ def run(strategy, folder, seed=0, flops="0.8M", **options):
     "flops, limit", [("0.4M", 400_000), ("0.8M", 800_000), ("1.9M", 1_900_000)]
 )
 def test_the_budget_is_never_exceeded_and_mostly_spent(name, flops, limit, tmp_path):
-    found = run(name, tmp_path / "run", flops=flops)
+    few = {"evaluations": 2} if "evaluations" in options_of(name) else {}
+    found = run(name, tmp_path / "run", flops=flops, **few)
     assert 0.97 * limit <= found["flops"] <= limit
 
 
@@ -73,9 +77,6 @@ def test_a_wrong_setting_is_refused(option, tmp_path):
     with pytest.raises(ValueError, match=name if name != "steps" else "wrong type"):
         nastk.search("toy", "55K", out=tmp_path / "run", strategy_options={name: value})
     assert not (tmp_path / "run").exists()
-
-
-BLACK_BOX = [name for name, strategy in STRATEGIES.items() if issubclass(strategy, BlackBox)]
 
 
 @pytest.mark.parametrize("name", BLACK_BOX)
@@ -125,7 +126,7 @@ def test_params_are_maximised_without_training(tmp_path):
 
 
 def test_inherited_weights_rank_archs(tmp_path):
-    nastk.search("sandglass-micro", "0.8M", steps=3, out=tmp_path / "net")
+    run("meta_kernel", tmp_path / "net")
     options = {"evaluator": "inherit", "supernet": tmp_path / "net", "steps": None}
     run("random", tmp_path / "run", evaluations=2, processes=1, **options)
     trials = Run.open(tmp_path / "run").events()

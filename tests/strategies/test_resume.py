@@ -72,6 +72,7 @@ def test_a_black_box_search_stopped_anywhere_and_resumed_equals_unbroken(
     strategy, tmp_path, monkeypatch
 ):
     options = {"strategy": strategy, "evaluations": 4, "steps": 2, "seed": 3, "processes": 1}
+    options["data"] = "digits"
     nastk.search("sandglass-micro", "0.8M", out=tmp_path / "whole", **options)
     run, original = tmp_path / "broken", Run.log
 
