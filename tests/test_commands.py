@@ -41,6 +41,7 @@ def run(tmp_path_factory):
         "flops",
         "params",
         "budget_flops",
+        "evaluations",
         "num_skipped",
         "seconds",
         "cpu_seconds",
