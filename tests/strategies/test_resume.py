@@ -108,7 +108,7 @@ def test_a_killed_black_box_search_leaves_no_process_and_goes_on(tmp_path):
         wait_for_new_checkpoint(process, broken)
         process.send_signal(stop)
         # The pipe ends when the workers, which hold it too, have ended as well.
-        _, complaints = process.communicate(timeout=60)
+        _, complaints = process.communicate(timeout=200)
         assert process.returncode != 0
         if stop == signal.SIGTERM:
             assert "--resume" in complaints and "Traceback" not in complaints
@@ -129,12 +129,12 @@ def wait_for_new_checkpoint(process, run):
         return max(times)
 
     known = newest()
-    wait_for(process, lambda: newest() > known)
+    wait_for(process, lambda: newest() > known, seconds=200)  # workers import torch first
     assert newest() > known
 
 
-def wait_for(process, condition):
-    deadline = time.monotonic() + 60
+def wait_for(process, condition, seconds=60):
+    deadline = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < deadline:
         if condition():
             return
