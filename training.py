@@ -16,17 +16,18 @@ from torch import nn
 
 from .core.arch import Arch
 from .core.files import write_atomically
+from .core.inherit import inherit as inherit_weights
 from .core.lookup import lookup
 from .core.loop import Report, silent
+from .core.metrics import test_metrics
 from .core.run import Run, fresh_run, held, write_json
 from .core.skipped import remember_skipped
 from .core.space import Space
 from .core.task import Task
-from .evaluators.inherit import inherit as inherit_weights
 from .evaluators.inherit import load_supernet
 from .evaluators.recipe import RECIPES, default_recipe
 from .evaluators.tasks import find_data, make_task
-from .evaluators.train import Training, test_metrics
+from .evaluators.train import Training
 from .manifests import absolute_data, circumstances, manifest_of
 from .naming import check_numbers, family_of, find_device, resolve, spaces_of
 from .nasbench.families import make_space, named_space

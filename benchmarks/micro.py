@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from nastk.core.arch import Arch
 from nastk.core.budget import Budget, best_arch
+from nastk.core.metrics import test_metrics
 from nastk.core.sampler import sample
 from nastk.evaluators.recipe import DEMONSTRATION
 from nastk.evaluators.tasks import make_task
-from nastk.evaluators.train import Training, test_metrics
+from nastk.evaluators.train import Training
 from nastk.search_spaces import SandglassMicro
 
 

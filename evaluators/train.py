@@ -16,35 +16,13 @@ from ..core.arch import Arch
 from ..core.checkpoint import load_checkpoint, save_checkpoint
 from ..core.evaluator import Evaluator, Metrics
 from ..core.loop import Loop, Report, silent
+from ..core.metrics import test_metrics
 from ..core.run import Run
 from ..core.schedule import warmup_cosine
 from ..core.strategy import CPU
 from ..core.task import Task
 from ..ops.chain import default_memory, set_memory
 from .recipe import DEMONSTRATION, Recipe
-
-
-@torch.no_grad()
-def test_metrics(
-    network: nn.Module, task: Task, split: str = "test", device: torch.device = CPU
-) -> Metrics:
-    """Return the loss and the accuracy of a network on a split.
-
-    Returns:
-        `SPLIT_loss_nats` and `SPLIT_top1_percent`.
-    """
-    network = network.to(device).eval()
-    total = correct = seen = 0.0
-    for start in range(0, task.size(split), 128):
-        x, labels = task.ordered(split, start, start + 128)
-        logits = network(x.to(device, memory_format=torch.channels_last)).float().cpu()
-        total += float(F.cross_entropy(logits, labels, reduction="sum"))
-        correct += float((logits.argmax(1) == labels).sum())
-        seen += len(labels)
-    return {f"{split}_loss_nats": total / seen, f"{split}_top1_percent": 100 * correct / seen}
-
-
-test_metrics.__test__ = False  # type: ignore[attr-defined]  # a library function, not a test
 
 
 @dataclass(kw_only=True)

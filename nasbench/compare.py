@@ -16,13 +16,14 @@ from typing import Any
 import torch
 
 from ..core.loop import Report
+from ..core.metrics import test_metrics
 from ..core.pool import check_stop, worker_pool
 from ..core.run import Run, write_json
 from ..core.skipped import remember_skipped
 from ..core.task import Task
 from ..evaluators.recipe import RECIPES
 from ..evaluators.tasks import make_task
-from ..evaluators.train import Training, test_metrics
+from ..evaluators.train import Training
 from .contestants import Contestant
 from .families import find_space, make_space
 

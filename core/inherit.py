@@ -1,0 +1,62 @@
+"""Weights inherited from a supernet, their BatchNorm statistics estimated again on a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from .choice import Value
+from .metrics import test_metrics
+from .strategy import Problem
+from .supernet import Supernet
+from .task import Metrics, Task
+
+
+def inherited_metrics(
+    supernet: Supernet, arch: Mapping[str, Value], problem: Problem, *, num_batches: int = 20
+) -> Metrics:
+    """Return how good an arch of the proxy is on the architecture split with inherited weights.
+
+    Returns:
+        `architecture_loss_nats` and `architecture_top1_percent`.
+    """
+    network = inherit(supernet, arch, problem.task, num_batches=num_batches, seed=problem.seed)
+    return test_metrics(network, problem.task, "architecture", problem.device)
+
+
+def inherit(
+    supernet: Supernet,
+    arch: Mapping[str, Value],
+    task: Task,
+    *,
+    num_batches: int = 20,
+    seed: int = 0,
+) -> nn.Module:
+    """Return the plain network of `arch` with the supernet's weights.
+
+    The statistics of its BatchNorms are averaged over training batches; the supernet itself is
+    left as it is.
+    """
+    network = supernet.extract(arch)
+    recalibrate(network, task, num_batches=num_batches, seed=seed)
+    return network
+
+
+@torch.no_grad()
+def recalibrate(network: nn.Module, task: Task, *, num_batches: int = 20, seed: int = 0) -> None:
+    """Estimate the BatchNorm statistics of a network again, as plain means over batches."""
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # cumulative mean
+    device = next(network.parameters()).device
+    network.train()
+    for step in range(num_batches):
+        x, _ = task.batch("weights", seed=seed, step=step, batch_size=64)
+        network(x.to(device, memory_format=torch.channels_last))
+    network.eval()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
