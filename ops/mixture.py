@@ -1,8 +1,8 @@
-"""How logits become mixtures: softmax, Gumbel-softmax, straight-through, and their temperature."""
+"""How logits become mixtures: softmax, Gumbel-softmax, straight-through."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -10,27 +10,7 @@ from torch import Tensor, nn
 # D decisions, N candidates
 
 MIXTURES = ("gumbel", "softmax", "straight_through")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Temperature:
-    """Geometric schedule over the share of the search that is done.
-
-    Attributes:
-        start: temperature at share 0.
-        end: temperature at share 1.
-
-    Example:
-        >>> Temperature(start=4.0, end=1.0).at(0.5)
-        2.0
-    """
-
-    start: float = 5.0
-    end: float = 0.2
-
-    def at(self, share: float) -> float:
-        """Return the temperature after `share` of the steps."""
-        return float(self.start * (self.end / self.start) ** share)
+SAMPLED_MIXTURES = ("two_path", "binary", "straight_through")
 
 
 class Logits(nn.Module):
@@ -70,24 +50,32 @@ class Logits(nn.Module):
         """Return [D, N] mixtures.
 
         Args:
-            kind: `softmax` (temperature, no noise), `gumbel` (Gumbel-softmax, one draw a choice)
-                or `straight_through` (one-hot forward, Gumbel-softmax gradient).
+            kind: `softmax` (temperature, no noise); `gumbel` (Gumbel-softmax, one draw a choice);
+                `straight_through` (one-hot forward, Gumbel-softmax gradient); `two_path` (the
+                Gumbel-softmax of the two likeliest candidates of the draw, others zero); or
+                `binary` (one-hot forward at the likeliest of the draw, and the gradient of the
+                softmax over the two likeliest, without noise or temperature).
             temperature: divides the perturbed logits.
             generator: source of the noise.
 
         Raises:
             ValueError: if the kind is unknown.
         """
-        if kind not in MIXTURES:
-            raise ValueError(f"unknown mixture {kind!r}; known: {', '.join(MIXTURES)}")
-        values: Tensor = self.values
+        if kind not in (known := {*MIXTURES, *SAMPLED_MIXTURES}):
+            raise ValueError(f"unknown mixture {kind!r}; known: {', '.join(sorted(known))}")
+        values, valid = cast(Tensor, self.values), self.valid
         if kind != "softmax":
             uniform = torch.rand(values.shape, generator=generator).clamp(1e-10, 1 - 1e-7)
             values = values - torch.log(-torch.log(uniform)).to(values)
-        soft = _masked_softmax(values / temperature, self.valid)
-        if kind != "straight_through":
+        if kind in ("two_path", "binary"):
+            drawn = values.masked_fill(~valid, -torch.inf).topk(min(2, values.shape[1])).indices
+            valid = valid & torch.zeros_like(valid).scatter_(1, drawn, True)
+        soft = _masked_softmax(values / temperature, valid)
+        if kind not in ("straight_through", "binary"):
             return soft
         hard = torch.zeros_like(soft).scatter_(1, soft.argmax(1, keepdim=True), 1.0)
+        if kind == "binary":
+            soft = _masked_softmax(self.values, valid)
         return hard + soft - soft.detach()
 
 

@@ -3,25 +3,34 @@
 from ..core.strategy import Strategy
 from .black_box import BlackBox
 from .evolution import Evolution
+from .gumbel import Gumbel
 from .halving import Halving
 from .local import LocalSearch
 from .meta_kernel import MetaKernel
+from .multi_feature import MultiFeature
 from .random import RandomArch
+from .single_path import SinglePath
 
 STRATEGIES: dict[str, type[Strategy]] = {
     "evolution": Evolution,
+    "gumbel": Gumbel,
     "halving": Halving,
     "local": LocalSearch,
     "meta_kernel": MetaKernel,
+    "multi_feature": MultiFeature,
     "random": RandomArch,
+    "single_path": SinglePath,
 }
 
 __all__ = [
     "STRATEGIES",
     "BlackBox",
     "Evolution",
+    "Gumbel",
     "Halving",
     "LocalSearch",
     "MetaKernel",
+    "MultiFeature",
     "RandomArch",
+    "SinglePath",
 ]

@@ -1,0 +1,170 @@
+"""Single-path search: train one supernet by random archs, then evolve archs on its weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..core.arch import Arch
+from ..core.budget import reachable_band
+from ..core.inherit import inherited_metrics
+from ..core.loop import Loop, Report
+from ..core.run import Run
+from ..core.sampler import sample
+from ..core.schedule import geometric
+from ..core.strategy import Problem
+from ..ops.mixture import dirichlet
+from .evolution import Evolution
+from .supernet_strategy import SupernetStrategy, SupernetTraining
+
+SAMPLINGS = ("band", "space", "mixtures")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinglePath(SupernetStrategy):
+    """One-shot search in two parts (arXiv:1904.00420; the settings are nastk's).
+
+    The supernet is trained on the weights split without any logits. Then regularised evolution
+    proposes archs within the budget, and each is tested on the architecture split with the
+    weights that it inherits, its BatchNorm statistics estimated again.
+
+    Attributes:
+        sampling: what a step trains. `band`: one arch, uniform over those of the budget's band;
+            `space`: one arch, uniform over the whole space, as the paper has it; `mixtures`: no
+            single path but all candidates at once, under random weights that grow ever nearer to
+            one candidate, which learns in fewer steps and takes longer for each.
+        concentration_start: of the Dirichlet distribution of `mixtures`, falling geometrically...
+        concentration_end: ...to this.
+        evaluations: archs that are tested.
+        population: archs alive, see `evolution`.
+        num_batches: of 64 images, over which the BatchNorm statistics of an arch are averaged.
+    """
+
+    name: ClassVar[str] = "single_path"
+    default_steps: ClassVar[Mapping[str, int]] = {"sandglass": 600, "mbconv": 400}
+
+    sampling: str = "mixtures"
+    concentration_start: float = 1.0
+    concentration_end: float = 0.05
+    evaluations: int = 40
+    population: int | None = None
+    num_batches: int = 10
+
+    def known_values(self) -> dict[str, tuple[str | None, ...]]:
+        """Return for settings that are names those that exist."""
+        return {**super().known_values(), "sampling": SAMPLINGS}
+
+    def ranges(self) -> dict[str, tuple[bool, str]]:
+        """Return for numbers whether anything can be learned with them, and what is wanted."""
+        return {
+            **super().ranges(),
+            "concentration_start": (self.concentration_start > 0, "a number above 0"),
+            "concentration_end": (self.concentration_end > 0, "a number above 0"),
+            "evaluations": (self.evaluations >= 1, "at least 1"),
+            "population": (self.population is None or self.population >= 1, "at least 1"),
+            "num_batches": (self.num_batches >= 1, "at least 1"),
+        }
+
+    def search(self, problem: Problem, run: Run, report: Report) -> Arch:
+        """Train the supernet on the proxy and return the arch that does best with its weights."""
+        num_updates = self.num_steps(problem.space.name)
+        search = _Search(self.resolved(num_updates), problem)
+        total = num_updates + self.evaluations
+        loop = Loop(model=search.model, optimizers=search.optimizers, total=total, run=run)
+        for step in loop:
+            if step < num_updates:
+                event = {"loss": search.train(step)}
+                run.log(step=step, **event)
+            else:
+                found = search.rank(loop.notes)
+                run.log(step=step, **found)
+                event = {"best_loss": search.best(loop.notes)[1]}
+            phase = "train" if step < num_updates else "rank"
+            report({"phase": phase, "step": step + 1, "total": total, **event})
+        arch, loss = search.best(loop.notes)
+        if not math.isfinite(loss):
+            raise RuntimeError(
+                f"none of {self.evaluations} archs has a finite loss; lower weights_lr"
+            )
+        return arch
+
+
+class _Search:
+    """The state of one search: a supernet, and the archs asked for so far."""
+
+    def __init__(self, options: SinglePath, problem: Problem) -> None:
+        self.options, self.problem, self.total = options, problem, cast(int, options.steps)
+        self.training = SupernetTraining(options, problem)
+        self.supernet = self.training.supernet
+        self.model = torch.nn.ModuleDict({"supernet": self.supernet})
+        self.optimizers = {"weights": self.training.optimizer}
+        evolution = Evolution(evaluations=options.evaluations, population=options.population)
+        self.sampler = evolution.sampler(problem.space, problem.budget, problem.seed)
+        self.asked: list[Arch] = []
+
+    @cached_property
+    def _paths(self) -> dict[str, NDArray[np.int64]]:
+        """Candidate indices of the arch of each step."""
+        problem = self.problem
+        is_banded = self.options.sampling == "band"
+        band = reachable_band(problem.space, problem.budget) if is_banded else None
+        return sample(problem.space, self.total, problem.seed, band)
+
+    def train(self, step: int) -> float:
+        """Do one update of the weights and return its loss."""
+        self.training.begin(step)
+        if self.options.sampling == "mixtures":
+            self.supernet.mix(self._mixture(step).to(self.problem.device))
+        else:
+            choices = self.supernet.choices
+            path = {name: choices[name].candidates[c[step]] for name, c in self._paths.items()}
+            self.supernet.select(path)
+        loss = self.training.loss(step, "weights")
+        self.supernet.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.training.optimizer.step()
+        return float(loss.detach())
+
+    def _mixture(self, step: int) -> torch.Tensor:
+        options = self.options
+        concentration = geometric(
+            step / self.total, options.concentration_start, options.concentration_end
+        )
+        generator = torch.Generator().manual_seed(self.problem.seed * 1_000_003 + step)
+        return dirichlet(self.supernet.num_candidates, concentration, generator)
+
+    def rank(self, losses: dict[str, float]) -> dict[str, Any]:
+        """Test the next arch, note its loss among the `losses`, and return what to log."""
+        self._follow(losses)
+        arch, trial = self.sampler.ask(), len(losses)
+        metrics = inherited_metrics(
+            self.supernet, arch.choices, self.problem, num_batches=self.options.num_batches
+        )
+        loss = metrics["architecture_loss_nats"]
+        losses[str(trial)] = loss if math.isfinite(loss) else math.inf
+        self._tell(arch, losses)
+        metrics = {"loss": loss, **metrics}
+        shown = {name: value if math.isfinite(loss) else None for name, value in metrics.items()}
+        return {"trial": trial, "arch": arch.id, **shown, "choices": dict(arch.choices)}
+
+    def _follow(self, losses: Mapping[str, float]) -> None:
+        """Ask again for the archs whose losses an interrupted search has noted."""
+        while len(self.asked) < len(losses):
+            self._tell(self.sampler.ask(), losses)
+
+    def _tell(self, arch: Arch, losses: Mapping[str, float]) -> None:
+        self.sampler.tell(arch, losses[str(len(self.asked))])
+        self.asked.append(arch)
+
+    def best(self, losses: Mapping[str, float]) -> tuple[Arch, float]:
+        """Return the first of the archs with the lowest loss, and that loss."""
+        self._follow(losses)
+        trial = min(range(len(losses)), key=lambda number: losses[str(number)])
+        return self.asked[trial], losses[str(trial)]
