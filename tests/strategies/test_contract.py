@@ -17,6 +17,8 @@ def options_of(name):
     if name != "random":
         options |= {"steps": 3}
         options |= {"evaluations": 3} if name in BLACK_BOX else {}
+    if name == "single_path":
+        options |= {"evaluations": 3, "strategy_options": {"num_batches": 1}}
     return options
 
 
@@ -148,6 +150,16 @@ WRONG = {
     "population": ("evolution", {"strategy_options": {"population": 0}}, "population at least 1"),
     "eta": ("halving", {"strategy_options": {"eta": 1}}, "eta at least 2"),
     "starts": ("local", {"strategy_options": {"starts": 0}}, "starts at least 1"),
+    "mixture": ("gumbel", {"strategy_options": {"mixture": "softmax"}}, "mixture one of two_path"),
+    "level": ("multi_feature", {"strategy_options": {"level": "fast"}}, "level one of single"),
+    "sampling": ("single_path", {"strategy_options": {"sampling": "fair"}}, "sampling one of band"),
+    "ranked": ("single_path", {"evaluations": 0}, "evaluations at least 1"),
+    "batches": ("single_path", {"strategy_options": {"num_batches": 0}}, "num_batches at least 1"),
+    "mixed": (
+        "single_path",
+        {"strategy_options": {"concentration_end": 0.0}},
+        "concentration_end a number above 0",
+    ),
 }
 
 

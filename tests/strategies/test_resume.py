@@ -14,6 +14,7 @@ import nastk
 import nastk.api
 import pytest
 from nastk.core.checkpoint import load_checkpoint, save_checkpoint
+from nastk.core.loop import Loop
 from nastk.core.run import Run, RunInUseError
 from nastk.strategies import STRATEGIES, BlackBox
 
@@ -131,6 +132,36 @@ def wait_for_new_checkpoint(process, run):
     known = newest()
     wait_for(process, lambda: newest() > known, seconds=200)  # workers import torch first
     assert newest() > known
+
+
+SUPERNETS = sorted(set(STRATEGIES) - set(BLACK_BOX))
+
+
+@pytest.mark.parametrize("stop", [2, 6])
+@pytest.mark.parametrize("strategy", SUPERNETS)
+def test_a_supernet_search_stopped_anywhere_and_resumed_equals_unbroken(
+    strategy, stop, tmp_path, monkeypatch
+):
+    """Stopped while it trains, and at its last step: of `single_path` the third of its trials."""
+    options = {"strategy": strategy, "steps": 6, "seed": 3}
+    if strategy == "single_path":
+        options |= {"steps": 3, "evaluations": 4, "strategy_options": {"num_batches": 1}}
+    nastk.search("sandglass-micro", "0.8M", out=tmp_path / "whole", **options)
+    original = Loop._save
+
+    def stop_after(self, step):
+        original(self, step)
+        if step == stop:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setenv("NASTK_CHECKPOINT_SECONDS", "0")
+        patched.setattr(Loop, "_save", stop_after)
+        with pytest.raises(KeyboardInterrupt):
+            nastk.search("sandglass-micro", "0.8M", out=tmp_path / "broken", **options)
+    nastk.api.resume(tmp_path / "broken")
+    for file in ("arch.json", "metrics.jsonl"):
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "broken" / file).read_bytes()
 
 
 def wait_for(process, condition, seconds=60):

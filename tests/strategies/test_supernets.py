@@ -1,0 +1,196 @@
+"""What each of the strategies on a supernet computes, and what it leaves alone."""
+
+from itertools import pairwise
+
+import nastk
+import pytest
+import torch
+from nastk.core.budget import Budget, reachable_band
+from nastk.core.checkpoint import load_checkpoint
+from nastk.core.loop import silent
+from nastk.core.run import Run
+from nastk.core.strategy import Problem
+from nastk.core.supernet import Supernet
+from nastk.evaluators import EVALUATORS
+from nastk.evaluators.tasks import make_task
+from nastk.search_spaces import SandglassMicro
+from nastk.strategies import STRATEGIES
+
+SPACE, BUDGET, TASK = SandglassMicro(), Budget.parse("0.8M"), make_task("digits", 28)
+
+
+class Doubles:
+    """A task whose batches are in float64."""
+
+    def __init__(self, task):
+        self.task = task
+
+    def batch(self, split, **options):
+        x, labels = self.task.batch(split, **options)
+        return x.double(), labels
+
+
+@pytest.fixture
+def in_float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def problem(task=None, seed=0):
+    return Problem(space=SPACE, proxy=SPACE, task=task or TASK, budget=BUDGET, seed=seed)
+
+
+def search(name, folder, problem, report=silent, **options):
+    """Search in a new folder; return its events and the weights at its end."""
+    run = Run.create(folder, {})
+    STRATEGIES[name](**options).search(problem, run, report)
+    run.release()
+    return run.events(), load_checkpoint(folder / "checkpoints", "last")[0]
+
+
+@pytest.mark.parametrize("level", ["single", "bilevel"])
+def test_summing_features_and_summing_kernels_are_one_function(level, in_float64, tmp_path):
+    options = {"steps": 3, "warmup": 0.4, "level": level, "batch_size": 4}
+    given = problem(Doubles(TASK))
+    results = []
+    for name in ("meta_kernel", "multi_feature"):
+        results.append(search(name, tmp_path / name, given, **options))
+    (events_a, weights_a), (events_b, weights_b) = results
+    for a, b in zip(events_a, events_b, strict=True):
+        assert a == pytest.approx(b, rel=1e-9, abs=0)
+    assert weights_a["logits.values"].dtype == torch.float64
+    for key, a in weights_a.items():
+        assert (a - weights_b[key]).abs().max() <= 1e-9 * max(1, a.abs().max())
+
+
+def test_features_are_summed_and_not_kernels(tmp_path, monkeypatch):
+    from nastk.ops import meta_convolution
+
+    folds = []
+    original = meta_convolution.fold_kernels
+    monkeypatch.setattr(
+        meta_convolution, "fold_kernels", lambda *a: folds.append(0) or original(*a)
+    )
+    search("multi_feature", tmp_path / "features", problem(), steps=1)
+    assert not folds
+    search("meta_kernel", tmp_path / "kernels", problem(), steps=1)
+    assert len(folds) == 12
+
+
+def kernels_of(weights):
+    """The names of the candidate kernels of each searched convolution."""
+    names = {}
+    for key in weights:
+        convolution, dot, _ = key.removeprefix("supernet.").rpartition("kernels.")
+        if dot:
+            names.setdefault(convolution, []).append(key.removeprefix("supernet."))
+    return [keys for keys in names.values() if len(keys) == 3]
+
+
+@pytest.mark.parametrize("mixture, most", [("two_path", 2), ("binary", 1), ("straight_through", 1)])
+@pytest.mark.parametrize("warmup", [0.0, 0.9])
+def test_a_step_leaves_candidates_alone_that_were_not_drawn(mixture, most, warmup, tmp_path):
+    options = {"steps": 1, "mixture": mixture, "warmup": warmup, "batch_size": 8}
+    before = SPACE.supernet(seed=0).state_dict()
+    _, after = search("gumbel", tmp_path / "run", problem(), **options)
+    changed = [
+        sum(not torch.equal(before[key], after[f"supernet.{key}"]) for key in keys)
+        for keys in kernels_of(after)
+    ]
+    assert len(changed) == 12 and max(changed) == most
+    skipped = 0 if most == 2 else 6  # a block that was not drawn to be kept has no gradient
+    assert sum(count < most for count in changed) <= skipped
+
+
+def test_a_kernel_that_is_not_drawn_again_keeps_still(tmp_path, monkeypatch):
+    """Neither the momentum of the step before nor weight decay moves it."""
+    monkeypatch.setenv("NASTK_CHECKPOINT_SECONDS", "0")
+    options = {"steps": 6, "mixture": "straight_through", "warmup": 0.0, "batch_size": 8}
+    states = []
+
+    def look(event):
+        found = load_checkpoint(tmp_path / "run/checkpoints", "last")
+        states.append(found and found[0])  # of the step before
+
+    _, last = search("gumbel", tmp_path / "run", problem(), look, **options)
+    states = [SPACE.supernet(seed=0).state_dict(prefix="supernet."), *states[1:], last]
+    again = 0
+    for keys in kernels_of(last):
+        moves = [
+            [not torch.equal(a[f"supernet.{k}"], b[f"supernet.{k}"]) for k in keys]
+            for a, b in pairwise(states)
+        ]
+        assert all(sum(row) <= 1 for row in moves)
+        again += sum(any(row[n] for row in moves[:-1]) and not moves[-1][n] for n in range(3))
+    assert again > 5
+
+
+def test_ranking_leaves_the_supernet_as_training_left_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("NASTK_CHECKPOINT_SECONDS", "0")
+    trained = []
+
+    def look(event):
+        if event["phase"] == "rank" and not trained:
+            trained.append(load_checkpoint(tmp_path / "run/checkpoints", "last")[0])
+
+    options = {"steps": 2, "evaluations": 2, "num_batches": 1}
+    _, ranked = search("single_path", tmp_path / "run", problem(), look, **options)
+    assert trained[0].keys() == ranked.keys()
+    assert all(torch.equal(trained[0][key], ranked[key]) for key in ranked)
+
+
+def test_the_arch_that_does_best_with_inherited_weights_is_found(tmp_path):
+    given = problem(seed=2)
+    options = {"steps": 2, "evaluations": 3, "num_batches": 2}
+    events, weights = search("single_path", tmp_path / "run", given, **options)
+    supernet = SPACE.supernet()
+    prefix = "supernet."
+    supernet.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items()})
+    evaluator = EVALUATORS["inherit"](problem=given, supernet=supernet, num_batches=2)
+    trials = [event for event in events if "trial" in event]
+    assert len({trial["arch"] for trial in trials}) == 3
+    for trial in trials:
+        metrics = evaluator.evaluate(SPACE.arch(trial["choices"]))
+        assert metrics["architecture_loss_nats"] == trial["loss"]
+    again = STRATEGIES["single_path"](**options).search(given, Run(tmp_path / "run"), silent)
+    assert again.id == min(trials, key=lambda trial: trial["loss"])["arch"]
+
+
+@pytest.mark.parametrize("sampling", ["band", "space"])
+def test_single_paths_are_drawn_from_where_they_should(sampling, tmp_path, monkeypatch):
+    paths, original = [], Supernet.select
+
+    def watched(self, arch):
+        paths.append(SPACE.cost.count(SPACE.indices(arch))["flops"])
+        original(self, arch)
+
+    monkeypatch.setattr(Supernet, "select", watched)
+    options = {"steps": 12, "evaluations": 1, "num_batches": 1, "sampling": sampling}
+    search("single_path", tmp_path / "run", problem(), batch_size=8, **options)
+    low, high = reachable_band(SPACE, BUDGET)
+    inside = [low <= flops <= high for flops in paths]
+    assert len(paths) == 12 and (all(inside) if sampling == "band" else sum(inside) <= 3)
+
+
+def test_mixtures_come_near_single_paths(tmp_path, monkeypatch):
+    largest, original = [], Supernet.mix
+
+    def watched(self, probs, **options):
+        largest.append(float(probs.max(1).values.mean()))
+        original(self, probs, **options)
+
+    monkeypatch.setattr(Supernet, "mix", watched)
+    options = {"steps": 12, "evaluations": 1, "num_batches": 1, "sampling": "mixtures"}
+    search("single_path", tmp_path / "run", problem(), batch_size=8, **options)
+    assert len(largest) == 13  # one when the supernet was made
+    assert sum(largest[1:4]) / 3 < 0.75 and sum(largest[-3:]) / 3 > 0.85
+
+
+def test_weights_of_every_supernet_can_be_inherited(tmp_path):
+    for name in ("gumbel", "multi_feature", "single_path"):
+        run = tmp_path / name
+        options = {"evaluations": 1} if name == "single_path" else {}
+        nastk.search("toy", "55K", strategy=name, steps=2, data="digits", out=run, **options)
+        trained = nastk.retrain(run, steps=2, inherit=True)
+        assert "inherit" in trained["weights"]
