@@ -1,5 +1,6 @@
 """Multi-feature search: every candidate runs, and the features are summed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,3 +18,9 @@ class MultiFeature(Differentiable):
 
     name: ClassVar[str] = "multi_feature"
     sums_features: ClassVar[bool] = True
+    # About the CPU time of meta_kernel, whose steps are shorter.
+    default_steps: ClassVar[Mapping[str, int]] = {
+        "sandglass": 120,
+        "mbconv": 80,
+        "sandglass-micro": 190,
+    }

@@ -48,12 +48,16 @@ class SinglePath(SupernetStrategy):
     """
 
     name: ClassVar[str] = "single_path"
-    default_steps: ClassVar[Mapping[str, int]] = {"sandglass": 600, "mbconv": 400}
+    default_steps: ClassVar[Mapping[str, int]] = {
+        "sandglass": 300,
+        "mbconv": 200,
+        "sandglass-micro": 350,
+    }
 
     sampling: str = "mixtures"
     concentration_start: float = 1.0
     concentration_end: float = 0.05
-    evaluations: int = 40
+    evaluations: int = 50
     population: int | None = None
     num_batches: int = 10
 
