@@ -63,7 +63,8 @@ def search(
         data: embedded data by name, or the user's as `imagefolder:PATH`, `npz:PATH`...
         strategy: name in `nastk.strategies.STRATEGIES`.
         evaluator: how a black-box strategy learns how good an arch is; `train` if None.
-        evaluations: archs that a black-box strategy may evaluate; its default if None.
+        evaluations: archs that `single_path` or a black-box strategy may evaluate; the default of
+            the strategy if None.
         supernet: folder of the search whose supernet the evaluator `inherit` takes.
         seed: of everything random.
         steps: updates of the supernet, or of each training of a black-box strategy; the default

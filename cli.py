@@ -101,10 +101,13 @@ Two examples:
 
   nastk search --space mbconv --flops 60% --data imagefolder:/data/birds --steps 20000
 
-The strategy meta_kernel trains one supernet of all candidates. The others propose
-archs within the budget and have each evaluated: evolution, local (search), halving
-(many short trainings, the best again longer), random (best of --evaluations; a
-single arch costs nothing):
+Four strategies train one supernet of all candidates: meta_kernel sums candidate
+weights, its baseline multi_feature sums candidate features, gumbel runs one or two
+sampled candidates, and all three learn which are probable; single_path evolves
+archs on the weights of a trained supernet. The others propose archs within the
+budget and have each evaluated: evolution, local (search), halving (many short
+trainings, the best again longer), random (best of --evaluations; a single arch
+costs nothing):
 
   nastk search --strategy evolution --space sandglass-micro --flops 0.8M
 
@@ -125,16 +128,23 @@ def search(
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
     data: Data = "digits-photo",
     strategy: Annotated[
-        str, typer.Option(help="meta_kernel, evolution, halving, local or random.")
+        str,
+        typer.Option(
+            help="meta_kernel, multi_feature, gumbel, single_path, evolution, halving, local or "
+            "random."
+        ),
     ] = "meta_kernel",
     evaluator: Annotated[
         str | None, typer.Option(help="train, inherit or efficiency; train unless given.")
     ] = None,
     evaluations: Annotated[
-        int | None, typer.Option(help="Archs to evaluate: 16 unless given, 1 with random.")
+        int | None,
+        typer.Option(
+            help="Archs to evaluate: 16 unless given, 50 with single_path, 1 with random."
+        ),
     ] = None,
     supernet: Annotated[
-        Path | None, typer.Option(help="Run of meta_kernel that --evaluator inherit uses.")
+        Path | None, typer.Option(help="Run whose supernet --evaluator inherit uses.")
     ] = None,
     seed: Seed = 0,
     steps: Annotated[
