@@ -49,7 +49,7 @@ def check_evaluator(
     if evaluator is not None:
         lookup("evaluator", evaluator, EVALUATORS)
         if not isinstance(strategy, BlackBox):
-            raise ValueError(f"{strategy.name} evaluates no archs; leave out --evaluator")
+            raise ValueError(f"{strategy.name} asks no evaluator; leave out --evaluator")
         if not evaluates and strategy.name == "random":
             raise ValueError(
                 "random draws a single arch and evaluates none; add for example --evaluations 16"

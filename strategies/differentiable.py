@@ -164,9 +164,7 @@ class _Search:
         self.model.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.options.is_sampled:
-            for weight in self.supernet.parameters():
-                if weight.grad is not None and not weight.grad.any():
-                    weight.grad = None
+            _forget_zeros(self.supernet)
         for optimizer in optimizers:
             optimizer.step()
 
@@ -203,3 +201,12 @@ class _Search:
             name: [value for value in row if value > -math.inf]
             for name, row in zip(self.order, rows, strict=True)
         }
+
+
+def _forget_zeros(network: torch.nn.Module) -> None:
+    """Drop gradients that are zero throughout, so that optimisers pass over their weights."""
+    weights = [weight for weight in network.parameters() if weight.grad is not None]
+    took_part = torch.stack([cast(Tensor, weight.grad).any() for weight in weights])
+    for weight, is_needed in zip(weights, took_part.tolist(), strict=True):
+        if not is_needed:
+            weight.grad = None
