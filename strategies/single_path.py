@@ -51,10 +51,10 @@ class SinglePath(SupernetStrategy):
     default_steps: ClassVar[Mapping[str, int]] = {
         "sandglass": 300,
         "mbconv": 200,
-        "sandglass-micro": 350,
+        "sandglass-micro": 430,
     }
 
-    sampling: str = "mixtures"
+    sampling: str = "band"
     concentration_start: float = 1.0
     concentration_end: float = 0.05
     evaluations: int = 50
