@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from functools import partial
@@ -14,7 +13,7 @@ import torch
 from torch import nn
 
 from .core.budget import Budget, parse_budget
-from .core.files import write_atomically
+from .core.files import read_json, write_atomically
 from .core.lookup import lookup
 from .core.loop import Report, silent
 from .core.run import Run, free_folder, fresh_run, held, write_json
@@ -29,6 +28,9 @@ from .nasbench.families import find_space
 from .ops.chain import MEMORY, default_memory
 from .problems import problem_of
 from .strategies import STRATEGIES, BlackBox
+
+# Levels of evidence; what they mean stands in `nastk.evidence`.
+EVIDENCE = {"quick": "quick", "full": "full"}
 
 
 def search(
@@ -53,6 +55,7 @@ def search(
     proxy_scale: float | None = None,
     proxy_resolution: int | None = None,
     strategy_options: Mapping[str, Any] | None = None,
+    evidence: str | None = None,
     report: Report = silent,
 ) -> dict[str, Any]:
     """Find the best arch of a space within a FLOP budget.
@@ -63,8 +66,7 @@ def search(
         data: embedded data by name, or the user's as `imagefolder:PATH`, `npz:PATH`...
         strategy: name in `nastk.strategies.STRATEGIES`.
         evaluator: how a black-box strategy learns how good an arch is; `train` if None.
-        evaluations: archs that `single_path` or a black-box strategy may evaluate; the default of
-            the strategy if None.
+        evaluations: archs that `single_path` or a black-box strategy may evaluate, if not its own.
         supernet: folder of the search whose supernet the evaluator `inherit` takes.
         seed: of everything random.
         steps: updates of the supernet, or of each training of a black-box strategy; the default
@@ -82,11 +84,12 @@ def search(
         proxy_scale: channel factor of the trained proxy, where the space has `scale`.
         proxy_resolution: pixels of the trained proxy.
         strategy_options: fields of the strategy.
+        evidence: `quick` or `full`: train random archs of the band too, see `nastk.evidence`.
         report: receives progress events.
 
     Returns:
         `run arch_id flops params budget_flops evaluations num_skipped seconds cpu_seconds
-        peak_memory_bytes`; the peak is that of the largest process.
+        peak_memory_bytes` (of the largest process), and `evidence` where asked for.
 
     Raises:
         ValueError: if an argument is wrong; nothing has been written then.
@@ -100,6 +103,7 @@ def search(
     options = dict(strategy_options or {}) | {k: v for k, v in given.items() if v is not None}
     _check_options(chosen, options)
     evaluation = check_evaluator(chosen(**options), evaluator, supernet)
+    extra = {} if evidence is None else {"evidence": lookup("evidence", evidence, EVIDENCE)}
     place = find_device(device)
     memory = default_memory(place) if memory is None else memory
     lookup("memory", memory, MEMORY)
@@ -122,14 +126,20 @@ def search(
         "memory": memory,
         "flops": flops,
         "target_classes": target_classes,
+        **extra,
         **circumstances(seed=seed, device=device, workers=workers, strict=strict),
     }
     with fresh_run(folder, manifest) as run:
-        return _search_in(run, report, processes)
+        result = _search_in(run, report, processes)
+    return _with_evidence(folder, result, evidence, report)
 
 
 def resume(
-    path: str | Path, report: Report = silent, *, processes: int | None = None
+    path: str | Path,
+    report: Report = silent,
+    *,
+    processes: int | None = None,
+    evidence: str | None = None,
 ) -> dict[str, Any]:
     """Go on with a search that was killed; a finished one returns its result at once.
 
@@ -137,6 +147,7 @@ def resume(
         path: the run folder.
         report: receives progress events.
         processes: evaluations at a time; as the search was begun if None.
+        evidence: as for search; what the search was begun with if None.
 
     Raises:
         ValueError: if the folder holds no run, or a live process uses it.
@@ -149,13 +160,23 @@ def resume(
             f"{path} holds a retraining, no search; a retraining goes on when the same command "
             "is given again"
         )
-    result = run.path / "result.json"
-    if result.exists():
-        finished: dict[str, Any] = json.loads(result.read_text())
-        return finished
-    with held(run):
-        torch.set_num_threads(manifest["threads"])
-        return _search_in(run, report, processes or manifest.get("processes"))
+    lookup("evidence", evidence or "quick", EVIDENCE)
+    file = run.path / "result.json"
+    if file.exists():
+        result = read_json(file)
+    else:
+        with held(run):
+            torch.set_num_threads(manifest["threads"])
+            result = _search_in(run, report, processes or manifest.get("processes"))
+    return _with_evidence(run.path, result, evidence or manifest.get("evidence"), report)
+
+
+def _with_evidence(
+    folder: Path, result: dict[str, Any], level: str | None, report: Report
+) -> dict[str, Any]:
+    from .evidence import add_evidence
+
+    return result if level is None else add_evidence(folder, result, level, report)
 
 
 def _search_in(run: Run, report: Report, processes: int | None) -> dict[str, Any]:

@@ -165,6 +165,14 @@ def search(
         list[str] | None,
         typer.Option("--set", help="Option of the strategy, NAME=VALUE; may be repeated."),
     ] = None,
+    evidence: Annotated[
+        str | None,
+        typer.Option(
+            help="Was the search worth its cost? quick trains the found arch, the one with the "
+            "most params and 6 random ones for a quarter of the recipe, the cost of 2 trainings; "
+            "full 16 random ones, whole recipe, 3 seeds: 54 trainings. Also with --resume RUN."
+        ),
+    ] = None,
     config: Config = None,
     json_: Json = False,
 ) -> None:
@@ -176,10 +184,14 @@ def search(
     path = options.pop("resume")
     with screen.progress(enabled=not json_) as report:
         if path is not None:
-            result = api.resume(path, report, processes=processes)
+            result = api.resume(path, report, processes=processes, evidence=evidence)
         else:
             result = api.search(**options, report=report)
     _show(result, json_, screen.print_search)
+    if "evidence" in result and not json_:
+        from .reporting import print_evidence
+
+        print_evidence(result["evidence"])
 
 
 @app.command()
@@ -277,6 +289,26 @@ def compare(
     with screen.progress(enabled=not json_) as report:
         result = implementation(**_options(context), report=report)
     _show(result, json_, screen.print_comparison)
+
+
+@app.command()
+def report(
+    context: typer.Context,
+    runs: Annotated[list[str], typer.Argument(help="Run folders, finished or not.")],
+    out: Annotated[
+        Path | None, typer.Option(help="HTML file; report.html in the run unless given.")
+    ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Folder for event files of TensorBoard (extra: report).")
+    ] = None,
+    config: Config = None,
+    json_: Json = False,
+) -> None:
+    """Write a page about runs: pictures, comparison, rank correlations, cost; and its JSON."""
+    from .reporting import print_report
+    from .reporting import report as implementation
+
+    _show(implementation(**_options(context)), json_, print_report)
 
 
 @app.command()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from .evaluators.recipe import RECIPES, default_recipe
 from .evaluators.tasks import make_task
 from .manifests import absolute_data, circumstances
 from .naming import check_numbers, find_device, spaces_of
-from .nasbench.compare import Job, summary, train_all
+from .nasbench.compare import Job, default_processes, summary, threads_each, train_all
 from .nasbench.contestants import contestants
 from .ops.chain import default_memory
 
@@ -80,7 +79,7 @@ def compare(
     trained = dataclasses.replace(trained, num_classes=task.num_classes)
     chosen = named or default_recipe(target.name, is_demonstration=task.is_demonstration)
     if processes is None:
-        processes = (os.cpu_count() or 1) if device == "cpu" else 1
+        processes = default_processes(device)
     entrants = contestants(
         family=manifest["space"],
         target=target,
@@ -101,7 +100,7 @@ def compare(
             workers=workers,
             strict=strict,
             memory=memory,
-            threads=max(1, (os.cpu_count() or 1) // processes),
+            threads=threads_each(processes),
             folder=str(run.path / "compare"),
         )
         for number in range(seeds)
@@ -113,6 +112,7 @@ def compare(
         "run": str(run.path),
         "data": data,
         "recipe": chosen.name,
+        "steps": steps,
         **summary(jobs),
         "seconds": time.perf_counter() - start,
         "record": how | {"data_record": task.describe()},

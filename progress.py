@@ -36,6 +36,7 @@ def progress(*, enabled: bool) -> Iterator[Report]:
         bar.update(
             tasks[0],
             description=event["phase"],
+            total=event["total"],
             completed=event["step"],
             figures=_figures(event),
         )

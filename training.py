@@ -173,7 +173,7 @@ def _run_of(
     with holding as run:
         if not run.arch_path.is_file() and "strategy" not in run.manifest:
             write_atomically(run.arch_path, arch.to_json().encode())
-        if run.arch != arch:
+        if run.arch.to_json() != arch.to_json():  # tuples among the options are lists in JSON
             raise ValueError(
                 f"{folder} is the run of another arch; choose another folder with --out"
             )

@@ -1,7 +1,9 @@
 """Writing so that a killed process leaves either the old file or the new one, never half of one."""
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -29,3 +31,18 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file.
+
+    Raises:
+        ValueError: naming the file, if it holds no JSON object.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:  # no UTF-8, or no JSON
+        raise ValueError(f"{path} is damaged: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged: expected a JSON object")
+    return content

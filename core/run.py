@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from .arch import Arch
 from .clock import Clock
-from .files import write_atomically
+from .files import read_json, write_atomically
 
 
 class RunInUseError(ValueError):
@@ -114,8 +114,7 @@ class Run:
     @property
     def manifest(self) -> dict[str, Any]:
         """The options as used, versions, seed and data."""
-        content: dict[str, Any] = json.loads(self.manifest_path.read_text())
-        return content
+        return read_json(self.manifest_path)
 
     def update_manifest(self, entries: dict[str, Any]) -> None:
         """Add entries to the manifest."""

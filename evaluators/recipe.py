@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import asdict, dataclass
 
 from ..core.lookup import lookup
 
@@ -101,3 +103,9 @@ def default_recipe(space: str, *, is_demonstration: bool) -> Recipe:
     A space without a recipe of its own gets MobileNet's.
     """
     return DEMONSTRATION if is_demonstration else _OF_SPACE.get(space, MOBILENET)
+
+
+def recipe_hash(recipe: Recipe) -> str:
+    """Return the SHA-256 of all settings of a recipe."""
+    text = json.dumps(asdict(recipe), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

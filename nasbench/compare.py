@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import statistics
 from collections.abc import Iterator, Sequence
@@ -60,6 +61,16 @@ class Job:
         """Metrics of the finished training, None before."""
         file = self.path / "metrics.json"
         return json.loads(file.read_text()) if file.is_file() else None
+
+
+def default_processes(device: str) -> int:
+    """Return how many trainings run at a time: one for each core, one on CUDA."""
+    return (os.cpu_count() or 1) if device == "cpu" else 1
+
+
+def threads_each(processes: int) -> int:
+    """Return the threads of each of so many trainings, which share the cores."""
+    return max(1, (os.cpu_count() or 1) // processes)
 
 
 def hash_of(text: str) -> str:
@@ -169,6 +180,7 @@ def _rows(jobs: Sequence[Job]) -> Iterator[dict[str, Any]]:
             "params": chosen.params,
             "inside_budget": chosen.inside_budget,
             "seeds": len(metrics),
+            "losses_nats": losses,
             "loss_nats": statistics.mean(losses),
             "loss_spread_nats": _spread(losses),
             "top1_percent": statistics.mean(accuracies),

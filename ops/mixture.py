@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import cast
+import math
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,8 @@ from torch import Tensor, nn
 # D decisions, N candidates
 
 MIXTURES = ("gumbel", "softmax", "straight_through")
+# Probabilities are logged this often in a search; more would not be seen in a picture.
+SNAPSHOTS = 50
 SAMPLED_MIXTURES = ("two_path", "binary", "straight_through")
 
 
@@ -77,6 +81,36 @@ class Logits(nn.Module):
         if kind == "binary":
             soft = _masked_softmax(self.values, valid)
         return hard + soft - soft.detach()
+
+
+def snapshot(logits: Logits, names: Sequence[str], step: int, total: int) -> dict[str, Any]:
+    """Return the probabilities for the log of a run, at about every 50th part of its steps.
+
+    Args:
+        logits: of the choices.
+        names: of the choices, in the order of the rows.
+        step: from 0; the first step and the last one are among those that are logged.
+        total: number of steps.
+
+    Returns:
+        `probs`, for each choice the probability of every candidate, four digits each; nothing
+        at the other steps.
+
+    Example:
+        >>> snapshot(Logits([2, 3]), ["keep", "kernel"], step=0, total=100)
+        {'probs': {'keep': [0.5, 0.5], 'kernel': [0.3333, 0.3333, 0.3333]}}
+        >>> snapshot(Logits([2, 3]), ["keep", "kernel"], step=1, total=100)
+        {}
+    """
+    if step % math.ceil(total / SNAPSHOTS) and step + 1 < total:
+        return {}
+    rows, counts = logits.probs().detach().cpu().tolist(), logits.valid.sum(1).tolist()
+    return {
+        "probs": {
+            name: [float(f"{p:.4g}") for p in row[:count]]
+            for name, row, count in zip(names, rows, counts, strict=True)
+        }
+    }
 
 
 def dirichlet(

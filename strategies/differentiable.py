@@ -18,7 +18,7 @@ from ..core.polynomial import Expectation
 from ..core.run import Run
 from ..core.schedule import geometric
 from ..core.strategy import Problem
-from ..ops.mixture import MIXTURES, Logits, dirichlet
+from ..ops.mixture import MIXTURES, Logits, dirichlet, snapshot
 from .supernet_strategy import LONG_STEPS, SupernetStrategy, SupernetTraining
 
 LEVELS = ("single", "bilevel")
@@ -109,7 +109,7 @@ class Differentiable(SupernetStrategy, ABC):
         loop = Loop(model=search.model, optimizers=search.optimizers, total=total, run=run)
         for step in loop:
             event = search.step(step)
-            run.log(step=step, **event)
+            run.log(step=step, **event, **snapshot(search.logits, search.order, step, total))
             phase = "warm-up" if search.is_warmup(step) else "search"
             report({"phase": phase, "step": step + 1, "total": total, **event})
         return most_probable(problem.space, search.log_probs(), problem.budget)

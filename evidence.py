@@ -1,0 +1,216 @@
+"""Evidence behind a search: random archs of its budget trained alike, and what ranks them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .core.files import read_json
+from .core.lookup import lookup
+from .core.loop import Report
+from .core.run import Run, held, write_json
+from .core.space import Space
+from .core.strategy import Problem
+from .evaluators.inherit import Inherit, load_supernet
+from .evaluators.recipe import Recipe, default_recipe, recipe_hash
+from .nasbench.compare import Job, default_processes, summary, threads_each, train_all
+from .nasbench.contestants import Contestant, contestants
+from .nasbench.ranking import judge, rank_scores
+from .problems import problem_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """How much evidence is made.
+
+    Attributes:
+        num_random: random archs of the band, trained beside the found one and most-params.
+        seeds: trainings of each.
+        share: of the recipe's updates that each training gets. A quarter ranks nearly as well as
+            the whole where the rate falls to zero within it.
+    """
+
+    num_random: int
+    seeds: int
+    share: float
+
+
+LEVELS = {
+    "quick": Level(num_random=6, seeds=1, share=0.25),
+    "full": Level(num_random=16, seeds=3, share=1.0),
+}
+
+
+def add_evidence(
+    folder: Path, result: dict[str, Any], level: str, report: Report
+) -> dict[str, Any]:
+    """Return the result of a finished search with its evidence, made where it is missing.
+
+    Args:
+        folder: of the run.
+        result: of the search.
+        level: `quick` or `full`; full evidence is quick evidence too.
+        report: receives progress events.
+
+    Raises:
+        ValueError: if the level is unknown.
+    """
+    run = Run.open(folder)
+    lookup("evidence", level, LEVELS)
+    file = folder / "evidence.json"
+    made = read_json(file) if file.is_file() else None
+    if made is None or (level == "full" and made["level"] != level):
+        with held(run):
+            run.update_manifest({"evidence": level})
+            made = gather(run, level, report)
+            write_json(file, made)
+    return result | {"evidence": made}
+
+
+def gather(run: Run, level: str, report: Report) -> dict[str, Any]:
+    """Train the archs and score them; what a killed process had trained is not trained again.
+
+    Returns:
+        `level data recipe recipe_sha256 steps steps_of_the_recipe`, what
+        `nastk.nasbench.compare.summary` says, its `rows` with `scores`, `inherited_seconds`,
+        `share_percent` (cost of the evidence as a share of the search's), `ranking` and
+        `verdict` (see `nastk.nasbench.ranking`).
+    """
+    problem, wanted = problem_of(run), LEVELS[level]
+    data = run.manifest["data"]
+    trained = problem.space if ":" in data else problem.proxy
+    trained = dataclasses.replace(trained, num_classes=problem.task.num_classes)
+    recipe = default_recipe(trained.name, is_demonstration=problem.task.is_demonstration)
+    drawn = contestants(
+        family=run.manifest["space"],
+        target=problem.space,
+        proxy=trained,
+        arch=run.arch,
+        budget=problem.budget,
+        num_random=wanted.num_random,
+        seed=problem.seed,
+    )
+    entrants = [entrant for entrant in drawn if entrant.kind != "reference"]
+    whole = recipe.num_steps(problem.task.size("train"))
+    steps = max(1, int(wanted.share * whole))
+    jobs = _jobs(run, entrants, wanted.seeds, recipe, None if steps == whole else steps, problem)
+    train_all(jobs, default_processes(run.manifest["device"]), report)
+    scores, seconds = _scores(run, problem, entrants, report)
+    summed = summary(jobs)
+    rows = [row | {"scores": scores[row["name"]]} for row in summed.pop("rows")]
+    spent, paid = _seconds(run, summed, rows)
+    one = _typical_seconds(jobs) * whole / steps
+    return {
+        "level": level,
+        "data": data,
+        "recipe": recipe.name,
+        "recipe_sha256": recipe_hash(recipe),
+        "steps": steps,
+        "steps_of_the_recipe": whole,
+        "rows": rows,
+        **summed,
+        "inherited_seconds": seconds,
+        "share_percent": 100 * (paid + seconds) / spent if spent else None,
+        "ranking": rank_scores(rows),
+        "verdict": judge(rows, spent / one, steps / whole),
+    }
+
+
+def _jobs(
+    run: Run,
+    entrants: Sequence[Contestant],
+    seeds: int,
+    recipe: Recipe,
+    steps: int | None,
+    problem: Problem,
+) -> list[Job]:
+    """Return the trainings, kept where `nastk compare` finds them again."""
+    manifest = run.manifest
+    processes = default_processes(manifest["device"])
+    return [
+        Job(
+            contestant=entrant,
+            seed=seed,
+            data=manifest["data"],
+            recipe=recipe.name,
+            steps=steps,
+            device=manifest["device"],
+            workers=manifest["workers"],
+            threads=threads_each(processes),
+            folder=str(run.path / "compare"),
+            strict=manifest["strict"],
+            memory=problem.memory,
+        )
+        for seed in range(seeds)
+        for entrant in entrants
+    ]
+
+
+def _scores(
+    run: Run, problem: Problem, entrants: Sequence[Contestant], report: Report
+) -> tuple[dict[str, dict[str, float]], float]:
+    """Return by arch what the search says of it, higher being better, and the seconds it took.
+
+    `learned` is the logarithm of its probability at the end of the search, `inherited` minus its
+    loss on the architecture split with the supernet's weights. Black-box searches say neither.
+    """
+    scores: dict[str, dict[str, float]] = {entrant.name: {} for entrant in entrants}
+    probs = [event["probs"] for event in run.events() if "probs" in event]
+    if not probs:
+        return scores, 0.0
+    for entrant in entrants:
+        scores[entrant.name]["learned"] = log_prob(problem.space, entrant.choices, probs[-1])
+    file = run.path / "inherited.json"
+    known: dict[str, Any] = read_json(file) if file.is_file() else {}
+    evaluator = None
+    start, earlier = time.process_time(), known.get("seconds", 0.0)
+    for number, entrant in enumerate(entrants):
+        arch = problem.proxy.arch(entrant.choices)
+        if arch.id not in known:
+            if evaluator is None:
+                supernet = load_supernet(run.path, problem.proxy)
+                evaluator = Inherit(problem=problem, supernet=supernet)
+            known[arch.id] = evaluator.evaluate(arch)["architecture_loss_nats"]
+            known["seconds"] = earlier + time.process_time() - start
+            write_json(file, known)
+        scores[entrant.name]["inherited"] = -known[arch.id]
+        report({"phase": "inherit", "step": number + 1, "total": len(entrants)})
+    return scores, float(known["seconds"])
+
+
+def log_prob(
+    space: Space, choices: Mapping[str, Any], probs: Mapping[str, Sequence[float]]
+) -> float:
+    """Return the log probability of an arch, its idle choices as their most probable candidate."""
+    indices = space.indices(choices)
+    active = space.cost.active({name: np.array([index]) for name, index in indices.items()})
+    total = 0.0
+    for name, index in indices.items():
+        row = probs[name]
+        chosen = row[index] if active[name][0] else max(row)
+        total += math.log(max(chosen, 1e-30)) - math.log(max(row))
+    return total
+
+
+def _seconds(
+    run: Run, summed: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> tuple[float, float]:
+    """Return the seconds of the search and of all trainings: of the CPU, or wall on a GPU."""
+    search = read_json(run.path / "result.json")
+    if run.manifest["device"] == "cpu":
+        return float(search["cpu_seconds"]), float(summed["cpu_seconds"])
+    return float(search["seconds"]), float(sum(row["seconds"] for row in rows))
+
+
+def _typical_seconds(jobs: Sequence[Job]) -> float:
+    """Return the median seconds of a training; the first of each process reads the data as well."""
+    key = "cpu_seconds" if jobs[0].device == "cpu" else "seconds"
+    return statistics.median(job.result[key] for job in jobs if job.result is not None)

@@ -1,0 +1,229 @@
+"""The pictures of one run: how its search went, and where what it found stands."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .arch_picture import blocks_of, draw_arch
+from .axes import Axes, bounds, short
+from .charts import Line, Mark, Strip, bands, line_chart, scatter_chart
+from .markup import Markup
+from .story import Story
+
+# A curve of more points than this is no finer on a screen.
+_POINTS = 240
+_SNAPSHOTS = 26
+_STRIPS = 80
+
+Points = list[tuple[float, float]]
+
+
+def arch_picture(story: Story) -> Markup | None:
+    """Return the drawn arch, None before the end of the search."""
+    if story.space is None or story.arch is None:
+        return None
+    return draw_arch(blocks_of(story.space, story.arch), f"Blocks of arch {story.arch.id}")
+
+
+def loss_curve(story: Story) -> Markup | None:
+    """Return the training loss of the supernet, None for a black-box search."""
+    points = _points(story, "loss")
+    if len(points) < 2:
+        return None
+    smooth = _smoothed(points)
+    axes = Axes(
+        title="Training loss of the supernet",
+        x_name="step",
+        y_name="training loss, nats",
+        x=(0, points[-1][0] or 1),
+        y=bounds([y for _, y in points]),
+        shaded=_warmup(story, points[-1][0]),
+    )
+    raw = Line(name="every step", points=_thinned(points), style="faint")
+    return line_chart(axes, [raw, Line(name="running mean", points=_thinned(smooth), style="one")])
+
+
+def expected_flops(story: Story) -> Markup | None:
+    """Return the expected FLOPs over the search, beside the budget."""
+    points, budget = _points(story, "expected_flops"), story.manifest.get("budget")
+    if len(points) < 2 or not budget:
+        return None
+    levels = [(float(budget[1]), f"budget {short(budget[1])}")]
+    if budget[0] is not None:
+        levels.append((float(budget[0]), f"at least {short(budget[0])}"))
+    axes = Axes(
+        title="Expected FLOPs against the budget",
+        x_name="step",
+        y_name="expected FLOPs of the target",
+        x=(0, points[-1][0] or 1),
+        y=bounds([*(y for _, y in points), *(level for level, _ in levels)]),
+        levels=levels,
+    )
+    return line_chart(axes, [Line(name="", points=_thinned(points), style="one")])
+
+
+def entropy(story: Story) -> Markup | None:
+    """Return how open the choices are over the search, as a share of the maximum."""
+    points = _points(story, "entropy")
+    if len(points) < 2:
+        return None
+    axes = Axes(
+        title="Mean entropy of the choices",
+        x_name="step",
+        y_name="entropy, share of its maximum",
+        x=(0, points[-1][0] or 1),
+        y=(0, 1.03),
+    )
+    return line_chart(axes, [Line(name="", points=_thinned(points), style="one")])
+
+
+def probabilities(story: Story) -> Markup | None:
+    """Return the probabilities of all choices over the search."""
+    history = story.history
+    if not history:
+        return None
+    every = max(1, math.ceil((len(history) - 1) / (_SNAPSHOTS - 1)))
+    kept = history[::every] if (len(history) - 1) % every == 0 else [*history[::every], history[-1]]
+    strips = _strips(story, kept)
+    return bands("Probabilities of the candidates of each choice over the search", strips[:_STRIPS])
+
+
+def _strips(story: Story, history: Sequence[Mapping[str, Sequence[float]]]) -> list[Strip]:
+    """Return one strip a choice; choices of channel groups are averaged into one."""
+    groups: dict[str, list[str]] = {}
+    for name in history[-1]:
+        groups.setdefault(re.sub(r"\.\d+$", "", name), []).append(name)
+    choices = {} if story.space is None else story.space.choices()
+    chosen = {} if story.arch is None else story.arch.choices
+    strips = []
+    for group, members in groups.items():
+        candidates = {
+            name: [str(c) for c in choices[name].candidates]
+            if name in choices
+            else [f"candidate {n + 1}" for n in range(len(history[-1][name]))]
+            for name in members
+        }
+        labels = list(dict.fromkeys(label for name in members for label in candidates[name]))
+        if all(label.lstrip("-").replace(".", "").isdigit() for label in labels):
+            labels.sort(key=float)
+        means = [_mean_probs(probs, candidates, labels) for probs in history]
+        values = dict.fromkeys(str(chosen[name]) for name in members if name in chosen)
+        strips.append(
+            Strip(name=group, candidates=labels, history=means, chosen=",".join(sorted(values)))
+        )
+    return strips
+
+
+def _mean_probs(
+    probs: Mapping[str, Sequence[float]],
+    candidates: Mapping[str, Sequence[str]],
+    labels: Sequence[str],
+) -> list[float]:
+    """Return the mean over the choices of a group of the probability of each candidate."""
+    sums = dict.fromkeys(labels, 0.0)
+    for name, known in candidates.items():
+        for label, value in zip(known, probs[name], strict=True):
+            sums[label] += value / len(candidates)
+    return list(sums.values())
+
+
+def trial_curve(story: Story) -> Markup | None:
+    """Return the losses of the evaluated archs and the best so far, None without trials."""
+    trials = [t for t in story.trials if t.get("share", 1) == 1]
+    points = [(float(n + 1), _loss(trial)) for n, trial in enumerate(trials)]
+    finite = [y for _, y in points if math.isfinite(y)]
+    if not finite:
+        return None
+    best, lowest = [], math.inf
+    for x, y in points:
+        lowest = min(lowest, y) if math.isfinite(y) else lowest
+        best.append((x, lowest))
+    axes = Axes(
+        title="Losses of the evaluated archs",
+        x_name="evaluation",
+        y_name="loss that is minimised",
+        x=(0.5, len(points) + 0.5),
+        y=bounds(finite),
+    )
+    single = [Line(name="", points=[point], style="trial") for point in points]
+    return line_chart(axes, [*single, Line(name="best so far", points=best, style="two")])
+
+
+def pareto(rows: Sequence[Mapping[str, Any]], budget: Sequence[float] | None) -> Markup | None:
+    """Return test loss against FLOPs of all networks of a comparison, the front as a line."""
+    shown = [row for row in rows if math.isfinite(row["loss_nats"])]
+    if not shown:
+        return None
+    marks = [
+        Mark(
+            kind=row["kind"],
+            label=f"{row['name']}: {row['loss_nats']:.3f} nats, {row['flops']:,} FLOPs",
+            x=float(row["flops"]),
+            y=row["loss_nats"],
+            spread=row.get("loss_spread_nats") or 0.0,
+        )
+        for row in sorted(shown, key=lambda row: row["kind"] in ("found", "most-params"))
+    ]
+    ends = [mark.y + sign * mark.spread for mark in marks for sign in (-1, 1)]
+    columns = [] if not budget else [(float(budget[1]), "budget")]
+    axes = Axes(
+        title="Test loss against FLOPs",
+        x_name="FLOPs of the target",
+        y_name="test loss, nats (bars: spread over seeds)",
+        x=bounds([*(mark.x for mark in marks), *(value for value, _ in columns)], 0.1),
+        y=bounds(ends),
+        height=260,
+        columns=columns,
+    )
+    return scatter_chart(axes, marks, _front(marks))
+
+
+def _front(marks: Sequence[Mark]) -> Points:
+    """Return the networks than which none has both fewer FLOPs and a lower loss."""
+    front: Points = []
+    for mark in sorted(marks, key=lambda mark: (mark.x, mark.y)):
+        if not front or mark.y < front[-1][1]:
+            front.append((mark.x, mark.y))
+    return front
+
+
+def _loss(trial: Mapping[str, Any]) -> float:
+    value = trial.get("loss")
+    return math.nan if value is None else float(value)
+
+
+def _points(story: Story, key: str) -> Points:
+    return [(float(e["step"] + 1), float(e[key])) for e in story.updates if key in e]
+
+
+def _warmup(story: Story, last: float) -> tuple[float, float, str] | None:
+    """Return the steps in which the probabilities of all choices rested."""
+    history = [event for event in story.events if isinstance(event.get("probs"), dict)]
+    if not history:
+        return None
+    still = [event["step"] for event in history if event["probs"] == history[0]["probs"]]
+    end = min(float(max(still) + 1), last)
+    return (0.0, end, "warm-up") if len(still) > 1 else None
+
+
+def _smoothed(points: Points) -> Points:
+    """Return the running mean over the steps before, up to a twentieth of all."""
+    width = max(1, len(points) // 20)
+    result, total, window = [], 0.0, []
+    for x, y in points:
+        if not math.isfinite(y):
+            continue
+        window.append(y)
+        total += y
+        if len(window) > width:
+            total -= window.pop(0)
+        result.append((x, total / len(window)))
+    return result
+
+
+def _thinned(points: Points) -> Points:
+    every = math.ceil(len(points) / _POINTS)
+    return [*points[:-1:every], points[-1]] if points else []

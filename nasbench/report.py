@@ -1,0 +1,201 @@
+"""What runs tell, gathered into one document that a page and other programs read."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..core.arch import Arch
+from ..core.budget import Budget, reachable_band
+from ..core.sampler import sample
+from ..core.space import Space
+from ..evaluators.recipe import RECIPES, recipe_hash
+from .ranking import judge, rank_scores
+from .reproduce import commands, missing_parts
+from .story import Story
+
+SCHEMA = 1
+# Entropy (as a share of its maximum) above which a search has decided little, and below which it
+# had decided everything too early if it got there in the first half of its steps.
+UNDECIDED, DECIDED = 0.9, 0.05
+# Random archs of the band whose skips are the measure for those of the found one.
+_SAMPLE = 200
+
+
+def document(story: Story) -> dict[str, Any]:
+    """Return what the page of a run shows, without its pictures."""
+    manifest, files = story.manifest, story.files
+    compared = files.get("compare") or files.get("evidence")
+    judged = files.get("evidence") or files.get("compare")
+    verdict = ranking = None
+    if "evidence" in files:
+        verdict, ranking = files["evidence"].get("verdict"), files["evidence"].get("ranking")
+    elif judged:
+        ranking = rank_scores(judged["rows"])
+        verdict = judge(judged["rows"], _trainings(story)) if story.is_search else None
+    return {
+        "run": str(story.path),
+        "status": story.status,
+        "notes": story.notes,
+        **{key: manifest.get(key) for key in _COPIED},
+        "arch": _arch(story),
+        "search": _search(story),
+        "collapse": _collapse(story),
+        "comparison": compared,
+        "comparison_source": None if compared is None else _source(files),
+        "verdict": verdict,
+        "ranking": ranking,
+        "retrained": (files.get("retrain") or {}).get("metrics"),
+        "cost": _cost(story),
+        "data_record": manifest.get("data_record"),
+        "recipe": _recipe(files),
+        "commands": commands(story),
+        "missing": missing_parts(story),
+    }
+
+
+_COPIED = (
+    "space",
+    "target",
+    "proxy",
+    "strategy",
+    "strategy_options",
+    "evaluator",
+    "seed",
+    "data",
+    "flops",
+    "budget",
+    "device",
+    "threads",
+    "versions",
+    "git_commit",
+)
+
+
+def _source(files: Mapping[str, Any]) -> str:
+    return "compare.json" if "compare" in files else "evidence.json"
+
+
+def _arch(story: Story) -> dict[str, Any] | None:
+    if story.arch is None or story.space is None:
+        return None
+    counts = story.space.cost.count(story.space.indices(story.arch))
+    return {"id": story.arch.id, "choices": dict(story.arch.choices), **counts}
+
+
+def _search(story: Story) -> dict[str, Any]:
+    """Return how the search went, in figures."""
+    trials, updates, history = story.trials, story.updates, story.history
+    finite = [t["loss"] for t in trials if t.get("loss") is not None and math.isfinite(t["loss"])]
+    last = updates[-1] if updates else {}
+    tail = [event["loss"] for event in updates[-max(len(updates) // 20, 1) :]]
+    return {
+        "num_updates": last["step"] + 1 if updates else 0,
+        "num_trials": len(trials),
+        "best_trial_loss": min(finite, default=None),
+        "loss_at_the_end": statistics.mean(tail) if tail else None,
+        "num_losses_not_finite": sum(not math.isfinite(e["loss"]) for e in updates),
+        "expected_flops": last.get("expected_flops"),
+        "entropy": last.get("entropy"),
+        "probs": history[-1] if history else None,
+    }
+
+
+def _collapse(story: Story) -> dict[str, Any]:
+    """Return the signs of a collapse, and warnings in words where they are bad."""
+    result: dict[str, Any] = {"warnings": []}
+    warn = result["warnings"].append
+    entropies = [e["entropy"] for e in story.updates if "entropy" in e]
+    if entropies:
+        result["entropy"] = entropies[-1]
+        if entropies[-1] > UNDECIDED and story.status == "finished":
+            warn(
+                f"The choices are almost as open as at the start (entropy {entropies[-1]:.2f} of "
+                "1): the search has learned little. Search for more steps."
+            )
+        if min(entropies[: len(entropies) // 2], default=1.0) < DECIDED:
+            warn(
+                "The choices were decided before half of the search was over: a lower learning "
+                "rate of the logits lets more of them be tried."
+            )
+    if count := sum(not math.isfinite(e["loss"]) for e in story.updates):
+        warn(f"The loss was not finite at {count} of {len(story.updates)} steps: it diverged.")
+    if story.arch is not None and story.space is not None:
+        result |= _skips(story, story.space, story.arch)
+        share, usual = result["share_skipped"], result["share_skipped_random"]
+        if share is not None and share >= 0.5 and share > usual + 0.25:
+            warn(
+                f"{100 * share:.0f} % of what could be skipped is skipped, where random archs of "
+                f"the budget skip {100 * usual:.0f} %: the search may have collapsed to skips."
+            )
+    return result
+
+
+def _skips(story: Story, space: Space, arch: Arch) -> dict[str, Any]:
+    """Return how much of what may be absent (a candidate 0) is absent, and in random archs."""
+    zeros = {
+        name: choice.candidates.index(0)
+        for name, choice in space.choices().items()
+        if any(c == 0 and not isinstance(c, str) for c in choice.candidates)
+    }
+    answer: dict[str, Any] = {"num_skippable": len(zeros), "share_skipped": None}
+    answer["share_skipped_random"] = None
+    if not zeros or story.manifest.get("budget") is None:
+        return answer
+    indices = space.indices(arch)
+    band = reachable_band(space, Budget(*story.manifest["budget"]))
+    drawn = sample(space, _SAMPLE, 0, band)
+    answer["num_skipped"] = sum(indices[name] == zero for name, zero in zeros.items())
+    answer["share_skipped"] = answer["num_skipped"] / len(zeros)
+    shares = [float((drawn[name] == zero).mean()) for name, zero in zeros.items()]
+    answer["share_skipped_random"] = statistics.mean(shares)
+    return answer
+
+
+def _trainings(story: Story) -> float | None:
+    """Return what the search cost, in trainings of the comparison."""
+    result, compared = story.files.get("result"), story.files.get("compare")
+    if result is None or compared is None or not compared["num_trainings"]:
+        return None
+    one = compared["cpu_seconds"] / compared["num_trainings"]
+    return float(result["cpu_seconds"] / one) if one else None
+
+
+def _cost(story: Story) -> dict[str, Any]:
+    result, evidence = story.files.get("result", {}), story.files.get("evidence", {})
+    compared = story.files.get("compare", {})
+    on_cpu = str(story.manifest.get("device", "cpu")) == "cpu"
+    seconds = result.get("cpu_seconds" if on_cpu else "seconds")
+    return {
+        "device_hours": None if seconds is None else seconds / 3600,
+        "seconds": result.get("seconds"),
+        "cpu_seconds": result.get("cpu_seconds"),
+        "peak_memory_bytes": result.get("peak_memory_bytes"),
+        "num_evaluations": len(story.trials) or None,
+        "num_updates": len(story.updates) or None,
+        "in_trainings": _trainings(story) or (evidence.get("verdict") or {}).get("trainings"),
+        "evidence_cpu_seconds": evidence.get("cpu_seconds"),
+        "evidence_share_percent": evidence.get("share_percent"),
+        "comparison_cpu_seconds": compared.get("cpu_seconds"),
+    }
+
+
+def _recipe(files: Mapping[str, Any]) -> dict[str, Any] | None:
+    source = files.get("compare") or files.get("evidence") or (files.get("retrain") or {})
+    name = source.get("recipe") or source.get("record", {}).get("recipe")
+    if name not in RECIPES:
+        return None
+    return {"name": name, "sha256": recipe_hash(RECIPES[name])}
+
+
+def jsonable(value: Any) -> Any:
+    """Return a document that every JSON reader takes: numbers that are not finite become null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(part) for key, part in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [jsonable(part) for part in value]
+    return value

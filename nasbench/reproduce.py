@@ -1,0 +1,87 @@
+"""Which commands make a run again, and which ones make what it lacks."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from .families import find_space, make_space
+from .story import Story
+
+
+def commands(story: Story) -> list[str]:
+    """Return the commands that make this run again."""
+    manifest, folder = story.manifest, shlex.quote(str(story.path))
+    if not story.is_search:
+        command = manifest.get("command") or []
+        return [shlex.join(["nastk", *map(str, command)])] if command else []
+    words = ["nastk", "search", "--space", manifest["space"], "--flops", str(manifest["flops"])]
+    words += ["--data", manifest["data"], "--strategy", manifest["strategy"]]
+    words += ["--seed", str(manifest.get("seed", 0))]
+    for key in ("evaluator", "supernet", "device", "memory", "target_classes", "evidence"):
+        if manifest.get(key) not in (None, "cpu"):
+            words += ["--" + key.replace("_", "-"), str(manifest[key])]
+    words += _sizes(manifest)
+    for name, value in manifest.get("strategy_options", {}).items():
+        if name in ("steps", "evaluations"):
+            words += [f"--{name}", str(value)]
+        else:
+            words += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
+    commands = [shlex.join(words)]
+    if "compare" in story.files:
+        record = story.files["compare"]
+        steps = "" if record.get("steps") is None else f" --steps {record['steps']}"
+        seeds = max(row["seeds"] for row in record["rows"])
+        count = sum(row["kind"] == "random" for row in record["rows"])
+        recipe = shlex.quote(str(record["recipe"]))
+        flags = f"--seeds {seeds} --random {count} --recipe {recipe}{steps}"
+        commands.append(f"nastk compare {folder} {flags}")
+    if "retrain" in story.files:
+        commands.append(f"nastk retrain {folder}")
+    return [*commands, f"nastk report {folder}"]
+
+
+def _sizes(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the flags of sizes in which target and proxy differ from what they are by default."""
+    words = []
+    try:
+        family = find_space(manifest["space"])
+    except ValueError:
+        return words
+    target, proxy = manifest["target"], manifest["proxy"]
+    if target.get("resolution") != family().resolution:
+        words += ["--target-resolution", str(target["resolution"])]
+    usual = make_space(family, target)
+    usual = usual if ":" in manifest["data"] else usual.proxy()
+    for key in ("resolution", "scale"):
+        if key in proxy and proxy[key] != usual.options[key]:
+            words += [f"--proxy-{key}", str(proxy[key])]
+    return words
+
+
+def missing_parts(story: Story) -> list[dict[str, str]]:
+    """Return the parts that are not there, and the command that makes each."""
+    folder = shlex.quote(str(story.path))
+    if not story.is_search:
+        return []
+    if story.status == "unfinished":
+        return [{"part": "the end of the search", "command": f"nastk search --resume {folder}"}]
+    missing = []
+    if "compare" not in story.files:
+        command = f"nastk compare {folder}"
+        missing.append(
+            {"part": "published networks and random archs beside it", "command": command}
+        )
+    if "evidence" not in story.files:
+        part = "whether the search was worth its cost, and what ranks archs"
+        command = f"nastk search --resume {folder} --evidence quick"
+        missing.append({"part": part, "command": command})
+    elif story.files["evidence"].get("level") != "full":
+        part = "rank correlations with seeds and a ceiling"
+        command = f"nastk search --resume {folder} --evidence full"
+        missing.append({"part": part, "command": command})
+    if "retrain" not in story.files:
+        missing.append({"part": "trained weights", "command": f"nastk retrain {folder}"})
+    return missing

@@ -1,0 +1,115 @@
+"""A run folder as it can be read: what is damaged in it becomes a note, not an end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..core.arch import Arch
+from ..core.files import read_json
+from ..core.run import Run
+from ..core.space import Space
+from .families import find_space, make_space
+
+FILES = ("result", "compare", "evidence", "retrain")
+
+
+@dataclass
+class Story:
+    """One run, as far as its folder can be read.
+
+    Attributes:
+        path: the run folder.
+        manifest: of the run.
+        events: of the search; none in a retraining.
+        space: the target, None where it cannot be made.
+        arch: what was found, None before the end.
+        files: `result`, `compare`, `evidence` and `retrain`, those that are there.
+        notes: what could not be read.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+    events: list[dict[str, Any]]
+    space: Space | None = None
+    arch: Arch | None = None
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_search(self) -> bool:
+        """Whether the run is a search and no retraining."""
+        return "strategy" in self.manifest
+
+    @property
+    def status(self) -> str:
+        """`finished`, `unfinished` or `retraining`."""
+        if not self.is_search:
+            return "retraining"
+        return "finished" if self.arch is not None and "result" in self.files else "unfinished"
+
+    @property
+    def trials(self) -> list[dict[str, Any]]:
+        """The evaluated archs of a black-box search."""
+        return [event for event in self.events if "trial" in event]
+
+    @property
+    def updates(self) -> list[dict[str, Any]]:
+        """The steps of a supernet search."""
+        return [event for event in self.events if "step" in event and "loss" in event]
+
+    @property
+    def history(self) -> list[dict[str, list[float]]]:
+        """The probabilities of all choices, from the first snapshot to the last."""
+        return [event["probs"] for event in self.events if isinstance(event.get("probs"), dict)]
+
+
+def read_story(path: Path) -> Story:
+    """Read a run folder; what is damaged in it becomes a note.
+
+    Raises:
+        ValueError: if there is no run, or its manifest is damaged.
+    """
+    run = Run.open(path)
+    manifest = run.manifest
+    for key in ("space", "target", "data"):
+        if key not in manifest:
+            raise ValueError(f"{run.manifest_path} is damaged: it does not say its {key}")
+    story = Story(path=path, manifest=manifest, events=[])
+    for read in (*(partial(_read_file, name=name) for name in FILES), _read_events, _read_arch):
+        try:
+            read(story, run)
+        except ValueError as error:
+            story.notes.append(str(error))
+    return story
+
+
+def _read_file(story: Story, run: Run, name: str) -> None:
+    file = story.path / f"{name}.json"
+    if file.is_file():
+        story.files[name] = read_json(file)
+
+
+def _read_events(story: Story, run: Run) -> None:
+    text = run.events_path.read_text(errors="replace") if run.events_path.exists() else ""
+    lines = text.splitlines()
+    story.events = [event for event in run.events() if isinstance(event, dict)]
+    lost = len(lines) - len(story.events)
+    if lost and (lost > 1 or "result" in story.files):
+        raise ValueError(
+            f"{run.events_path} is damaged: {lost} of its {len(lines)} lines could not be read"
+        )
+
+
+def _read_arch(story: Story, run: Run) -> None:
+    manifest = story.manifest
+    story.space = make_space(find_space(manifest["space"]), manifest["target"])
+    if not run.arch_path.is_file():
+        return
+    try:
+        arch = Arch.from_json(run.arch_path.read_text())
+        story.arch = story.space.arch(arch.choices)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{run.arch_path} is damaged: {error}") from None

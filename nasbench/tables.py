@@ -1,0 +1,221 @@
+"""The tables and lists of a report's page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .markup import Markup, join, tag
+
+Facts = Mapping[str, Any]
+
+
+def table(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[Any]]], num_left: int) -> Markup:
+    """Return a table that scrolls in a frame of its own where the screen is narrow.
+
+    Args:
+        heads: of the columns.
+        rows: CSS class and cells of each row.
+        num_left: columns of words; the others are figures.
+    """
+
+    def line(name: str, cells: Sequence[Any], style: str | None = None) -> Markup:
+        sides = [None if number < num_left else "right" for number in range(len(cells))]
+        columns = [tag(name, cell, class_=side) for cell, side in zip(cells, sides, strict=True)]
+        return tag("tr", *columns, class_=style)
+
+    head = tag("thead", line("th", heads))
+    body = tag("tbody", *(line("td", cells, style or None) for style, cells in rows))
+    return tag("div", tag("table", head, body), class_="scroll", tabindex="0")
+
+
+def pairs(entries: Sequence[tuple[str, Any]]) -> Markup:
+    """Return a list of names and values; those that are None are left out."""
+    known = [(name, value) for name, value in entries if value is not None]
+    return tag("dl", *(tag("dt", name) + tag("dd", value) for name, value in known and known))
+
+
+def figure(value: float | None, digits: int = 3, unit: str = "") -> str | None:
+    """Return a figure, a dash where it is not finite, None where there is none."""
+    if value is None:
+        return None
+    return f"{value:,.{digits}f}{unit}" if math.isfinite(value) else "-"
+
+
+def plus_minus(value: float, spread: float | None, digits: int) -> str:
+    """Return a mean and its spread over seeds."""
+    mean = figure(value, digits) or "-"
+    return mean if not spread else f"{mean} ± {spread:.{digits}f}"
+
+
+def overview(names: Sequence[str], facts: Sequence[Facts]) -> Markup:
+    """Return one row a run."""
+    rows = []
+    for name, fact in zip(names, facts, strict=True):
+        arch, compared = fact["arch"] or {}, fact["comparison"] or {}
+        rival = {row["kind"]: row for row in compared.get("rows", ())}.get("found")
+        cells = [
+            name,
+            fact["space"],
+            fact["strategy"] or "retraining",
+            fact["status"],
+            "" if "flops" not in arch else f"{arch['flops']:,}",
+            "" if "params" not in arch else f"{arch['params']:,}",
+            "" if rival is None else plus_minus(rival["loss_nats"], rival["loss_spread_nats"], 3),
+            figure(compared.get("improvement_percent"), 2) or "",
+            figure(fact["cost"]["device_hours"], 4) or "",
+        ]
+        rows.append(("", cells))
+    heads = ["run", "space", "strategy", "status", "FLOPs", "params", "test loss"]
+    return table([*heads, "% over random", "device hours"], rows, 4)
+
+
+def figures_of_run(fact: Facts) -> Markup:
+    """Return what was searched and what was found."""
+    arch, search, collapse = fact["arch"] or {}, fact["search"], fact["collapse"]
+    budget = fact["budget"]
+    band = None
+    if budget is not None:
+        band = f"{budget[1]:,} FLOPs at most"
+        band += "" if budget[0] is None else f", {budget[0]:,} at least"
+    target = ", ".join(f"{key} {value}" for key, value in fact["target"].items())
+    skipped = None
+    if collapse.get("num_skipped") is not None:
+        usual = collapse["share_skipped_random"]
+        skipped = f"{collapse['num_skipped']} of {collapse['num_skippable']}"
+        skipped += f" (random archs of the budget: {100 * usual:.0f} %)"
+    retrained = fact["retrained"] or {}
+    return pairs(
+        [
+            ("space", fact["space"]),
+            ("target", target),
+            ("strategy", fact["strategy"]),
+            ("evaluator", fact["evaluator"]),
+            ("data", fact["data"]),
+            ("budget", band),
+            ("arch", arch.get("id")),
+            ("FLOPs", None if not arch else f"{arch['flops']:,} (multiply-adds, batch 1)"),
+            ("params", None if not arch else f"{arch['params']:,}"),
+            ("activations", None if not arch else f"{arch['activations']:,}"),
+            ("best loss in the search", figure(search["best_trial_loss"])),
+            ("expected FLOPs at the end", figure(search["expected_flops"], 0)),
+            ("entropy at the end", figure(search["entropy"], 2)),
+            ("skipped", skipped),
+            ("retrained, test loss", figure(retrained.get("test_loss_nats"), 3, " nats")),
+            ("retrained, top-1", figure(retrained.get("test_top1_percent"), 2, " %")),
+        ]
+    )
+
+
+def comparison(fact: Facts) -> Markup:
+    """Return the networks that were trained alike, with seeds and spread."""
+    compared = fact["comparison"]
+    rows = []
+    for row in compared["rows"]:
+        cells = [
+            row["name"] + ("" if row["inside_budget"] else " (above the budget)"),
+            f"{row['flops']:,}",
+            f"{row['params']:,}",
+            str(row["seeds"]),
+            plus_minus(row["loss_nats"], row["loss_spread_nats"], 3),
+            plus_minus(row["top1_percent"], row["top1_spread_percent"], 1),
+        ]
+        rows.append((row["kind"], cells))
+    heads = ["network", "FLOPs", "params", "seeds", "test loss, nats", "top-1 %"]
+    shown = table(heads, rows, 1)
+    steps = compared.get("steps")
+    length = "" if steps is None else f", {steps} updates"
+    words = f"All trained by the recipe {compared['recipe']}{length} on {compared['data']}; mean ± "
+    words += f"standard deviation over seeds. From {fact['comparison_source']}."
+    parts = [shown, tag("p", words, class_="soft")]
+    if "improvement_percent" in compared:
+        count = sum(row["kind"] == "random" for row in compared["rows"])
+        parts.append(
+            tag(
+                "p",
+                f"Relative improvement over the mean of {count} random archs of the budget, "
+                f"100 (a - r) / r in top-1: {compared['improvement_percent']:+.2f} %. By test loss "
+                f"the found arch ranks {compared['rank']} of {count + 1}.",
+            )
+        )
+    return join(parts)
+
+
+_SCORES = {
+    "inherited": "inherited: loss with the supernet's weights",
+    "learned": "learned: probability at the end of the search",
+    "params": "params (costs nothing)",
+    "flops": "FLOPs (costs nothing)",
+}
+
+
+def ranking(fact: Facts) -> Markup | None:
+    """Return Kendall's tau of every score with the losses after training."""
+    ranked = fact["ranking"]
+    if ranked is None:
+        return None
+    rows = []
+    order = [*_SCORES, *sorted(set(ranked["taus"]) - set(_SCORES))]
+    for name in [name for name in order if name in ranked["taus"]]:
+        values = ranked["taus"][name]
+        cells = [_SCORES.get(name, name), *(figure(values[k], 2) or "-" for k in _TAUS)]
+        rows.append(("", cells))
+    if ranked["ceiling"] is not None:
+        ceiling = figure(ranked["ceiling"], 2)
+        rows.append(("", ["the ceiling: one whole training against the others", ceiling, "-"]))
+    words = (
+        f"Kendall's tau over {ranked['num_archs']} random archs of the budget, 1 being the order "
+        f"after training. A score that knows nothing stays below {ranked['chance']:.2f} in 19 of "
+        "20 cases. A dash: too few archs (the best fifth needs 16)."
+    )
+    shown = table(["score", "all archs", "best fifth"], rows, 1)
+    return join([shown, tag("p", words, class_="soft")])
+
+
+_TAUS = ("all", "best_fifth")
+
+
+def cost(fact: Facts) -> Markup | None:
+    """Return what the search and its evidence cost."""
+    spent = fact["cost"]
+    if all(value is None for value in spent.values()):
+        return None
+    memory = spent["peak_memory_bytes"]
+    share = spent["evidence_share_percent"]
+    evidence = figure(spent["evidence_cpu_seconds"], 0, " CPU s")
+    if evidence is not None and share is not None:
+        evidence += f" ({share:.0f} % of the search)"
+    return pairs(
+        [
+            ("search, device hours", figure(spent["device_hours"], 4)),
+            ("wall time", figure(spent["seconds"], 0, " s")),
+            ("CPU time", figure(spent["cpu_seconds"], 0, " s")),
+            ("in whole trainings", figure(spent["in_trainings"], 1)),
+            ("peak memory", None if memory is None else f"{memory / 2**30:.2f} GiB"),
+            ("evaluations", spent["num_evaluations"]),
+            ("updates of the supernet", spent["num_updates"]),
+            ("evidence", evidence),
+            ("comparison", figure(spent["comparison_cpu_seconds"], 0, " CPU s")),
+        ]
+    )
+
+
+def reproduce(fact: Facts) -> Markup:
+    """Return commands, versions and hashes."""
+    record, recipe, versions = fact["data_record"] or {}, fact["recipe"], fact["versions"] or {}
+    hashes = [(key.replace("_", " "), v) for key, v in record.items() if key.endswith("sha256")]
+    shown = pairs(
+        [
+            ("seed", fact["seed"]),
+            ("device", fact["device"]),
+            ("threads", fact["threads"]),
+            ("versions", ", ".join(f"{k} {v}" for k, v in versions.items()) or None),
+            ("git commit", fact["git_commit"]),
+            ("data", record.get("origin") or fact["data"]),
+            *((f"data {name}", tag("code", value)) for name, value in hashes),
+            ("recipe", None if recipe is None else recipe["name"]),
+            ("recipe sha256", None if recipe is None else tag("code", recipe["sha256"])),
+        ]
+    )
+    return join([tag("pre", "\n".join(fact["commands"])), shown])

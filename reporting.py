@@ -1,0 +1,97 @@
+"""Writing the report of runs: one HTML file, its figures as JSON, curves for TensorBoard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .core.files import read_json, write_atomically
+from .nasbench.page import page
+from .nasbench.report import SCHEMA, document, jsonable
+from .nasbench.story import Story, read_story
+
+# In every report.json, so that a file of another kind is never written over.
+_KIND = "nastk report"
+
+
+def report(
+    runs: Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    tensorboard: str | Path | None = None,
+) -> dict[str, Any]:
+    """Write a page about runs, finished or not, that needs nothing outside of it.
+
+    Args:
+        runs: run folders; several are shown side by side.
+        out: the HTML file; `report.html` in the run, or here where there are several, if None.
+            The JSON file gets the same name.
+        tensorboard: folder for curves, one folder a run in it; needs the extra `report`.
+
+    Returns:
+        `html` and `json` (paths) and what the JSON file holds: `kind schema nastk runs`, with one
+        document a run, see `nastk.nasbench.report.document`.
+
+    Raises:
+        ValueError: if a folder holds no run, or `out` is no name of a page.
+    """
+    folders = [Path(run) for run in runs]
+    if not folders:
+        raise ValueError("report takes at least one run folder, for example runs/toy-meta_kernel-0")
+    stories = [read_story(folder) for folder in folders]
+    file = _page_file(folders, out)
+    facts = [document(story) for story in stories]
+    content = {"kind": _KIND, "schema": SCHEMA, "nastk": __version__, "runs": jsonable(facts)}
+    if tensorboard is not None:
+        _write_curves(stories, Path(tensorboard))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, page(stories, facts).encode())
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    write_atomically(file.with_suffix(".json"), text.encode())
+    return {"html": str(file), "json": str(file.with_suffix(".json")), **content}
+
+
+def _page_file(folders: Sequence[Path], out: str | Path | None) -> Path:
+    if out is None:
+        return Path("report.html") if len(folders) > 1 else folders[0] / "report.html"
+    file = Path(out)
+    if file.suffix.lower() not in (".html", ".htm") or file.is_dir():
+        raise ValueError(f"--out takes the name of a page, for example report.html; got {out}")
+    beside = file.with_suffix(".json")
+    if beside.exists() and read_json(beside).get("kind") != _KIND:
+        raise ValueError(f"{beside} is no report and would be written over; choose another --out")
+    return file
+
+
+def _write_curves(stories: Sequence[Story], folder: Path) -> None:
+    """Write what a search logged as event files of TensorBoard."""
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        raise ValueError("--tensorboard needs tensorboardX: pip install 'nastk[report]'") from None
+    for number, story in enumerate(stories):
+        name = story.path.resolve().name
+        with SummaryWriter(str(folder / (f"{number}-{name}" if len(stories) > 1 else name))) as to:
+            for event in story.events:
+                step = event.get("step", event.get("trial", 0))
+                for key, value in event.items():
+                    if isinstance(value, float):
+                        to.add_scalar(key, value, step)
+                for choice, row in (event.get("probs") or {}).items():
+                    for index, value in enumerate(row):
+                        to.add_scalar(f"probs/{choice}/{index}", value, step)
+
+
+def print_report(result: dict[str, Any]) -> None:
+    """Print where the report is and the sentence of each run."""
+    for run in result["runs"]:
+        if run["status"] == "unfinished":
+            print(f"{run['run']} has not ended: the report is partial")
+        if run["verdict"]:
+            print(run["verdict"]["sentence"])
+        for text in (*run["notes"], *run["collapse"]["warnings"]):
+            print(f"warning: {text}")
+    print(f"report in {result['html']} and {result['json']}")
