@@ -160,7 +160,7 @@ def _legend(entries: Sequence[tuple[str, str]], y: float) -> tuple[list[Markup],
     """Return swatches with names, and how often they went to the next line."""
     parts, x, line = [], float(_LEFT), 0
     for name, style in entries:
-        width = 18 + 5.8 * len(name)
+        width = 20 + 6.6 * len(name)
         if x + width > WIDTH and x > _LEFT:
             x, line = float(_LEFT), line + 1
         middle = y + 14 * line

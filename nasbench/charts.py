@@ -111,11 +111,11 @@ class Strip:
 
 def bands(title: str, strips: Sequence[Strip]) -> Markup:
     """Return one strip a choice, which its candidates fill from the first step to the last."""
-    left, right, pitch = 118.0, WIDTH - 34.0, 17
+    left, right, pitch = 138.0, WIDTH - 34.0, 17
     content = []
     for number, strip in enumerate(strips):
         top, height = 2.0 + pitch * number, pitch - 3.0
-        shown = strip.name if len(strip.name) <= 24 else "…" + strip.name[-23:]
+        shown = strip.name if len(strip.name) <= 27 else "…" + strip.name[-26:]
         content.append(text(shown, left - 4, top + 10.5, "tiny end"))
         content += _filled(strip, (left, right), (top, height))
         content.append(text(strip.chosen[:7], right + 4, top + 10.5, "tiny"))

@@ -152,33 +152,50 @@ def trial_curve(story: Story) -> Markup | None:
     return line_chart(axes, [*single, Line(name="best so far", points=best, style="two")])
 
 
-def pareto(rows: Sequence[Mapping[str, Any]], budget: Sequence[float] | None) -> Markup | None:
-    """Return test loss against FLOPs of all networks of a comparison, the front as a line."""
+def pareto(
+    rows: Sequence[Mapping[str, Any]], budget: Sequence[float] | None
+) -> tuple[Markup | None, list[str]]:
+    """Return test loss against FLOPs of all networks of a comparison, the front as a line.
+
+    Published networks that are far above all others are drawn at the upper edge.
+
+    Returns:
+        The picture, and what lies outside of its frame.
+    """
     shown = [row for row in rows if math.isfinite(row["loss_nats"])]
     if not shown:
-        return None
+        return None, []
+    own = [row for row in shown if row["kind"] != "reference"] or shown
+    y = bounds([row["loss_nats"] + sign * _spread(row) for row in own for sign in (-1, 1)])
+    if (worst := max(row["loss_nats"] + _spread(row) for row in shown)) < 2 * y[1] - y[0]:
+        y = (y[0], max(y[1], worst))
     marks = [
         Mark(
             kind=row["kind"],
             label=f"{row['name']}: {row['loss_nats']:.3f} nats, {row['flops']:,} FLOPs",
             x=float(row["flops"]),
-            y=row["loss_nats"],
-            spread=row.get("loss_spread_nats") or 0.0,
+            y=min(row["loss_nats"], y[1]),
+            spread=_spread(row) if row["loss_nats"] <= y[1] else 0.0,
         )
         for row in sorted(shown, key=lambda row: row["kind"] in ("found", "most-params"))
     ]
-    ends = [mark.y + sign * mark.spread for mark in marks for sign in (-1, 1)]
+    outside = [f"{r['name']} ({r['loss_nats']:.2f})" for r in shown if r["loss_nats"] > y[1]]
     columns = [] if not budget else [(float(budget[1]), "budget")]
     axes = Axes(
         title="Test loss against FLOPs",
         x_name="FLOPs of the target",
         y_name="test loss, nats (bars: spread over seeds)",
         x=bounds([*(mark.x for mark in marks), *(value for value, _ in columns)], 0.1),
-        y=bounds(ends),
+        y=y,
         height=260,
         columns=columns,
     )
-    return scatter_chart(axes, marks, _front(marks))
+    inside = [mark for mark in marks if mark.y < y[1]]
+    return scatter_chart(axes, marks, _front(inside)), outside
+
+
+def _spread(row: Mapping[str, Any]) -> float:
+    return row.get("loss_spread_nats") or 0.0
 
 
 def _front(marks: Sequence[Mark]) -> Points:

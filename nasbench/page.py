@@ -26,10 +26,12 @@ def page(stories: Sequence[Story], facts: Sequence[Facts]) -> str:
     body = [tag("h1", title if len(stories) == 1 else f"nastk report: {len(stories)} runs")]
     if len(stories) > 1:
         body.append(overview(names, facts))
-    body += _section("Was the search worth it?", names, facts, _verdict)
-    body += _section("What was found", names, facts, figures_of_run)
-    pictures = [_arch_figure(story) for story in stories]
-    body += _pictures("The network", names, pictures)
+    body += _section("In short", names, facts, _verdict)
+    found = [
+        beside(figures_of_run(fact), _arch_figure(story))
+        for story, fact in zip(stories, facts, strict=True)
+    ]
+    body += _columns("What was found", names, found)
     body += _search_pictures(names, stories)
     body += _section("Compared with its neighbours", names, facts, _neighbours)
     body += _section("What ranks archs", names, facts, ranking)
@@ -78,14 +80,10 @@ def _columns(heading: str, names: Sequence[str], parts: Sequence[Any]) -> list[M
     return [tag("h2", heading), tag("div", *cells, class_="grid")]
 
 
-def _pictures(
-    heading: str, names: Sequence[str], pictures: Sequence[Markup | None]
-) -> list[Markup]:
-    """Return a section whose pictures stand side by side as far as the screen is wide."""
-    parts = [None if picture is None else picture for picture in pictures]
-    if len(names) > 1:
-        return _columns(heading, names, parts)
-    return [tag("h2", heading), tag("div", parts[0], class_="grid")] if parts[0] else []
+def beside(*parts: Markup | None) -> Markup | None:
+    """Put parts side by side as far as the screen is wide."""
+    known = [tag("div", part) for part in parts if part is not None]
+    return tag("div", *known, class_="beside") if known else None
 
 
 def _figure(picture: Markup | None, *words: Any) -> Markup | None:
@@ -93,9 +91,12 @@ def _figure(picture: Markup | None, *words: Any) -> Markup | None:
 
 
 def _arch_figure(story: Story) -> Markup | None:
-    keys = [tag("span", class_=f"key k{k}") + f"{k}x{k}" for k in (1, 3, 5, 7)]
+    keys = [
+        tag("span", tag("span", class_=f"key k{k}"), f"{k}x{k}", class_="together")
+        for k in (1, 3, 5, 7)
+    ]
     words = "A box is a layer: kernel (dw: depthwise), and below it its output channels."
-    return _figure(figures.arch_picture(story), words, *keys)
+    return _figure(figures.arch_picture(story), words, *(join((" ", key)) for key in keys))
 
 
 def _search_pictures(names: Sequence[str], stories: Sequence[Story]) -> list[Markup]:
@@ -140,10 +141,12 @@ def _verdict(facts: Facts) -> Markup | None:
 
 
 def _neighbours(facts: Facts) -> Markup | None:
+    """Return the table of what was trained alike, beside its picture."""
     compared = facts["comparison"]
     if compared is None:
         return None
-    picture = figures.pareto(compared["rows"], facts["budget"])
+    picture, outside = figures.pareto(compared["rows"], facts["budget"])
     words = "Below and to the left is better; the dotted line is the front."
-    parts = [comparison(facts), _figure(picture, words)]
-    return tag("div", *parts)
+    if outside:
+        words += f" At the edge, since far above the others: {', '.join(outside)}."
+    return beside(comparison(facts), _figure(picture, words))

@@ -203,5 +203,5 @@ def _sentence(is_worth_it: bool | None, found: float, rivals: Mapping[str, float
 def _doubt(error: float | None, share: float) -> str:
     parts = [] if error is None else [f"standard error of a difference {error:.3f}"]
     if share < 1:
-        parts.append(f"each trained for {100 * share:.0f} % of the recipe")
+        parts.append(f"each trained for {100 * share:.0f}% of the recipe")
     return f" ({', '.join(parts)})." if parts else "."

@@ -127,8 +127,8 @@ def _collapse(story: Story) -> dict[str, Any]:
         share, usual = result["share_skipped"], result["share_skipped_random"]
         if share is not None and share >= 0.5 and share > usual + 0.25:
             warn(
-                f"{100 * share:.0f} % of what could be skipped is skipped, where random archs of "
-                f"the budget skip {100 * usual:.0f} %: the search may have collapsed to skips."
+                f"{100 * share:.0f}% of what could be skipped is skipped, where random archs of "
+                f"the budget skip {100 * usual:.0f}%: the search may have collapsed to skips."
             )
     return result
 

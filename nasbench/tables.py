@@ -84,7 +84,7 @@ def figures_of_run(fact: Facts) -> Markup:
     if collapse.get("num_skipped") is not None:
         usual = collapse["share_skipped_random"]
         skipped = f"{collapse['num_skipped']} of {collapse['num_skippable']}"
-        skipped += f" (random archs of the budget: {100 * usual:.0f} %)"
+        skipped += f" (random archs of the budget: {100 * usual:.0f}%)"
     retrained = fact["retrained"] or {}
     return pairs(
         [
@@ -114,7 +114,7 @@ def comparison(fact: Facts) -> Markup:
     rows = []
     for row in compared["rows"]:
         cells = [
-            row["name"] + ("" if row["inside_budget"] else " (above the budget)"),
+            row["name"] + ("" if row["inside_budget"] else " ^"),
             f"{row['flops']:,}",
             f"{row['params']:,}",
             str(row["seeds"]),
@@ -128,6 +128,8 @@ def comparison(fact: Facts) -> Markup:
     length = "" if steps is None else f", {steps} updates"
     words = f"All trained by the recipe {compared['recipe']}{length} on {compared['data']}; mean ± "
     words += f"standard deviation over seeds. From {fact['comparison_source']}."
+    if not all(row["inside_budget"] for row in compared["rows"]):
+        words += " ^: above the budget."
     parts = [shown, tag("p", words, class_="soft")]
     if "improvement_percent" in compared:
         count = sum(row["kind"] == "random" for row in compared["rows"])
@@ -135,7 +137,7 @@ def comparison(fact: Facts) -> Markup:
             tag(
                 "p",
                 f"Relative improvement over the mean of {count} random archs of the budget, "
-                f"100 (a - r) / r in top-1: {compared['improvement_percent']:+.2f} %. By test loss "
+                f"100 (a - r) / r in top-1: {compared['improvement_percent']:+.2f}%. By test loss "
                 f"the found arch ranks {compared['rank']} of {count + 1}.",
             )
         )
@@ -185,7 +187,7 @@ def cost(fact: Facts) -> Markup | None:
     share = spent["evidence_share_percent"]
     evidence = figure(spent["evidence_cpu_seconds"], 0, " CPU s")
     if evidence is not None and share is not None:
-        evidence += f" ({share:.0f} % of the search)"
+        evidence += f" ({share:.0f}% of the search)"
     return pairs(
         [
             ("search, device hours", figure(spent["device_hours"], 4)),
