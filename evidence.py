@@ -89,7 +89,7 @@ def gather(run: Run, level: str, report: Report) -> dict[str, Any]:
     trained = problem.space if ":" in data else problem.proxy
     trained = dataclasses.replace(trained, num_classes=problem.task.num_classes)
     recipe = default_recipe(trained.name, is_demonstration=problem.task.is_demonstration)
-    drawn = contestants(
+    entrants = contestants(
         family=run.manifest["space"],
         target=problem.space,
         proxy=trained,
@@ -97,8 +97,8 @@ def gather(run: Run, level: str, report: Report) -> dict[str, Any]:
         budget=problem.budget,
         num_random=wanted.num_random,
         seed=problem.seed,
+        with_references=False,
     )
-    entrants = [entrant for entrant in drawn if entrant.kind != "reference"]
     whole = recipe.num_steps(problem.task.size("train"))
     steps = max(1, int(wanted.share * whole))
     jobs = _jobs(run, entrants, wanted.seeds, recipe, None if steps == whole else steps, problem)

@@ -29,14 +29,16 @@ class Drawn:
         kernel: side of the kernel, 1 for a linear map.
         is_depthwise: whether every channel has a kernel of its own.
         channels: of the output.
-        side: of the output, 1 where it has none.
+        size: of the output, side in pixels or tokens; 0 of a mere vector.
+        unit: `px` or `tokens`.
         owner: module that holds it; the parts of a mixed convolution have one owner.
     """
 
     kernel: int
     is_depthwise: bool
     channels: int
-    side: int
+    size: int
+    unit: str
     owner: str
 
 
@@ -65,7 +67,7 @@ def blocks_of(space: Space, arch: Arch) -> list[Block]:
     prefix, children = _children(network)
     labels = _labels(space, [prefix + name for name, _ in children])
     costs = {row["layer"]: row["flops"] for row in per_layer(space, arch)}
-    blocks = []
+    blocks: list[Block] = []
     for name, child in children:
         full = prefix + name
         mine = tuple(layer for key, layer in layers if _is_within(key, full))
@@ -117,10 +119,13 @@ def _run(network: nn.Module, x: Tensor) -> list[tuple[str, Drawn]]:
 def _drawn(name: str, module: nn.Module, y: Tensor) -> Drawn:
     owner = name.rpartition(".")[0]
     if isinstance(module, nn.Linear):
-        return Drawn(1, False, module.out_features, 1, owner)
+        size = y.shape[-2] if y.dim() > 2 else 0
+        return Drawn(1, False, module.out_features, size, "tokens", owner)
     assert isinstance(module, nn.Conv1d | nn.Conv2d)
     is_depthwise = module.groups == module.in_channels > 1
-    return Drawn(int(module.kernel_size[-1]), is_depthwise, module.out_channels, y.shape[-1], owner)
+    unit = "px" if isinstance(module, nn.Conv2d) else "tokens"
+    kernel = int(module.kernel_size[-1])
+    return Drawn(kernel, is_depthwise, module.out_channels, y.shape[-1], unit, owner)
 
 
 def _labels(space: Space, modules: Sequence[str]) -> dict[str, str]:
@@ -169,7 +174,7 @@ def draw_arch(blocks: Sequence[Block], title: str) -> Markup:
     largest = max((block.flops for block in blocks), default=0) or 1
     content, y = [], 14.0
     for words, x, style in (
-        ("block, side in pixels", 0.0, "tiny"),
+        ("block, size", 0.0, "tiny"),
         ("kernel / channels of each layer", _LEFT, "tiny"),
         ("FLOPs", WIDTH - 2.0, "tiny end"),
     ):
@@ -188,9 +193,7 @@ def _block(block: Block, y: float, length: float, share: float) -> tuple[list[Ma
         parts.append(text("skipped", _LEFT, y + 15, "small"))
         parts.append(stroke("level", _LEFT + 44, y + 11, WIDTH - 48, y + 11))
         return parts, _PITCH
-    sides = list(dict.fromkeys(layer.side for layer in block.layers))
-    size = "→".join(str(side) for side in (sides[0], sides[-1])[: len(sides)])
-    note = f"{size} px" + (", shortcut" if block.has_shortcut else "")
+    note = _size(block.layers) + (", shortcut" if block.has_shortcut else "")
     parts.append(text(note, 0, y + 21, "tiny"))
     cells = list(_cells(block.layers))
     for number, cell in enumerate(cells):
@@ -202,6 +205,17 @@ def _block(block: Block, y: float, length: float, share: float) -> tuple[list[Ma
     parts.append(text(f"{100 * share:.1f}%", right, y + 11, "tiny end"))
     rows = -(-len(cells) // _PER_ROW)
     return [tag("g", *parts)], _PITCH * rows
+
+
+def _size(layers: Sequence[Drawn]) -> str:
+    """Return the size of the first output and, where it is another one, that of the last."""
+    sizes = [(layer.size, layer.unit) for layer in layers if layer.size]
+    if not sizes:
+        return ""
+    (first, unit), (last, last_unit) = sizes[0], sizes[-1]
+    if unit != last_unit:
+        return f"{first} {unit}→{last} {last_unit}"
+    return f"{first} {unit}" if first == last else f"{first}→{last} {unit}"
 
 
 def _cells(layers: Sequence[Drawn]) -> Iterator[list[Drawn]]:

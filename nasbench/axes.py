@@ -24,13 +24,13 @@ def short(value: float) -> str:
     """Return a number in about six characters.
 
     Example:
-        >>> short(354_200_000), short(0.25), short(12_345), short(0), short(450)
-        ('354.2M', '0.25', '12.35K', '0', '450')
+        >>> short(354_200_000), short(0.25), short(12_345), short(0), short(1280)
+        ('354.2M', '0.25', '12.35K', '0', '1280')
     """
     for unit, name in ((1e9, "G"), (1e6, "M"), (1e4, "K")):
         if abs(value) >= unit:
             return f"{value / (1e3 if name == 'K' else unit):.4g}{name}"
-    return f"{value:.3g}"
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,6 +51,7 @@ def contestants(
     budget: Budget,
     num_random: int,
     seed: int,
+    with_references: bool = True,
 ) -> list[Contestant]:
     """Return the found arch, the one with most params, random ones and neighbouring references.
 
@@ -62,6 +63,7 @@ def contestants(
         budget: of the search.
         num_random: random archs of the budget's band.
         seed: of the random archs.
+        with_references: whether published networks near the budget take part.
     """
 
     def member(name: str, kind: str, values: Arch) -> Contestant:
@@ -82,7 +84,7 @@ def contestants(
     for number in range(num_random):
         indices = {name: int(column[number]) for name, column in drawn.items()}
         result.append(member(f"random-{number + 1}", "random", target.arch_at(indices)))
-    return result + _neighbours(target, proxy, budget)
+    return result + (_neighbours(target, proxy, budget) if with_references else [])
 
 
 def _neighbours(target: Space, proxy: Space, budget: Budget) -> list[Contestant]:

@@ -102,7 +102,7 @@ def _strips(story: Story, history: Sequence[Mapping[str, Sequence[float]]]) -> l
     for group, members in groups.items():
         candidates = {
             name: [str(c) for c in choices[name].candidates]
-            if name in choices
+            if name in choices and len(choices[name].candidates) == len(history[-1][name])
             else [f"candidate {n + 1}" for n in range(len(history[-1][name]))]
             for name in members
         }
@@ -213,12 +213,12 @@ def _loss(trial: Mapping[str, Any]) -> float:
 
 
 def _points(story: Story, key: str) -> Points:
-    return [(float(e["step"] + 1), float(e[key])) for e in story.updates if key in e]
+    return [(float(e["step"] + 1), float(e[key])) for e in story.updates if e.get(key) is not None]
 
 
 def _warmup(story: Story, last: float) -> tuple[float, float, str] | None:
     """Return the steps in which the probabilities of all choices rested."""
-    history = [event for event in story.events if isinstance(event.get("probs"), dict)]
+    history = story.snapshots
     if not history:
         return None
     still = [event["step"] for event in history if event["probs"] == history[0]["probs"]]

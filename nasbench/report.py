@@ -125,7 +125,7 @@ def _collapse(story: Story) -> dict[str, Any]:
     if story.arch is not None and story.space is not None:
         result |= _skips(story, story.space, story.arch)
         share, usual = result["share_skipped"], result["share_skipped_random"]
-        if share is not None and share >= 0.5 and share > usual + 0.25:
+        if usual is not None and share >= 0.5 and share > usual + 0.25:
             warn(
                 f"{100 * share:.0f}% of what could be skipped is skipped, where random archs of "
                 f"the budget skip {100 * usual:.0f}%: the search may have collapsed to skips."
@@ -145,10 +145,13 @@ def _skips(story: Story, space: Space, arch: Arch) -> dict[str, Any]:
     if not zeros or story.manifest.get("budget") is None:
         return answer
     indices = space.indices(arch)
-    band = reachable_band(space, Budget(*story.manifest["budget"]))
-    drawn = sample(space, _SAMPLE, 0, band)
     answer["num_skipped"] = sum(indices[name] == zero for name, zero in zeros.items())
     answer["share_skipped"] = answer["num_skipped"] / len(zeros)
+    try:
+        band = reachable_band(space, Budget(*story.manifest["budget"]))
+        drawn = sample(space, _SAMPLE, 0, band)
+    except ValueError:  # a band so thin that hardly an arch lies in it
+        return answer
     shares = [float((drawn[name] == zero).mean()) for name, zero in zeros.items()]
     answer["share_skipped_random"] = statistics.mean(shares)
     return answer

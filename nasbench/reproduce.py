@@ -45,7 +45,7 @@ def commands(story: Story) -> list[str]:
 
 def _sizes(manifest: Mapping[str, Any]) -> list[str]:
     """Return the flags of sizes in which target and proxy differ from what they are by default."""
-    words = []
+    words: list[str] = []
     try:
         family = find_space(manifest["space"])
     except ValueError:

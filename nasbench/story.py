@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,15 @@ from ..core.run import Run
 from ..core.space import Space
 from .families import find_space, make_space
 
-FILES = ("result", "compare", "evidence", "retrain")
+# What has to stand in a file of a run, and in each row of a comparison, for it to be used.
+FILES = {
+    "result": ("arch_id", "seconds", "cpu_seconds", "peak_memory_bytes"),
+    "compare": ("rows", "data", "recipe", "num_trainings", "cpu_seconds"),
+    "evidence": ("rows", "data", "recipe", "level", "verdict", "ranking", "cpu_seconds"),
+    "retrain": ("metrics",),
+}
+_ROW = ("name", "kind", "flops", "params", "inside_budget", "seeds", "loss_nats", "top1_percent")
+_SPREADS = ("loss_spread_nats", "top1_spread_percent")
 
 
 @dataclass
@@ -58,12 +67,19 @@ class Story:
     @property
     def updates(self) -> list[dict[str, Any]]:
         """The steps of a supernet search."""
-        return [event for event in self.events if "step" in event and "loss" in event]
+        return [event for event in self.events if "step" in event and _is_number(event, "loss")]
 
     @property
     def history(self) -> list[dict[str, list[float]]]:
         """The probabilities of all choices, from the first snapshot to the last."""
-        return [event["probs"] for event in self.events if isinstance(event.get("probs"), dict)]
+        return [event["probs"] for event in self.snapshots]
+
+    @property
+    def snapshots(self) -> list[dict[str, Any]]:
+        """The events that hold probabilities, all of the same choices."""
+        found = [event for event in self.events if isinstance(event.get("probs"), dict)]
+        sizes = [{name: len(row) for name, row in event["probs"].items()} for event in found]
+        return [event for event, size in zip(found, sizes, strict=True) if size == sizes[-1]]
 
 
 def read_story(path: Path) -> Story:
@@ -78,7 +94,8 @@ def read_story(path: Path) -> Story:
         if key not in manifest:
             raise ValueError(f"{run.manifest_path} is damaged: it does not say its {key}")
     story = Story(path=path, manifest=manifest, events=[])
-    for read in (*(partial(_read_file, name=name) for name in FILES), _read_events, _read_arch):
+    readers: list[Callable[[Story, Run], None]] = [partial(_read_file, name=n) for n in FILES]
+    for read in (*readers, _read_events, _read_arch):
         try:
             read(story, run)
         except ValueError as error:
@@ -86,10 +103,25 @@ def read_story(path: Path) -> Story:
     return story
 
 
+def _is_number(event: dict[str, Any], key: str) -> bool:
+    return isinstance(event.get(key), int | float)
+
+
 def _read_file(story: Story, run: Run, name: str) -> None:
-    file = story.path / f"{name}.json"
-    if file.is_file():
-        story.files[name] = read_json(file)
+    """Read one of the files of results, and see that it holds what the report uses."""
+    file = run.path / f"{name}.json"
+    if not file.is_file():
+        return
+    content = read_json(file)
+    lacks = [key for key in FILES[name] if key not in content]
+    rows = content.get("rows", [])
+    for row in rows if isinstance(rows, list) else [rows]:
+        is_row = isinstance(row, dict)
+        lacks += [key for key in (*_ROW, *_SPREADS) if not is_row or key not in row]
+        lacks += [key for key in _ROW[5:] if not lacks and not _is_number(row, key)]
+    if lacks:
+        raise ValueError(f"{file} is damaged: it does not say its {lacks[0]}")
+    story.files[name] = content
 
 
 def _read_events(story: Story, run: Run) -> None:

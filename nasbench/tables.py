@@ -21,7 +21,7 @@ def table(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[Any]]], num_l
     """
 
     def line(name: str, cells: Sequence[Any], style: str | None = None) -> Markup:
-        sides = [None if number < num_left else "right" for number in range(len(cells))]
+        sides = ["words" if number < num_left else "right" for number in range(len(cells))]
         columns = [tag(name, cell, class_=side) for cell, side in zip(cells, sides, strict=True)]
         return tag("tr", *columns, class_=style)
 
@@ -84,7 +84,7 @@ def figures_of_run(fact: Facts) -> Markup:
     if collapse.get("num_skipped") is not None:
         usual = collapse["share_skipped_random"]
         skipped = f"{collapse['num_skipped']} of {collapse['num_skippable']}"
-        skipped += f" (random archs of the budget: {100 * usual:.0f}%)"
+        skipped += "" if usual is None else f" (random archs of the budget: {100 * usual:.0f}%)"
     retrained = fact["retrained"] or {}
     return pairs(
         [

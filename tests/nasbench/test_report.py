@@ -1,0 +1,300 @@
+"""Reports: valid pages for every space, nothing outside needed, nothing of a user's unescaped."""
+
+import json
+import math
+from html.parser import HTMLParser
+
+import nastk
+import pytest
+from nastk.core.budget import flops_range
+from nastk.core.run import Run
+from nastk.reporting import report
+from nastk.search_spaces import SPACES
+
+VOID = {"meta"}
+SHAPES = {"circle", "g", "line", "polygon", "polyline", "rect", "text", "title"}
+EVIL = '<script>alert("1")</script>&\'quote'
+
+
+class Page(HTMLParser):
+    """Reads a page and refuses what does not balance."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.texts, self.pictures, self.attributes = [], [], [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, name, attributes):
+        self.tags.append(name)
+        self.attributes += [(name, *pair) for pair in attributes]
+        if name == "svg":
+            assert "svg" not in self.open
+            self.pictures.append([])
+        elif "svg" in self.open:
+            assert name in SHAPES
+            self.pictures[-1].append(name)
+        if name not in VOID:
+            self.open.append(name)
+
+    def handle_endtag(self, name):
+        assert self.open.pop() == name
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    @property
+    def text(self):
+        return " ".join(self.texts)
+
+
+def read(result):
+    """The page of a report, after what must hold for each: balanced, alone, no script."""
+    text = open(result["html"], encoding="utf-8").read()
+    found = Page(text)
+    assert text.startswith("<!DOCTYPE html>") and found.tags.count("html") == 1
+    assert "http" not in text and "href" not in text and "url(" not in text
+    assert not {"a", "img", "link", "script", "iframe", "image", "use", "object"} & set(found.tags)
+    assert not [name for _, name, _ in found.attributes if name in ("src", "xmlns", "style")]
+    assert not [name for _, name, _ in found.attributes if name.startswith("on")]
+    assert all(picture for picture in found.pictures)
+    numbers = {"x", "y", "x1", "y1", "x2", "y2", "cx", "cy", "r", "width", "height"}
+    for tag, name, value in found.attributes:
+        if tag in SHAPES and name in numbers:
+            assert math.isfinite(float(value))
+    check_schema(result)
+    return found
+
+
+def check_schema(result):
+    """report.json is what was returned, and says of every run the same things."""
+    written = json.loads(open(result["json"]).read())
+    assert written == {key: result[key] for key in ("kind", "schema", "nastk", "runs")}
+    assert written["kind"] == "nastk report" and written["schema"] == 1
+    for run in written["runs"]:
+        assert run["status"] in ("finished", "unfinished", "retraining")
+        assert set(run) == {
+            *("run", "status", "notes", "space", "target", "proxy", "strategy"),
+            *("strategy_options", "evaluator", "seed", "data", "flops", "budget", "device"),
+            *("threads", "versions", "git_commit", "arch", "search", "collapse", "comparison"),
+            *("comparison_source", "verdict", "ranking", "retrained", "cost", "data_record"),
+            *("recipe", "commands", "missing"),
+        }
+
+
+def search(name, folder, **options):
+    low, high = flops_range(SPACES[name]())
+    if "scale" in SPACES[name]().options:
+        options |= {"proxy_resolution": 32, "proxy_scale": 0.1}
+    budget = str((low + high) // 2)
+    return nastk.search(name, budget, steps=3, out=folder, data="digits", **options)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_run_of_every_space_is_drawn(name, tmp_path):
+    search(name, tmp_path / "a run")
+    result = report([tmp_path / "a run"])
+    found = read(result)
+    assert (
+        len(found.pictures) == found.tags.count("svg") == 5
+    )  # arch, loss, FLOPs, entropy, choices
+    (run,) = result["runs"]
+    assert run["arch"]["flops"] <= run["budget"][1] and f"{run['arch']['flops']:,}" in found.text
+    assert all(gap["command"] in found.text for gap in run["missing"])
+    (shares,) = [picture for picture in found.pictures if "polygon" in picture]
+    assert shares.count("polygon") >= 2 * len(set(run["search"]["probs"])) or name == "mbconv"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report") / "toy run"
+    search("toy", folder)
+    return folder
+
+
+def rows(*losses):
+    kinds = ["found", "most-params", "reference", *["random"] * (len(losses) - 3)]
+    return [
+        {
+            "name": f"{kind}-{number}",
+            "kind": kind,
+            "flops": 50_000 + 100 * number,
+            "params": 700 + number,
+            "inside_budget": kind != "reference",
+            "seeds": 2,
+            "losses_nats": [loss, loss + 0.01],
+            "loss_nats": loss,
+            "loss_spread_nats": 0.01,
+            "top1_percent": 90.0,
+            "top1_spread_percent": 1.0,
+        }
+        for number, (kind, loss) in enumerate(zip(kinds, losses, strict=True))
+    ]
+
+
+def compared(folder, *losses, **more):
+    content = {"rows": rows(*losses), "data": "digits", "recipe": "demonstration"}
+    content |= {"num_trainings": 8, "cpu_seconds": 80.0, "improvement_percent": 2.5, "rank": 1}
+    (folder / "compare.json").write_text(json.dumps(content | more))
+
+
+@pytest.fixture
+def copy(run, tmp_path):
+    import shutil
+
+    return shutil.copytree(run, tmp_path / "copy of a run")
+
+
+def test_a_comparison_gives_verdict_ranking_pareto_picture_and_hashes(copy):
+    compared(copy, 0.2, 0.4, 2.5, 0.5, 0.6, 0.55, 0.45)
+    result = report([copy])
+    found = read(result)
+    (facts,) = result["runs"]
+    assert facts["verdict"]["is_worth_it"] is True and facts["verdict"]["sentence"] in found.text
+    assert set(facts["ranking"]["taus"]) == {"params", "flops"}
+    assert len(facts["recipe"]["sha256"]) == len(facts["data_record"]["train_sha256"]) == 64
+    assert facts["recipe"]["sha256"] in found.text
+    assert "At the edge, since far above the others: reference-2 (2.50)." in found.text
+    (scatter,) = [picture for picture in found.pictures if picture.count("circle") > 7]
+    assert scatter.count("circle") == 7 + 4  # networks and legend
+
+
+def test_several_runs_stand_side_by_side_in_one_page(run, copy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    compared(copy, 0.2, 0.4, 2.5, 0.5)
+    result = report([run, copy])
+    found = read(result)
+    assert result["html"] == "report.html" and (tmp_path / "report.json").is_file()
+    assert [facts["run"] for facts in result["runs"]] == [str(run), str(copy)]
+    assert found.text.count("copy of a run") > 5 and len(found.pictures) == 11
+
+
+def test_an_unfinished_run_gives_a_partial_report_that_says_so(tmp_path, monkeypatch):
+    original = Run.log
+
+    def stop(self, **event):
+        original(self, **event)
+        if event["step"] == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "log", stop)
+    with pytest.raises(KeyboardInterrupt):
+        search("toy", tmp_path / "run")
+    result = report([tmp_path / "run"])
+    found = read(result)
+    (facts,) = result["runs"]
+    assert facts["status"] == "unfinished" and facts["arch"] is None
+    assert "has not ended" in found.text and f"--resume {tmp_path / 'run'}" in found.text
+    assert len(found.pictures) == 4
+
+
+def test_a_black_box_run_shows_its_trials(copy):
+    events = [
+        {"trial": n, "arch": "x", "share": 1.0, "loss": loss, "choices": {}}
+        for n, loss in enumerate([0.9, 0.7, None, 0.8])
+    ]
+    (copy / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    result = report([copy])
+    found = read(result)
+    (facts,) = result["runs"]
+    assert facts["search"]["best_trial_loss"] == 0.7 and facts["cost"]["num_evaluations"] == 4
+    (curve,) = [p for p in found.pictures if "circle" in p]
+    assert curve.count("circle") == 3 + 1 and "polyline" in curve
+
+
+def test_a_diverged_search_is_drawn_with_gaps_and_said(copy):
+    lines = (copy / "metrics.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in [*lines, *lines]]
+    events[1]["loss"] = events[2]["loss"] = math.nan
+    (copy / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    result = report([copy])
+    assert "not finite at 2 of 6 steps" in read(result).text
+
+
+def test_a_retraining_has_a_report_too(tmp_path):
+    nastk.retrain("mobilenext-0.25", steps=1, data="digits", out=tmp_path / "run")
+    result = report([tmp_path / "run"])
+    assert result["runs"][0]["status"] == "retraining"
+    assert "retrained, top-1" in read(result).text
+
+
+def test_what_users_call_things_is_escaped(copy):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest |= {"data": f"npz:{EVIL}", "git_commit": EVIL, "data_record": {"origin": EVIL}}
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    compared(copy, 0.2, 0.4, 2.5, 0.5)
+    content = json.loads((copy / "compare.json").read_text())
+    content["rows"][2]["name"] = content["data"] = EVIL
+    (copy / "compare.json").write_text(json.dumps(content))
+    folder = copy.rename(copy.with_name("a <b> & 'c'"))
+    found = read(report([folder]))
+    assert "b" not in found.tags and found.text.count(EVIL) >= 4
+
+
+@pytest.mark.parametrize("file", ["compare", "evidence", "result", "arch", "retrain"])
+@pytest.mark.parametrize("content", ["{", "[]", '{"rows": 3}', "\x00", '{"rows": [{}]}'])
+def test_a_damaged_file_is_a_note_and_no_end(file, content, copy):
+    (copy / f"{file}.json").write_text(content)
+    result = report([copy])
+    (note,) = result["runs"][0]["notes"]
+    assert f"{file}.json is damaged" in note and note in read(result).text
+
+
+def test_damaged_events_are_a_note_and_a_torn_last_line_of_an_unfinished_run_is_none(copy):
+    events = copy / "metrics.jsonl"
+    whole = events.read_text()
+    events.write_text(whole[:-9])
+    assert "1 of its 3 lines" in report([copy])["runs"][0]["notes"][0]
+    (copy / "arch.json").unlink()
+    (copy / "result.json").unlink()
+    assert report([copy])["runs"][0]["notes"] == []
+    events.write_text("5\n" + whole)
+    read(report([copy]))
+
+
+def test_wrong_arguments_are_refused_and_nothing_is_written_over(copy, tmp_path):
+    with pytest.raises(ValueError, match="is no run folder"):
+        report([tmp_path / "nowhere"])
+    with pytest.raises(ValueError, match="at least one run"):
+        report([])
+    with pytest.raises(ValueError, match="takes the name of a page"):
+        report([copy], out=tmp_path / "report.pdf")
+    before = (copy / "arch.json").read_bytes()
+    with pytest.raises(ValueError, match=r"arch\.json is no report"):
+        report([copy], out=copy / "arch.html")
+    assert (copy / "arch.json").read_bytes() == before and not (copy / "arch.html").exists()
+    (copy / "manifest.json").write_text('{"space": ')
+    with pytest.raises(ValueError, match=r"manifest\.json is damaged"):
+        report([copy])
+
+
+def test_a_space_of_the_users_own_that_has_gone_leaves_a_partial_report(copy, tmp_path):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps(manifest | {"space": "gone.py:Mine"}))
+    result = report([copy])
+    assert "no file gone.py" in result["runs"][0]["notes"][0]
+    assert len(read(result).pictures) == 4  # all but the arch
+
+
+def test_the_same_run_gives_the_same_page(copy):
+    first = open(report([copy])["html"]).read()
+    assert open(report([copy])["html"]).read() == first
+
+
+def test_curves_go_to_tensorboard(copy, tmp_path):
+    pytest.importorskip("tensorboardX")
+    report([copy], tensorboard=tmp_path / "curves")
+    (file,) = (tmp_path / "curves" / copy.name).glob("events.out.tfevents.*")
+    content = file.read_bytes()
+    assert b"expected_flops" in content and b"probs/kernel/1" in content
+
+
+def test_probabilities_are_logged_about_fifty_times_from_first_to_last(tmp_path):
+    nastk.search("toy", "55K", steps=120, data="digits", out=tmp_path / "run")
+    events = Run.open(tmp_path / "run").events()
+    steps = [event["step"] for event in events if "probs" in event]
+    assert steps[0] == 0 and steps[-1] == 119 and 40 <= len(steps) <= 52
+    for event in events:
+        for row in event.get("probs", {}).values():
+            assert sum(row) == pytest.approx(1, abs=1e-3)
