@@ -14,6 +14,7 @@ _PUBLIC = {
     "evaluate": ".api",
     "load": ".api",
     "load_reference": ".nasbench.references",
+    "report": ".reporting",
     "retrain": ".api",
     "search": ".api",
 }

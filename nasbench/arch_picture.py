@@ -242,7 +242,7 @@ def _cell(cell: Sequence[Drawn], x: float, y: float) -> list[Markup]:
     sizes = "·".join(str(k) for k in dict.fromkeys(layer.kernel for layer in cell))
     first = cell[0]
     shape = f"{sizes}x{sizes}" if len(cell) == 1 else sizes
-    kind = "dw " if first.is_depthwise else ""
+    kind = "dw " if first.is_depthwise and len(cell) == 1 else ""
     middle = x + width / 2
     parts.append(text(kind + shape, middle, y + 10.5, "cell middle"))
     parts.append(text(short(channels), middle, y + 21, "cell middle"))

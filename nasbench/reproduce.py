@@ -75,9 +75,9 @@ def missing_parts(story: Story) -> list[dict[str, str]]:
             {"part": "published networks and random archs beside it", "command": command}
         )
     if "evidence" not in story.files:
-        part = "how well the search's own scores rank archs"
-        if "compare" not in story.files:
-            part = f"whether the search was worth its cost, and {part}"
+        part = "rank correlations of the search's own scores"
+        if "compare" not in story.files or story.trials:
+            part = "whether the search was worth its cost, and rank correlations"
         command = f"nastk search --resume {folder} --evidence quick"
         missing.append({"part": part, "command": command})
     elif story.files["evidence"].get("level") != "full":
