@@ -19,6 +19,7 @@ _EXTRAS = {
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "nni": ("nni", "pytorch_lightning"),
     "ray": ("ray",),
+    "report": ("tensorboardX",),
     "triton": ("triton",),
 }
 
