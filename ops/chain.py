@@ -15,7 +15,9 @@ from ..core.trace import active_tracer
 from .kernels import route
 from .meta_convolution import read_conv
 from .norm import read_norm, scaled_batch_norm
-from .single_feature import Conv, Norm, Recomputing, convolve, norm_act, norm_act_conv
+from .parts import Conv, Norm
+from .single_feature import convolve, norm_act, norm_act_conv
+from .statistics import Recomputing
 
 MEMORY = {
     "high": "run every module by itself: torch keeps what each of them read",
@@ -89,11 +91,13 @@ class Chain(Regrouped):
 
     def _run(self, x: Tensor, gain: Tensor | None = None) -> Tensor:
         links = _read(list(self.steps), gain)
-        if self.memory != "lowest" or _updates_itself(links):
+        is_compiling = torch.compiler.is_compiling()  # which plans by itself what is kept
+        if self.memory != "lowest" or is_compiling or _updates_itself(links):
             return _run(links, x)
         # Mixtures, norms and modes are read here, once: what changes between the two passes, such
         # as the next mixture, does not reach the second one.
-        weights = [link.conv.weight for link in links if link.conv is not None]
+        convs = [link.conv for link in links if link.conv is not None]
+        weights = [weight for conv in convs for weight in (conv.weight, *conv.candidates)]
         versions = [weight._version for weight in weights]
 
         def run(x: Tensor) -> Tensor:
@@ -140,11 +144,17 @@ def _regroups(module: Step | Chain, x: Tensor) -> bool:
     return (
         module.memory != "high"
         and torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
         and active_tracer() is None
         and x.dim() == 4
         and not any(_has_hooks(part) for part in _parts(module))
+        and (not torch.compiler.is_compiling() or _compiles(module, x))
     )
+
+
+def _compiles(module: Step | Chain, x: Tensor) -> bool:
+    """Tell whether a compiler should see the regrouped form instead of torch's modules."""
+    is_shared = any(isinstance(part, nn.SyncBatchNorm) for part in _parts(module))
+    return route.uses_operators(x.device) and not is_shared
 
 
 def _parts(module: Step | Chain) -> Iterator[nn.Module]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import cast
 
 import torch
@@ -17,8 +18,8 @@ from ..core.trace import active_tracer
 from .definition import mixed_conv2d_features
 from .fold import fold_kernels, fold_nested
 from .kernels.route import Geometry
+from .parts import Conv, mixed
 from .plain import MixedConv2d, initialise, plain_conv2d, plain_depthwise_conv2d
-from .single_feature import Conv
 from .width import AnyWidth, selection, width_of
 
 # B batch, C channels, O output channels, I input channels of a group, N candidates
@@ -90,7 +91,9 @@ class MetaConv2d(MetaOperator):
         probs = self._probs()
         if self._sums_features and probs is not None:
             return None
-        return self._folded(probs, None if self.is_depthwise else self.in_width.mask())
+        fold = partial(self._folded, probs, None if self.is_depthwise else self.in_width.mask())
+        is_whole = self.is_depthwise and not self.shared and isinstance(self._rows(), slice)
+        return fold() if probs is None or not is_whole else mixed(fold, self._stored(), probs)
 
     def _folded(self, probs: Tensor | None, columns: Tensor | None) -> Conv:
         weight = self._slice(self._weight(probs, columns))

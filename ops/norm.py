@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from ..core.choice import Value
 from ..core.meta import MetaOperator, pick_from
 from ..core.trace import active_tracer
-from .single_feature import Norm, is_recomputing
+from .parts import Norm
+from .statistics import is_recomputing
 from .width import AnyWidth, is_plain, selection, width_of
 
 # B batch, C channels, H height, W width

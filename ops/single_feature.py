@@ -9,81 +9,29 @@ computed twice, forward and backward, and what they give is never stored:
 
 from __future__ import annotations
 
-from contextvars import ContextVar, Token
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from . import traced
 from .kernels import route
 from .kernels.route import Affine, Geometry
+from .parts import Conv, Norm
+from .statistics import affine_of, follow, is_recomputing, moments
 
 # B batch, C channels, H height, W width, O output channels, I input channels of a group, K kernel
-
-
-@dataclass(frozen=True, kw_only=True)
-class Norm:
-    """A batch normalisation, read from the module that owns it.
-
-    Attributes:
-        weight: [C], or None for ones.
-        bias: [C], or None for zeros.
-        running_mean: [D] all channels of the owner, or None where it keeps no statistics.
-        running_var: likewise.
-        index: which of the owner's D channels the C are.
-        uses_batch: whether the batch's statistics normalise (training), or the running ones.
-        momentum: share of the batch in the running statistics.
-        eps: added to the variance.
-        group: processes whose batches count as one (SyncBatchNorm), or None.
-    """
-
-    weight: Tensor | None
-    bias: Tensor | None
-    running_mean: Tensor | None
-    running_var: Tensor | None
-    index: Tensor | slice
-    uses_batch: bool
-    momentum: float
-    eps: float
-    group: Any = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Conv:
-    """A convolution under its current mixtures: the weight [O, I, K, K], bias and geometry."""
-
-    weight: Tensor
-    bias: Tensor | None
-    geometry: Geometry
-
-
-_RECOMPUTES: ContextVar[bool] = ContextVar("recomputes", default=False)
-
-
-class Recomputing:
-    """Marks a forward pass as one for the second time: running statistics stay as they are."""
-
-    def __init__(self) -> None:
-        self._tokens: list[Token[bool]] = []
-
-    def __enter__(self) -> None:
-        self._tokens.append(_RECOMPUTES.set(True))
-
-    def __exit__(self, *_: object) -> None:
-        _RECOMPUTES.reset(self._tokens.pop())
-
-
-def is_recomputing() -> bool:
-    """Tell whether the current forward pass is one for the second time."""
-    return _RECOMPUTES.get()
 
 
 def convolve(x_BCHW: Tensor, conv: Conv) -> Tensor:
     """Return the convolution of a feature as it is, [B, O, H', W']."""
     x, weight, bias = _cast(x_BCHW, conv)
-    y: Tensor = _Convolve.apply(x, weight, bias, conv.geometry)  # type: ignore[no-untyped-call]
+    if torch.compiler.is_compiling():
+        return traced.convolve(x, weight, bias, conv.geometry)
+    y: Tensor = _Convolve.apply(  # type: ignore[no-untyped-call]
+        x, weight, bias, conv.geometry, *conv.candidates
+    )
     return y
 
 
@@ -95,6 +43,8 @@ def norm_act(z_BCHW: Tensor, norm: Norm, act: str) -> Tensor:
         norm: its normalisation.
         act: `identity`, `relu`, `relu6` or `silu`.
     """
+    if torch.compiler.is_compiling():
+        return traced.norm_act(z_BCHW, norm, act)
     y: Tensor = _NormAct.apply(z_BCHW, norm.weight, norm.bias, norm, act)  # type: ignore[no-untyped-call]
     return y
 
@@ -109,14 +59,18 @@ def norm_act_conv(z_BCHW: Tensor, norm: Norm, act: str, conv: Conv) -> Tensor:
         conv: what consumes the activated feature.
     """
     z, weight, bias = _cast(z_BCHW, conv)
+    if torch.compiler.is_compiling():
+        return traced.norm_act_conv(z, norm, act, weight, bias, conv.geometry)
     y: Tensor = _NormActConv.apply(  # type: ignore[no-untyped-call]
-        z, norm.weight, norm.bias, weight, bias, norm, act, conv.geometry
+        z, norm.weight, norm.bias, weight, bias, norm, act, conv.geometry, *conv.candidates
     )
     return y
 
 
 def scale_channels(x_BCHW: Tensor, scale_C: Tensor) -> Tensor:
     """Return scale * x [B, C, H, W]; the gradient of the scale makes no feature of its own."""
+    if torch.compiler.is_compiling():
+        return x_BCHW * scale_C.reshape(1, -1, 1, 1)
     y: Tensor = _Scale.apply(x_BCHW, scale_C)  # type: ignore[no-untyped-call]
     return y
 
@@ -132,17 +86,20 @@ def _cast(x: Tensor, conv: Conv) -> tuple[Tensor, Tensor, Tensor | None]:
 
 class _Convolve(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, at: Geometry) -> Tensor:
-        ctx.save_for_backward(x, weight)
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, at: Geometry, *candidates: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight, *candidates)
         ctx.geometry = at
         return route.conv(x, None, weight, bias, at)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
+        x, weight, *candidates = ctx.saved_tensors
         needs = ctx.needs_input_grad[:3]
-        return (*route.conv_backward(grad, x, None, weight, ctx.geometry, needs), None)
+        grads = route.conv_backward(grad, x, None, weight, ctx.geometry, needs)
+        return (*grads, None, *_candidates_backward(ctx, grad, x, None, candidates))
 
 
 class _Scale(torch.autograd.Function):
@@ -195,23 +152,35 @@ class _NormActConv(torch.autograd.Function):
         norm: Norm,
         act: str,
         at: Geometry,
+        *candidates: Tensor,
     ) -> Tensor:
-        affine = _prepare(ctx, z, norm_weight, norm_bias, norm, act, weight)
+        affine = _prepare(ctx, z, norm_weight, norm_bias, norm, act, weight, *candidates)
         ctx.geometry = at
         return route.conv(z, affine, weight, bias, at)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        z, norm_weight, norm_bias, mean, invstd, weight = ctx.saved_tensors
-        affine = _affine(norm_weight, norm_bias, mean, invstd, ctx.act)
+        z, norm_weight, norm_bias, mean, invstd, weight, *candidates = ctx.saved_tensors
+        affine = affine_of(norm_weight, norm_bias, mean, invstd, ctx.act)
         needs = ctx.needs_input_grad
         needs_conv = (any(needs[:3]), needs[3], needs[4])
         da, dw, db = route.conv_backward(grad, z, affine, weight, ctx.geometry, needs_conv)
+        shares = _candidates_backward(ctx, grad, z, affine, candidates)
         dz: tuple[Tensor | None, ...] = (None, None, None)
         if da is not None:
             dz = _norm_backward(ctx, da, z, norm_weight, norm_bias, mean, invstd, owns_da=True)
-        return (*dz, dw, db, None, None, None)
+        return (*dz, dw, db, None, None, None, *shares)
+
+
+def _candidates_backward(
+    ctx: Any, grad: Tensor, x: Tensor, affine: Affine | None, candidates: list[Tensor]
+) -> tuple[Tensor, ...]:
+    """Return the gradients of a mixture's weights and kernels."""
+    if not candidates:
+        return ()
+    probs, *kernels = candidates
+    return route.mixture_backward(grad, x, affine, kernels, probs, ctx.geometry)
 
 
 def _prepare(
@@ -225,9 +194,9 @@ def _prepare(
 ) -> Affine:
     """Take the statistics, save what the backward pass needs and return the affine map."""
     if norm.uses_batch:
-        mean, var, count = _moments(z, norm)
+        mean, var, count = moments(z, norm)
         if not is_recomputing():
-            _follow(norm, mean, var, count)
+            follow(norm, mean, var, count)
     else:
         assert norm.running_mean is not None and norm.running_var is not None
         mean, var = norm.running_mean[norm.index], norm.running_var[norm.index]
@@ -235,48 +204,7 @@ def _prepare(
     invstd = torch.rsqrt(var + norm.eps)
     ctx.save_for_backward(z, weight, bias, mean, invstd, *more)
     ctx.act, ctx.count, ctx.group = act, count, norm.group
-    return _affine(weight, bias, mean, invstd, act)
-
-
-def _moments(z: Tensor, norm: Norm) -> tuple[Tensor, Tensor, int]:
-    """Return mean and biased variance of each channel, and of how many values they are."""
-    count = z.numel() // z.shape[1]
-    if norm.group is None and count == 1:
-        raise ValueError(
-            f"a norm in training needs more than one value a channel, got input {list(z.shape)}: "
-            "use a larger batch"
-        )
-    mean, var = route.moments(z)
-    if norm.group is None:
-        return mean, var, count
-    # Sums of all processes: count, sum and sum of squares about zero, in float64.
-    total = torch.stack([mean.double() * count, (var.double() + mean.double() ** 2) * count])
-    total = torch.cat([total.flatten(), total.new_tensor([count])])
-    torch.distributed.all_reduce(total, group=norm.group)
-    count = int(total[-1])
-    sums = total[:-1].reshape(2, -1) / count
-    return sums[0].to(mean), (sums[1] - sums[0] ** 2).clamp_min(0).to(var), count
-
-
-def _follow(norm: Norm, mean: Tensor, var: Tensor, count: int) -> None:
-    """Move the running statistics towards the batch's, the variance unbiased as in torch."""
-    if norm.running_mean is None or norm.running_var is None:
-        return
-    unbiased = var * (count / max(count - 1, 1))
-    for running, batch in ((norm.running_mean, mean), (norm.running_var, unbiased)):
-        if isinstance(norm.index, slice):
-            running.lerp_(batch.to(running), norm.momentum)
-        else:
-            running[norm.index] = torch.lerp(running[norm.index], batch.to(running), norm.momentum)
-
-
-def _affine(
-    weight: Tensor | None, bias: Tensor | None, mean: Tensor, invstd: Tensor, act: str
-) -> Affine:
-    """Return norm and activation as act(scale * z + shift)."""
-    scale = invstd if weight is None else weight.to(invstd) * invstd
-    shift = -mean * scale if bias is None else bias.to(mean) - mean * scale
-    return Affine(scale=scale, shift=shift, act=act)
+    return affine_of(weight, bias, mean, invstd, act)
 
 
 def _norm_backward(
@@ -295,7 +223,7 @@ def _norm_backward(
     Args:
         owns_da: whether the gradient of act(norm(z)) may be overwritten.
     """
-    affine = _affine(weight, bias, mean, invstd, ctx.act)
+    affine = affine_of(weight, bias, mean, invstd, ctx.act)
     needs_z, needs_weight, needs_bias = ctx.needs_input_grad[:3]
     uses_batch = ctx.count > 0
     sum_1 = sum_z = mean.new_zeros(())

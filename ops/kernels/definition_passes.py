@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -55,6 +55,30 @@ def backward_weight(
     for kh, kw, window in _windows(_pad(activated, kernel), kernel, stride):
         dw[:, 0, kh, kw] = (window * wide(dy)).sum((0, 2, 3))
     return dw
+
+
+def backward_mixture(
+    x: Tensor,
+    dy: Tensor,
+    kernels: Sequence[Tensor],
+    probs: Tensor,
+    stride: int,
+    scale: Tensor | None = None,
+    shift: Tensor | None = None,
+    act: str = "identity",
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients of probs and, one behind the other, of the candidates' kernels."""
+    largest = max(kernel.shape[-1] for kernel in kernels)
+    dw = backward_weight(x, dy, largest, stride, scale, shift, act)
+    products, split = [], []
+    for n, kernel in enumerate(kernels):
+        margin = (largest - kernel.shape[-1]) // 2
+        crop = dw[..., margin : largest - margin, margin : largest - margin]
+        weight = probs[n] if probs.dim() == 1 else probs[:, n].reshape(-1, 1, 1, 1)
+        split.append((crop * weight.to(dw)).flatten())
+        products.append((crop * kernel.to(dw)).sum((1, 2, 3)))
+    product_CN = torch.stack(products, 1)
+    return product_CN.sum(0) if probs.dim() == 1 else product_CN, torch.cat(split)
 
 
 def norm_act(z: Tensor, scale: Tensor, shift: Tensor, act: str) -> Tensor:

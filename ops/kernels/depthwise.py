@@ -1,5 +1,7 @@
 """Depthwise convolution as a torch operator, whatever runs beneath."""
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor
@@ -18,13 +20,16 @@ def _depthwise(
     x: Tensor, weight: Tensor, stride: int, scale: Tensor | None, shift: Tensor | None, act: str
 ) -> Tensor:
     arguments = (x, weight, stride, scale, shift, act)
-    return run("forward", x, arguments, weight.shape[-1], stride)
+    is_fused = scale is not None
+    y: Tensor = run("forward", x, arguments, weight.shape[-1], stride, is_fused=is_fused)
+    return y
 
 
 @custom_op("nastk::depthwise_bwd_data", mutates_args=())
 def _depthwise_bwd_data(dy: Tensor, weight: Tensor, height: int, width: int, stride: int) -> Tensor:
     arguments = (dy, weight, height, width, stride)
-    return run("backward_data", dy, arguments, weight.shape[-1], stride)
+    dx: Tensor = run("backward_data", dy, arguments, weight.shape[-1], stride)
+    return dx
 
 
 @custom_op("nastk::depthwise_bwd_weight", mutates_args=())
@@ -38,7 +43,29 @@ def _depthwise_bwd_weight(
     act: str,
 ) -> Tensor:
     arguments = (x, dy, kernel, stride, scale, shift, act)
-    return run("backward_weight", x, arguments, kernel, stride)
+    is_fused = scale is not None
+    dw: Tensor = run("backward_weight", x, arguments, kernel, stride, is_fused=is_fused)
+    return dw
+
+
+@custom_op("nastk::depthwise_bwd_mixture", mutates_args=())
+def _depthwise_bwd_mixture(
+    x: Tensor,
+    dy: Tensor,
+    kernels: Sequence[Tensor],
+    probs: Tensor,
+    stride: int,
+    scale: Tensor | None,
+    shift: Tensor | None,
+    act: str,
+) -> tuple[Tensor, Tensor]:
+    arguments = (x, dy, kernels, probs, stride, scale, shift, act)
+    largest = max(kernel.shape[-1] for kernel in kernels)
+    is_fused = scale is not None
+    grads: tuple[Tensor, Tensor] = run(
+        "backward_mixture", x, arguments, largest, stride, is_fused=is_fused
+    )
+    return grads
 
 
 def depthwise_conv2d(
@@ -120,6 +147,41 @@ def depthwise_bwd_weight(
     return dw
 
 
+def depthwise_bwd_mixture(
+    x: Tensor,
+    dy: Tensor,
+    kernels: Sequence[Tensor],
+    probs: Tensor,
+    stride: int,
+    scale: Tensor | None = None,
+    shift: Tensor | None = None,
+    act: str = "identity",
+) -> tuple[Tensor, ...]:
+    """Return the gradients of a mixture and of its candidates, whose sum was the kernel.
+
+    Args:
+        x: [B, C, H, W] as the forward pass read it.
+        dy: [B, C, H', W'] gradient of the output.
+        kernels: N tensors [C, 1, K_n, K_n], centred in the largest.
+        probs: [N] or [C, N], their weights.
+        stride: of the forward pass.
+        scale: [C], or None for x as it is.
+        shift: [C], given with `scale`.
+        act: identity, relu, relu6 or silu.
+
+    Returns:
+        N + 1 tensors: of `probs`, then of each kernel, each in the shape and dtype of its own.
+    """
+    kernels = list(kernels)
+    dprobs, flat = _depthwise_bwd_mixture(x, dy, kernels, probs, stride, scale, shift, act)
+    ends = [0]
+    for kernel in kernels:
+        ends.append(ends[-1] + kernel.numel())
+    parts = (flat[start:end] for start, end in pairwise(ends))
+    split = [part.view(k.shape).to(k.dtype) for part, k in zip(parts, kernels, strict=True)]
+    return dprobs.to(probs.dtype), *split
+
+
 def _check(
     x: Tensor, weight: Tensor, stride: int, scale: Tensor | None, shift: Tensor | None, act: str
 ) -> None:
@@ -155,6 +217,14 @@ def _depthwise_bwd_weight_fake(x: Tensor, dy: Tensor, kernel: int, *_: Any) -> T
     return x.new_empty((x.shape[1], 1, kernel, kernel), dtype=sum_dtype(x))
 
 
+def _depthwise_bwd_mixture_fake(
+    x: Tensor, dy: Tensor, kernels: Sequence[Tensor], probs: Tensor, *_: Any
+) -> tuple[Tensor, Tensor]:
+    taps = sum(kernel.numel() for kernel in kernels)
+    dtype = sum_dtype(x)
+    return x.new_empty(probs.shape, dtype=dtype), x.new_empty((taps,), dtype=dtype)
+
+
 def _depthwise_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     x, weight, ctx.stride, scale, shift, ctx.act = inputs
     ctx.save_for_backward(x, weight, scale, shift)
@@ -182,4 +252,5 @@ def _depthwise_backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
 register_fake("nastk::depthwise", _depthwise_fake)
 register_fake("nastk::depthwise_bwd_data", _depthwise_bwd_data_fake)
 register_fake("nastk::depthwise_bwd_weight", _depthwise_bwd_weight_fake)
+register_fake("nastk::depthwise_bwd_mixture", _depthwise_bwd_mixture_fake)
 register_autograd("nastk::depthwise", _depthwise_backward, setup_context=_depthwise_context)

@@ -24,6 +24,7 @@ _TRITON = {
     "forward": "triton_depthwise",
     "backward_data": "triton_depthwise",
     "backward_weight": "triton_depthwise_weight",
+    "backward_mixture": "triton_mixture",
     "norm_act": "triton_norm",
     "norm_act_reduce": "triton_norm",
     "norm_act_apply": "triton_norm",
@@ -50,7 +51,9 @@ def forced() -> str | None:
     return value or None
 
 
-def backend(pass_name: str, x: Tensor, kernel: int = 1, stride: int = 1) -> str:
+def backend(
+    pass_name: str, x: Tensor, kernel: int = 1, stride: int = 1, *, is_fused: bool = False
+) -> str:
     """Return the name of the implementation that runs a pass on a feature.
 
     The environment variable NASTK_KERNELS overrides the tables. Without it a CUDA feature follows
@@ -62,6 +65,7 @@ def backend(pass_name: str, x: Tensor, kernel: int = 1, stride: int = 1) -> str:
         x: [B, C, H, W] the feature that the pass reads.
         kernel: kernel size, 1 for passes without one.
         stride: of the convolution.
+        is_fused: whether norm and activation are applied while x is read.
 
     Raises:
         ValueError: if NASTK_KERNELS is not one of `BACKENDS`, or Triton cannot run on x.
@@ -74,7 +78,7 @@ def backend(pass_name: str, x: Tensor, kernel: int = 1, stride: int = 1) -> str:
         return "native"
     major, minor = torch.cuda.get_device_capability(x.device)
     wins = tables().get(f"{major}.{minor}", {})
-    return wins.get(shape_key(pass_name, x, kernel, stride), "native")
+    return wins.get(shape_key(pass_name, x, kernel, stride, is_fused=is_fused), "native")
 
 
 def _check_triton(x: Tensor) -> None:
@@ -88,7 +92,7 @@ def _check_triton(x: Tensor) -> None:
 
 
 @cache
-def implementation(pass_name: str, name: str) -> Callable[..., Tensor]:
+def implementation(pass_name: str, name: str) -> Callable[..., Any]:
     """Return the function that runs a pass under one of the `BACKENDS`.
 
     Raises:
@@ -97,27 +101,39 @@ def implementation(pass_name: str, name: str) -> Callable[..., Tensor]:
     if name == "triton" and find_spec("triton") is None:
         raise ImportError("the Triton kernels need Triton: pip install 'nastk[triton]'")
     module = _TRITON[pass_name] if name == "triton" else f"{name}_passes"
-    function: Callable[..., Tensor] = getattr(import_module(f".{module}", __package__), pass_name)
+    function: Callable[..., Any] = getattr(import_module(f".{module}", __package__), pass_name)
     return function
 
 
 def run(
-    pass_name: str, x: Tensor, arguments: tuple[Any, ...], kernel: int = 1, stride: int = 1
-) -> Tensor:
-    """Run a pass under its `backend`; a feature comes back in the layout of x."""
-    function = implementation(pass_name, backend(pass_name, x, kernel, stride))
+    pass_name: str,
+    x: Tensor,
+    arguments: tuple[Any, ...],
+    kernel: int = 1,
+    stride: int = 1,
+    *,
+    is_fused: bool = False,
+) -> Any:
+    """Run a pass under its `backend` and return what it returns, a feature in the layout of x."""
+    name = backend(pass_name, x, kernel, stride, is_fused=is_fused)
+    function = implementation(pass_name, name)
     with torch.cuda.device(x.device if x.is_cuda else -1):  # Triton launches on the current one
         y = function(*arguments)
     return exactly(y, x) if pass_name in _FEATURES else y
 
 
-def shape_key(pass_name: str, x: Tensor, kernel: int, stride: int) -> Key:
+def shape_key(
+    pass_name: str, x: Tensor, kernel: int, stride: int, *, is_fused: bool = False
+) -> Key:
     """Return the key of a table: pass, layout, dtype, kernel, stride and size class.
 
     Example:
         >>> shape_key("forward", torch.zeros(2, 8, 4, 4), 7, 1)
         'forward/contiguous/float32/k7/s1/small'
+        >>> shape_key("forward", torch.zeros(2, 8, 4, 4), 7, 1, is_fused=True)
+        'forward+act/contiguous/float32/k7/s1/small'
     """
+    pass_name += "+act" * is_fused
     layout = "channels_last" if is_channels_last(x) else "contiguous"
     dtype = str(x.dtype).removeprefix("torch.")
     return f"{pass_name}/{layout}/{dtype}/k{kernel}/s{stride}/{size_class(x.numel())}"

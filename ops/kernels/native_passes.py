@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -51,6 +53,31 @@ def backward_weight(
     weight = x.new_empty(x.shape[1], 1, kernel, kernel)
     dw = _convolution_backward(dy, x, weight, stride, (False, True, False))[1]
     return wide(dw).contiguous()
+
+
+def backward_mixture(
+    x: Tensor,
+    dy: Tensor,
+    kernels: Sequence[Tensor],
+    probs: Tensor,
+    stride: int,
+    scale: Tensor | None = None,
+    shift: Tensor | None = None,
+    act: str = "identity",
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients of probs and, one behind the other, of the candidates' kernels."""
+    largest = max(kernel.shape[-1] for kernel in kernels)
+    dw = backward_weight(x, dy, largest, stride, scale, shift, act)
+    margins = [(largest - kernel.shape[-1]) // 2 for kernel in kernels]
+    crops = [dw[..., m : largest - m, m : largest - m].flatten(1) for m in margins]
+    products = [
+        torch.linalg.vecdot(crop, kernel.flatten(1).to(crop))
+        for crop, kernel in zip(crops, kernels, strict=True)
+    ]
+    rows = probs.to(dw).expand(dw.shape[0], -1).unbind(1)
+    split = [(crop * row[:, None]).flatten() for crop, row in zip(crops, rows, strict=True)]
+    product_CN = torch.stack(products, 1)
+    return product_CN.sum(0) if probs.dim() == 1 else product_CN, torch.cat(split)
 
 
 def norm_act(z: Tensor, scale: Tensor, shift: Tensor, act: str) -> Tensor:

@@ -15,14 +15,16 @@ from .layout import empty, is_channels_last, sum_dtype
 
 @custom_op("nastk::norm_act", mutates_args=())
 def _norm_act(z: Tensor, scale: Tensor, shift: Tensor, act: str) -> Tensor:
-    return run("norm_act", z, (z, scale, shift, act))
+    a: Tensor = run("norm_act", z, (z, scale, shift, act))
+    return a
 
 
 @custom_op("nastk::norm_act_bwd_reduce", mutates_args=())
 def _norm_act_bwd_reduce(
     da: Tensor, z: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, inv_std: Tensor, act: str
 ) -> Tensor:
-    return run("norm_act_reduce", z, (da, z, scale, shift, mean, inv_std, act))
+    sums: Tensor = run("norm_act_reduce", z, (da, z, scale, shift, mean, inv_std, act))
+    return sums
 
 
 @custom_op("nastk::norm_act_bwd_apply", mutates_args=())
@@ -36,7 +38,8 @@ def _norm_act_bwd_apply(
     r: Tensor,
     act: str,
 ) -> Tensor:
-    return run("norm_act_apply", z, (da, z, scale, shift, p, q, r, act))
+    dz: Tensor = run("norm_act_apply", z, (da, z, scale, shift, p, q, r, act))
+    return dz
 
 
 def norm_act(z: Tensor, scale: Tensor, shift: Tensor, act: str) -> Tensor:

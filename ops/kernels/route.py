@@ -1,12 +1,14 @@
 """Sends each pass of the single-feature operator to the fastest kernel for its tensors.
 
 On the CPU the compiled kernels run float32 features. What they do not take, and everything on
-CUDA, goes where `dispatch` says: to torch's own operators or to Triton. All features of one call
-have one layout: that of the feature which the forward pass kept.
+CUDA, goes through torch operators of nastk's own, which run what `dispatch` says: torch's kernels
+or Triton's. All features of one call have one layout: that of the feature which the forward pass
+kept.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import dispatch, native, native_passes, normalise
+from .depthwise import (
+    depthwise_bwd_data,
+    depthwise_bwd_mixture,
+    depthwise_bwd_weight,
+    depthwise_conv2d,
+)
+from .norm_act import norm_act as norm_act_operator
+from .norm_act import norm_act_bwd_apply, norm_act_bwd_reduce
 
 # B batch, C channels, H height, W width, O output channels, I input channels of a group, K kernel
 
@@ -69,8 +79,7 @@ def norm_act(z_BCHW: Tensor, affine: Affine) -> Tensor:
     """Return act(scale * z + shift) [B, C, H, W]."""
     if native.supports(z_BCHW):
         return normalise.norm_act(z_BCHW, affine.scale, affine.shift, affine.act)
-    arguments = (z_BCHW, affine.scale, affine.shift, affine.act)
-    return dispatch.run("norm_act", z_BCHW, arguments)
+    return norm_act_operator(z_BCHW, affine.scale, affine.shift, affine.act)
 
 
 def norm_act_sums(
@@ -82,8 +91,8 @@ def norm_act_sums(
         return normalise.norm_act_backward_reduce(
             da, z_BCHW, affine.scale, affine.shift, mean_C, invstd_C, affine.act
         )
-    arguments = (da_BCHW, z_BCHW, affine.scale, affine.shift, mean_C, invstd_C, affine.act)
-    sums = dispatch.run("norm_act_reduce", z_BCHW, arguments)
+    scale, shift, act = affine.scale, affine.shift, affine.act
+    sums = norm_act_bwd_reduce(da_BCHW, z_BCHW, scale, shift, mean_C, invstd_C, act)
     return sums[0], sums[1]
 
 
@@ -106,8 +115,7 @@ def norm_act_backward(
         return normalise.norm_act_backward_apply(
             da, z_BCHW, scale, shift, scale, q_C, r_C, act, out=da if owns_da else None
         )
-    arguments = (da_BCHW, z_BCHW, scale, shift, scale, q_C, r_C, act)
-    return dispatch.run("norm_act_apply", z_BCHW, arguments)
+    return norm_act_bwd_apply(da_BCHW, z_BCHW, scale, shift, scale, q_C, r_C, act)
 
 
 def conv(
@@ -116,9 +124,8 @@ def conv(
     """Return the convolution of act(scale * x + shift), or of x where `affine` is None."""
     if bias is None and _prefers_native("forward", x_BCHW, weight, at):
         return native.depthwise_forward(x_BCHW, weight, at.stride, fused=_fused(affine))
-    if bias is None and _dispatches(x_BCHW, weight, at):
-        arguments = (x_BCHW, weight, at.stride, *(_fused(affine) or ()))
-        return dispatch.run("forward", x_BCHW, arguments, weight.shape[-1], at.stride)
+    if bias is None and dispatches(x_BCHW, weight, at):
+        return depthwise_conv2d(x_BCHW, weight, at.stride, *(_fused(affine) or ()))
     a = x_BCHW if affine is None else norm_act(x_BCHW, affine)
     return F.conv2d(a, weight, bias, at.stride, at.padding, at.dilation, at.groups)
 
@@ -148,13 +155,13 @@ def conv_backward(
     needs_x, needs_weight, needs_bias = needs
     dx = dw = None
     size = weight.shape[-1]
-    if not needs_bias and _dispatches(x_BCHW, weight, at):
+    if not needs_bias and dispatches(x_BCHW, weight, at):
         if needs_x:
-            arguments = (grad_BOHW, weight, *x_BCHW.shape[2:], at.stride)
-            dx = dispatch.run("backward_data", grad_BOHW, arguments, size, at.stride)
+            height, width = x_BCHW.shape[2:]
+            dx = depthwise_bwd_data(grad_BOHW, weight, height, width, at.stride)
         if needs_weight:
-            inputs = (x_BCHW, grad_BOHW, size, at.stride, *(_fused(affine) or ()))
-            dw = dispatch.run("backward_weight", x_BCHW, inputs, size, at.stride).to(weight)
+            fused = _fused(affine) or ()
+            dw = depthwise_bwd_weight(x_BCHW, grad_BOHW, size, at.stride, *fused).to(weight)
         return dx, dw, None
     if needs_weight and _prefers_native("weight", x_BCHW, weight, at):
         dw = native.depthwise_backward_weight(
@@ -185,11 +192,43 @@ def conv_backward(
     return dx if rest[0] is None else rest[0], dw if rest[1] is None else rest[1], rest[2]
 
 
-def _dispatches(x: Tensor, weight: Tensor, at: Geometry) -> bool:
-    """Tell whether `dispatch` knows a convolution: depthwise, on CUDA or where a user wants it."""
-    wanted = x.is_cuda or dispatch.forced() in ("definition", "triton")
-    known = at.stride in (1, 2) and at.dilation == 1 and weight.shape[-1] in range(1, 12, 2)
-    return wanted and known and _is_depthwise(x, weight, at)
+def mixture_backward(
+    grad_BOHW: Tensor,
+    x_BCHW: Tensor,
+    affine: Affine | None,
+    kernels: Sequence[Tensor],
+    probs: Tensor,
+    at: Geometry,
+) -> tuple[Tensor, ...]:
+    """Return the gradients of a mixture [N] or [O, N] and of its depthwise kernels.
+
+    The convolution is one that `takes_mixture`; the other arguments are those of `conv_backward`.
+    """
+    grad_BOHW, fused = _like(grad_BOHW, x_BCHW), _fused(affine) or ()
+    return depthwise_bwd_mixture(x_BCHW, grad_BOHW, kernels, probs, at.stride, *fused)
+
+
+def uses_operators(device: torch.device) -> bool:
+    """Tell whether passes run as torch operators of nastk's own, which a compiler can trace.
+
+    That is so on CUDA, and where NASTK_KERNELS asks for definitions or Triton.
+    """
+    return device.type == "cuda" or dispatch.forced() in ("definition", "triton")
+
+
+def dispatches(x: Tensor, weight: Tensor, at: Geometry) -> bool:
+    """Tell whether the operators know a convolution and serve its device."""
+    return uses_operators(x.device) and _is_known(weight, at) and _is_depthwise(x, weight, at)
+
+
+def takes_mixture(weight: Tensor, at: Geometry) -> bool:
+    """Tell whether `mixture_backward` serves a convolution with this weight [O, I, K, K]."""
+    return uses_operators(weight.device) and at.groups == weight.shape[0] and _is_known(weight, at)
+
+
+def _is_known(weight: Tensor, at: Geometry) -> bool:
+    sizes = at.stride in (1, 2) and at.dilation == 1 and weight.shape[-1] in range(1, 12, 2)
+    return sizes and at.padding == weight.shape[-1] // 2
 
 
 def _is_depthwise(x: Tensor, weight: Tensor, at: Geometry) -> bool:

@@ -136,6 +136,21 @@ def backward_weight(
     Returns:
         [C, 1, K, K] float32.
     """
+    partial = partial_sums(x, dy, kernel, stride, scale, shift, act, blocks)
+    return split_sum(partial).permute(2, 0, 1).unsqueeze(1).contiguous()
+
+
+def partial_sums(
+    x: Tensor,
+    dy: Tensor,
+    kernel: int,
+    stride: int,
+    scale: Tensor | None,
+    shift: Tensor | None,
+    act: str,
+    blocks: Blocks | None = None,
+) -> Tensor:
+    """Return [S, K, K, C] float32, the gradient in S parts; arguments as in `backward_weight`."""
     channels_last = is_channels_last(x)
     x, dy = dense(x, channels_last), dense(dy, channels_last)
     B, C, OH, OW = dy.shape
@@ -170,4 +185,4 @@ def backward_weight(
         maxnreg=b.max_registers,
         enable_fp_fusion=FP_FUSION,
     )
-    return split_sum(partial).permute(2, 0, 1).unsqueeze(1).contiguous()
+    return partial

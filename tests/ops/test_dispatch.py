@@ -4,9 +4,9 @@ import sys
 
 import pytest
 import torch
-from nastk.ops.definition import depthwise_conv2d_definition
+from nastk.ops.definition import depthwise_conv2d_definition, fold_kernels_definition
 from nastk.ops.kernels import dispatch
-from nastk.ops.kernels.depthwise import depthwise_conv2d
+from nastk.ops.kernels.depthwise import depthwise_bwd_mixture, depthwise_conv2d
 from nastk.ops.kernels.norm_act import norm_act
 
 
@@ -87,6 +87,29 @@ def test_every_backend_of_a_cpu_has_the_gradients_of_the_definition(
         torch.testing.assert_close(mine, true)
 
 
+@pytest.mark.parametrize("name", ["definition", "native"])
+@pytest.mark.parametrize("act", [None, "relu6"])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("per_row", [False, True], ids=["shared", "rows"])
+def test_a_mixture_gets_the_gradients_of_its_fold(monkeypatch, name, act, stride, per_row):
+    monkeypatch.setenv("NASTK_KERNELS", name)
+    generator = torch.Generator().manual_seed(0)
+    x, scale, shift, *kernels = (
+        torch.randn(shape, generator=generator, dtype=torch.float64)
+        for shape in ((2, 3, 5, 7), (3,), (3,), *((3, 1, k, k) for k in (3, 1, 5, 5)))
+    )
+    probs = torch.rand((3, 4) if per_row else (4,), generator=generator, dtype=torch.float64)
+    leaves = [t.requires_grad_() for t in (probs, *kernels)]
+    norm = (scale, shift, act) if act else ()
+    y = depthwise_conv2d_definition(x, fold_kernels_definition(kernels, probs), stride, *norm)
+    dy = torch.randn(y.shape, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        got = depthwise_bwd_mixture(x, dy, kernels, probs, stride, *norm)
+    for mine, true in zip(got, torch.autograd.grad(y, leaves, dy), strict=True):
+        assert mine.shape == true.shape
+        assert (mine - true).abs().max() <= 1e-12 * true.abs().max()
+
+
 def test_norm_act_has_the_gradients_of_its_formula():
     z = torch.randn(2, 3, 4, 5, dtype=torch.float64, requires_grad=True)
     scale, shift = (torch.randn(3, dtype=torch.float64, requires_grad=True) for _ in range(2))
@@ -104,6 +127,11 @@ def test_operators_keep_the_contract_of_torch(act, last):
     norm = (scale, shift) if act == "silu" else (None, None)
     torch.library.opcheck(torch.ops.nastk.depthwise.default, (x, weight, 2, *norm, act))
     torch.library.opcheck(torch.ops.nastk.norm_act.default, (x, scale, shift, act))
+    kernels, probs = [torch.rand(4, 1, k, k) for k in (3, 5)], torch.rand(2)
+    dy = torch.rand(2, 4, 3, 3).contiguous(memory_format=layout)
+    fixed = [v if v is None else v.detach() for v in (x, *norm)]
+    arguments = (fixed[0], dy, kernels, probs, 2, *fixed[1:], act)
+    torch.library.opcheck(torch.ops.nastk.depthwise_bwd_mixture.default, arguments)
 
 
 @pytest.mark.parametrize("is_dynamic", [False, True], ids=["static", "dynamic"])

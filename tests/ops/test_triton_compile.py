@@ -11,7 +11,10 @@ from nastk.ops.kernels.blocks import depthwise_blocks, weight_blocks
 triton = pytest.importorskip("triton", reason="triton is not installed")
 
 ITEM_BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
-FLOAT32_POINTERS = ("scale", "shift", "partial", "total", "mean", "inv_std", "p", "q", "r")
+FLOAT32_POINTERS = (
+    *("scale", "shift", "partial", "total", "mean", "inv_std", "p", "q", "r"),
+    *("kernels", "probs", "split", "product"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -134,19 +137,61 @@ def test_sizes_of_one_which_triton_takes_as_constants_compile(pass_):
     assert_lean(*compiled(kernel, constants, "bf16", 90, b.num_warps, ones=ones))
 
 
-@pytest.mark.parametrize("last", [True, False], ids=["nhwc", "nchw"])
-def test_norm_kernels_spill_nothing_and_load_vectors(last):
+# Channels or pixels that 16 bytes divide, odd ones, and a type of each width.
+NORM_CASES = [
+    ("norm_act_fwd", "bf16", True, 80, "relu6"),
+    ("norm_act_bwd_reduce", "fp16", False, 90, "silu"),
+    ("norm_act_bwd_apply", "fp32", True, 90, "relu6"),
+]
+NORM_SWEEP = list(
+    product(
+        ("norm_act_fwd", "norm_act_bwd_reduce", "norm_act_bwd_apply"),
+        ITEM_BYTES,
+        (True, False),
+        (80, 90),
+        ("identity", "relu", "relu6", "silu"),
+    )
+)
+NORM_SLOW = NORM_SWEEP if os.environ.get("NASTK_SWEEP") else NORM_SWEEP[::5]
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "last", "capability", "act"),
+    NORM_CASES + [pytest.param(*case, marks=pytest.mark.slow) for case in NORM_SLOW],
+)
+def test_norm_kernels_spill_nothing_and_load_vectors(name, dtype, last, capability, act):
     import torch
     from nastk.ops.kernels import triton_norm
 
-    b = triton_norm.flat_blocks(torch.Size((32, 144, 56, 56)), 2, last)
-    for name in ("norm_act_fwd", "norm_act_bwd_reduce", "norm_act_bwd_apply"):
-        kernel = getattr(triton_norm, f"{name}_kernel")
-        constants = {**b.constants, "ACT": "relu6"}
-        assert_lean(*compiled(kernel, constants, "bf16", 90, 4), 16)
+    kernel = getattr(triton_norm, f"{name}_kernel")
+    b = triton_norm.flat_blocks(torch.Size((32, 144, 56, 56)), ITEM_BYTES[dtype], last)
+    assert_lean(*compiled(kernel, {**b.constants, "ACT": act}, dtype, capability, 4), 16)
+    # 7 x 7 pixels and 21 channels: nothing but a single element divides them.
+    b = triton_norm.flat_blocks(torch.Size((32, 21, 7, 7)), ITEM_BYTES[dtype], last)
+    assert_lean(*compiled(kernel, {**b.constants, "ACT": act}, dtype, capability, 4))
 
 
-def test_split_sum_spills_nothing():
+@pytest.mark.parametrize("capability", [80, 90])
+def test_split_sum_spills_nothing(capability):
     from nastk.ops.kernels.triton_tile import split_sum_fwd_kernel
 
-    assert_lean(*compiled(split_sum_fwd_kernel, {"BLOCK_S": 16, "BLOCK_N": 64}, "fp32", 90, 4))
+    constants = {"BLOCK_S": 16, "BLOCK_N": 64}
+    assert_lean(*compiled(split_sum_fwd_kernel, constants, "fp32", capability, 4))
+
+
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize(
+    ("sizes", "per_row", "vector"),
+    [((3, 5, 7), False, 4), ((1, 3, 5, 7, 9, 11), True, 4), ((3,), False, 1)],
+)
+def test_the_split_of_a_mixture_spills_nothing_and_loads_vectors(
+    sizes, per_row, vector, capability
+):
+    from nastk.ops.kernels import triton_mixture
+
+    constants = {"K": max(sizes), "SIZES": sizes, "PER_ROW": per_row, "VEC": vector}
+    constants |= {"BLOCK_S": triton_mixture.BLOCK_SPLITS, "BLOCK_C": triton_mixture.BLOCK_CHANNELS}
+    ones = ("splits", "chan_units") if vector == 1 else ()
+    kernel = triton_mixture.mixture_bwd_kernel
+    ptx, report = compiled(kernel, constants, "fp32", capability, 4, ones=ones)
+    assert_lean(ptx, report, 4 * vector)

@@ -9,8 +9,16 @@ from itertools import product
 
 import pytest
 import torch
-from nastk.ops.definition import depthwise_conv2d_definition, norm_act_definition
-from nastk.ops.kernels.depthwise import depthwise_bwd_weight, depthwise_conv2d
+from nastk.ops.definition import (
+    depthwise_conv2d_definition,
+    fold_kernels_definition,
+    norm_act_definition,
+)
+from nastk.ops.kernels.depthwise import (
+    depthwise_bwd_mixture,
+    depthwise_bwd_weight,
+    depthwise_conv2d,
+)
 from nastk.ops.kernels.norm_act import norm_act, norm_act_bwd_apply, norm_act_bwd_reduce
 from torch.library import opcheck
 
@@ -126,6 +134,45 @@ def test_partial_sums_over_several_splits_agree_and_repeat_bit_for_bit():
     first, second = (depthwise_bwd_weight(x, dy, 3, 1) for _ in range(2))
     assert_close(first, wanted, TOLERANCE[F32])
     assert torch.equal(first, second)
+    probs, kernels = vectors(2, 1)[0], [torch.ones(3, 1, k, k, device=DEVICE) for k in (3, 1)]
+    one, two = (depthwise_bwd_mixture(x, dy, kernels, probs, 1) for _ in range(2))
+    assert_close(one[1], probs[0].double() * wanted, TOLERANCE[F32])
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+# stride, channels last, dtype, channels, candidates, one mixture for each channel
+MIXTURES = [
+    (1, True, F32, 20, (1, 3), False),
+    (2, False, BF16, 3, (5, 3, 3), True),
+    (1, True, F16, 70, (3, 1), True),
+]
+
+
+@pytest.mark.parametrize(("stride", "last", "dtype", "channels", "sizes", "per_row"), MIXTURES)
+def test_a_mixture_gets_the_gradients_of_its_fold(stride, last, dtype, channels, sizes, per_row):
+    x = feature((1, channels, 5, 6), dtype, last)
+    kernels = [
+        feature((channels, 1, k, k), F32, False, seed=n).requires_grad_()
+        for n, k in enumerate(sizes)
+    ]
+    rows = (channels,) if per_row else ()
+    probs = vectors(channels * len(sizes), 1)[0][: len(sizes) * (channels if per_row else 1)]
+    probs = probs.reshape(*rows, len(sizes)).requires_grad_()
+    norm = vectors(channels, 2)
+    exact = [leaf.detach().double().requires_grad_() for leaf in (probs, *kernels)]
+    folded = fold_kernels_definition(exact[1:], exact[0])
+    wide = [x.double(), folded, stride, *(v.double() for v in norm), "relu6"]
+    y = depthwise_conv2d_definition(*wide)
+    dy = feature(y.shape, dtype, last, seed=3)
+    with torch.no_grad():
+        got, again = (
+            depthwise_bwd_mixture(x, dy, kernels, probs, stride, *norm, "relu6") for _ in range(2)
+        )
+    for mine, same, true in zip(
+        got, again, torch.autograd.grad(y, exact, dy.double()), strict=True
+    ):
+        assert_close(mine, true, TOLERANCE[F32])
+        assert torch.equal(mine, same)
 
 
 def test_gradient_without_a_layout_is_taken():

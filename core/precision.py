@@ -1,0 +1,46 @@
+"""In which type networks compute; parameters, sums and updates stay float32."""
+
+from __future__ import annotations
+
+import torch
+
+from .lookup import lookup
+
+PRECISIONS = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+def default_precision(device: torch.device) -> str:
+    """Return bfloat16 on CUDA, where it is fast, and float32 elsewhere."""
+    return "bfloat16" if device.type == "cuda" else "float32"
+
+
+def find_precision(name: str | None, device: torch.device) -> str:
+    """Return the precision of that name, the default of the device if None.
+
+    Raises:
+        ValueError: if there is none, or the device has no use for it.
+    """
+    if name is None:
+        return default_precision(device)
+    lookup("precision", name, PRECISIONS)
+    if name == "float16" and device.type != "cuda":
+        raise ValueError(
+            "float16 needs --device cuda: its gradients are scaled by CUDA's optimisers; "
+            "use bfloat16 or float32"
+        )
+    return name
+
+
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """Return the context in which a forward pass computes in a precision."""
+    is_low = precision != "float32"
+    return torch.autocast(device.type, PRECISIONS[precision] if is_low else None, enabled=is_low)
+
+
+def grad_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler:
+    """Return what keeps gradients in the range of float16; does nothing in other precisions."""
+    return torch.amp.GradScaler(device.type, enabled=precision == "float16")
