@@ -160,14 +160,15 @@ def _scores(
     """Return by arch what the search says of it, higher being better, and the seconds it took.
 
     `learned` is the logarithm of its probability at the end of the search, `inherited` minus its
-    loss on the architecture split with the supernet's weights. Black-box searches say neither.
+    loss on the architecture split with the supernet's weights. Black-box searches say neither,
+    single path only the second.
     """
     scores: dict[str, dict[str, float]] = {entrant.name: {} for entrant in entrants}
-    probs = [event["probs"] for event in run.events() if "probs" in event]
-    if not probs:
+    if probs := [event["probs"] for event in run.events() if "probs" in event]:
+        for entrant in entrants:
+            scores[entrant.name]["learned"] = log_prob(problem.space, entrant.choices, probs[-1])
+    if not any((run.path / "checkpoints").glob("last*")):
         return scores, 0.0
-    for entrant in entrants:
-        scores[entrant.name]["learned"] = log_prob(problem.space, entrant.choices, probs[-1])
     file = run.path / "inherited.json"
     known: dict[str, Any] = read_json(file) if file.is_file() else {}
     evaluator = None

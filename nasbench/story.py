@@ -61,13 +61,14 @@ class Story:
 
     @property
     def trials(self) -> list[dict[str, Any]]:
-        """The evaluated archs of a black-box search."""
+        """The archs that the search evaluated."""
         return [event for event in self.events if "trial" in event]
 
     @property
     def updates(self) -> list[dict[str, Any]]:
         """The steps of a supernet search."""
-        return [event for event in self.events if "step" in event and _is_number(event, "loss")]
+        steps = [event for event in self.events if "step" in event and "trial" not in event]
+        return [event for event in steps if _is_number(event, "loss")]
 
     @property
     def history(self) -> list[dict[str, list[float]]]:

@@ -106,6 +106,13 @@ def test_a_run_of_every_space_is_drawn(name, tmp_path):
     assert shares.count("polygon") >= 2 * len(set(run["search"]["probs"])) or name == "mbconv"
 
 
+@pytest.mark.parametrize("strategy, pictures", [("gumbel", 5), ("single_path", 3)])
+def test_runs_of_other_strategies_are_drawn(strategy, pictures, tmp_path):
+    search("toy", tmp_path / "run", strategy=strategy)
+    result = report([tmp_path / "run"])
+    assert len(read(result).pictures) == pictures and result["runs"][0]["notes"] == []
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report") / "toy run"
