@@ -246,7 +246,7 @@ def count(
     resolution: Annotated[int | None, typer.Option(help="Pixels.")] = None,
     classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
     per_layer: Annotated[bool, typer.Option(help="Show every layer.")] = False,
-    check: Annotated[bool, typer.Option(help="Compare with fvcore.")] = False,
+    check: Annotated[bool, typer.Option(help="Compare with an outside counter.")] = False,
     config: Config = None,
     json_: Json = False,
 ) -> None:
