@@ -72,8 +72,9 @@ def fvcore_flops(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
         from fvcore.nn import FlopCountAnalysis
     except ImportError:
         raise ValueError("--check needs fvcore: pip install 'nastk[check]'") from None
-    device = next(network.parameters()).device
-    analysis = FlopCountAnalysis(network.eval(), torch.zeros(1, *input_shape, device=device))
+    if any(parameter.is_meta for parameter in network.parameters()):
+        network = copy.deepcopy(network).to_empty(device="cpu")  # its values do not matter
+    analysis = FlopCountAnalysis(network.eval(), torch.zeros(1, *input_shape))
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     counted = analysis.by_operator()
     return int(sum(counted[name] for name in ("conv", "linear", "addmm", "matmul")))

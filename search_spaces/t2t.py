@@ -136,14 +136,9 @@ class T2T(Space):
 
     def network(self, choose: Choose) -> nn.Module:
         """Build token layers, embedding, blocks and head."""
-        token_width = _mapped(choose("token_width", self.token_widths), self._scaled)
-        stages, side = self._token_stages(choose, token_width)
-        kernel = choose("split3.kernel", self.kernels)
         unscaled = choose("width", self.widths)
         width = _mapped(unscaled, self._block_width)
-        # No norm stands between the last split and its projection: they are one convolution.
-        project = conv2d(token_width, width, kernel, stride=self.strides[2], bias=True)
-        stages.append(token_embedding(project, _grid(side, self.strides[2]) ** 2, width))
+        stages = self.embedding_stages(choose, width)
         squeezed = _mapped(unscaled, lambda d: self._scaled(d // 16))
         depth = choose("depth", self.depths)
         keep_gate = choose("channel_attention", self.channel_attentions)
@@ -152,12 +147,26 @@ class T2T(Space):
             hidden = joint_width(lambda d, r: int(r * d), width, ratio)
             branches = (
                 partial(self._attention, width, squeezed, keep_gate),
-                partial(_mlp, width, hidden),
+                partial(mlp, width, hidden),
             )
             keep = _keep(depth, number)
             stages += [residual(b, width, keep=keep, position=number) for b in branches]
         head = TokenHead(layer_norm(width), linear(width, self.num_classes, std=INIT_STD))
         return nn.Sequential(*stages, head)
+
+    def embedding_stages(self, choose: Choose, width: AnyInt) -> list[nn.Module]:
+        """Return the three soft splits: two with a token layer, one with the embedding of blocks.
+
+        Args:
+            choose: asked for the splits and token layers.
+            width: of the blocks.
+        """
+        token_width = _mapped(choose("token_width", self.token_widths), self._scaled)
+        stages, side = self._token_stages(choose, token_width)
+        kernel = choose("split3.kernel", self.kernels)
+        # No norm stands between the last split and its projection: they are one convolution.
+        project = conv2d(token_width, width, kernel, stride=self.strides[2], bias=True)
+        return [*stages, token_embedding(project, _grid(side, self.strides[2]) ** 2, width)]
 
     def _token_stages(self, choose: Choose, width: AnyInt) -> tuple[list[nn.Module], int]:
         """Return the first two soft splits, each with its token layer, and the side behind them."""
@@ -183,11 +192,11 @@ class T2T(Space):
     def _performer(self, features: AnyWidth, width: AnyInt, num_random: AnyWidth) -> nn.Module:
         norm = layer_norm(features, approximates=self.folds_splits)
         attention = performer(features, width, num_random, dropout=0.1)
-        return TokenLayer(norm, attention, _mlp(width, width, dropout=0.1))
+        return TokenLayer(norm, attention, mlp(width, width, dropout=0.1))
 
     def _transformer(self, features: AnyWidth, width: AnyInt) -> nn.Module:
         norm = layer_norm(features, approximates=self.folds_splits)
-        return TokenLayer(norm, token_attention(features, width), _mlp(width, width))
+        return TokenLayer(norm, token_attention(features, width), mlp(width, width))
 
     def _attention(self, width: AnyInt, squeezed: AnyInt, keep_gate: AnyInt) -> nn.Module:
         attention = self_attention(
@@ -256,7 +265,7 @@ class T2TMicro(T2T):
         return self
 
 
-def _mlp(features: AnyInt, hidden: AnyWidth, *, dropout: float = 0.0) -> nn.Sequential:
+def mlp(features: AnyInt, hidden: AnyWidth, *, dropout: float = 0.0) -> nn.Sequential:
     """Return norm, linear map, GELU and linear map back."""
     layers = [
         layer_norm(features),
