@@ -27,9 +27,12 @@ class Space(ABC):
     Attributes:
         resolution: side of the square input in pixels.
         num_classes: number of outputs.
+        learning_rates: peak rates at which networks of the space train well, by optimiser; the
+            optimiser of long trainings comes first.
     """
 
     name: ClassVar[str]
+    learning_rates: ClassVar[Mapping[str, float]] = {"sgd": 0.1, "adamw": 3e-2}
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
 
     resolution: int = 224

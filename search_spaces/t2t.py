@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -93,6 +93,7 @@ class T2T(Space):
     """
 
     name: ClassVar[str] = "t2t"
+    learning_rates: ClassVar[Mapping[str, float]] = {"adamw": 2e-3, "sgd": 0.05}
 
     first_kernels: tuple[int, ...] = (5, 7, 9)
     kernels: tuple[int, ...] = (3, 5)
