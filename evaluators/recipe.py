@@ -127,8 +127,10 @@ T2T_VIT = Recipe(
 )
 # The same for its models of up to 7M params.
 T2T_VIT_LITE = dataclasses.replace(T2T_VIT, name="t2t-vit-lite", lr=1e-3, weight_decay=0.03)
-# Short recipe and recipe of small networks, at a rate for transformers.
-DEMONSTRATION_TOKENS = dataclasses.replace(DEMONSTRATION, name="demonstration-tokens", lr=2e-3)
+# Short recipe and recipe of small networks, at a rate for transformers, which also take longer.
+DEMONSTRATION_TOKENS = dataclasses.replace(
+    DEMONSTRATION, name="demonstration-tokens", lr=4e-3, epochs=8
+)
 SMALL_TOKENS = dataclasses.replace(SMALL, name="small-tokens", lr=2e-3, drop_path=0.1)
 
 RECIPES: dict[str, Recipe] = {

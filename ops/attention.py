@@ -67,6 +67,7 @@ def self_attention(
     head_features: int = 64,
     heads: int | None = None,
     scale_by: str = "head",
+    std: float = INIT_STD,
 ) -> nn.Module:
     """Return multi-head self-attention [B, T, D] -> [B, T, D].
 
@@ -77,6 +78,7 @@ def self_attention(
         head_features: width of a head; there are D / head_features heads.
         heads: number of heads instead.
         scale_by: `head` or `width`, whose square root divides the scores.
+        std: of the initial weights, as for `linear`.
 
     Raises:
         ValueError: if the heads do not divide the width.
@@ -87,8 +89,8 @@ def self_attention(
         raise ValueError(f"{rest[0]} features do not split into heads: {divisor} is no divisor")
     shape = (3, heads, -1) if heads else (3, -1, head_features)
     attention = SelfAttention(
-        linear(features, repeated(features, 3), bias=False, std=INIT_STD),
-        linear(features, features, std=INIT_STD),
+        linear(features, repeated(features, 3), bias=False, std=std),
+        linear(features, features, std=std),
         shape,
         scale_by,
     )
@@ -129,7 +131,7 @@ class TokenAttention(nn.Module):
 
 
 def token_attention(
-    in_features: AnyWidth, out_features: AnyWidth, *, scale_by: str = "in"
+    in_features: AnyWidth, out_features: AnyWidth, *, scale_by: str = "in", std: float = INIT_STD
 ) -> nn.Module:
     """Return one-head attention [B, T, D] -> [B, T, E] whose shortcut is the values.
 
@@ -137,11 +139,12 @@ def token_attention(
         in_features: D.
         out_features: E; a choice is sampled.
         scale_by: `in` or `out`, the width whose square root divides the scores.
+        std: of the initial weights, as for `linear`.
     """
     lookup("scale", scale_by, dict.fromkeys(("in", "out")))
     attention = TokenAttention(
-        linear(in_features, repeated(out_features, 3), bias=False, std=INIT_STD),
-        linear(out_features, out_features, std=INIT_STD),
+        linear(in_features, repeated(out_features, 3), bias=False, std=std),
+        linear(out_features, out_features, std=std),
         scale_by,
     )
     if is_plain(in_features, out_features):

@@ -21,7 +21,7 @@ from .width import AnyWidth
 
 
 def channel_attention(
-    features: AnyWidth, squeezed: AnyWidth, *, keep: int | Choice = 1
+    features: AnyWidth, squeezed: AnyWidth, *, keep: int | Choice = 1, std: float = INIT_STD
 ) -> nn.Module:
     """Return x * gate(mean of x over tokens), or x alone (arXiv:1709.01507, for tokens).
 
@@ -31,12 +31,13 @@ def channel_attention(
         features: D.
         squeezed: width between the two linear maps, which have no bias.
         keep: 1 for the gate, 0 for the identity, or a choice of the two.
+        std: of the initial weights, as for `linear`.
     """
     if not isinstance(keep, Choice) and not keep:
         return nn.Identity()
     attention = ChannelAttention(
-        linear(features, squeezed, bias=False, std=INIT_STD),
-        linear(squeezed, features, bias=False, std=INIT_STD),
+        linear(features, squeezed, bias=False, std=std),
+        linear(squeezed, features, bias=False, std=std),
     )
     return MetaChannelAttention(attention, keep) if isinstance(keep, Choice) else attention
 

@@ -26,12 +26,12 @@ def linear(
         in_features: width of the input; a choice is folded into the columns of the weight.
         out_features: width of the output; what consumes it folds a choice.
         bias: whether to add one number to each output.
-        std: of the initial weights.
+        std: of the initial weights; 0 takes one over the root of the inputs.
     """
     if not is_plain(in_features, out_features):
         return MetaLinear(in_features, out_features, bias, std)
     layer = nn.Linear(cast(int, in_features), cast(int, out_features), bias)
-    nn.init.normal_(layer.weight, 0.0, std)
+    nn.init.normal_(layer.weight, 0.0, std or layer.in_features**-0.5)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
@@ -46,7 +46,7 @@ class MetaLinear(MetaOperator):
         super().__init__()
         self.in_width, self.out_width = width_of(in_features), width_of(out_features)
         self.weight = nn.Parameter(torch.empty(self.out_width.size, self.in_width.size))
-        nn.init.normal_(self.weight, 0.0, std)
+        nn.init.normal_(self.weight, 0.0, std or self.in_width.size**-0.5)
         self.bias = nn.Parameter(torch.zeros(self.out_width.size)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:

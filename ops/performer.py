@@ -102,6 +102,7 @@ def performer(
     num_random: AnyWidth,
     *,
     dropout: float = 0.1,
+    std: float = INIT_STD,
 ) -> nn.Module:
     """Return linear attention [B, T, D] -> [B, T, E] whose shortcut is the values.
 
@@ -112,9 +113,10 @@ def performer(
         out_features: E; a choice is sampled.
         num_random: M, at most E; a choice is sampled, every candidate has a matrix of its own.
         dropout: behind the projection.
+        std: of the initial weights, as for `linear`.
     """
-    kqv = linear(in_features, repeated(out_features, 3), std=INIT_STD)
-    proj = linear(out_features, out_features, std=INIT_STD)
+    kqv = linear(in_features, repeated(out_features, 3), std=std)
+    proj = linear(out_features, out_features, std=std)
     if is_plain(in_features, out_features, num_random):
         matrix = orthogonal_features(cast(int, num_random), cast(int, out_features))
         return Performer(kqv, proj, matrix, dropout)

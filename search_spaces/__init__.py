@@ -4,7 +4,8 @@ from ..core.space import Space
 from .mbconv import MBConv
 from .sandglass import Sandglass
 from .sandglass_micro import SandglassMicro
-from .t2t import T2T, T2TMicro
+from .t2t import T2T
+from .t2t_micro import T2TMicro
 from .toy import Toy
 
 SPACES: dict[str, type[Space]] = {

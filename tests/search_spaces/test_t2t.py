@@ -191,3 +191,14 @@ def test_every_kernel_makes_the_same_grid(resolution):
         )["flops"]
         > 0
     )
+
+
+def test_linear_layers_start_as_published_and_wider_in_narrow_blocks():
+    network = T2T(depths=(4,)).build(T2T(depths=(4,)).uniform(depth=4, width=256).choices)
+    assert float(network[3].branch[1].qkv.weight.detach().std()) == pytest.approx(0.02, rel=0.02)
+    for space, width in ((T2TMicro(), 48), (T2T(scale=0.25, resolution=64), 96)):
+        settings = SMALL if width == 48 else {}
+        network = space.build(space.uniform(**settings))
+        assert float(network[3].branch[1].qkv.weight.detach().std()) == pytest.approx(
+            width**-0.5, rel=0.05
+        )
