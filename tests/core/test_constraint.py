@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from nastk.core.budget import extremes
 from nastk.core.choice import Choice
 from nastk.core.constraint import Constraint
+from nastk.core.neighbours import Neighbours
 from nastk.core.polynomial import Polynomial
 from nastk.core.sampler import sample
 from nastk.core.solver import maximise
@@ -94,6 +95,19 @@ def test_extremes_keep_the_rule():
         if a + b <= 20
     )
     assert extremes(space, space.cost.flops)[1] == largest
+
+
+def test_neighbours_keep_the_rule():
+    space = Ruled()
+    low, high = extremes(space, space.cost.flops)
+    neighbours = Neighbours(space, (low, high))
+    generator, seen = np.random.default_rng(0), set()
+    for first, second in [(0, 2), (2, 0), (2, 1)]:
+        for choice, candidate in neighbours.changes((first, second)):
+            found = neighbours.change((first, second), choice, candidate, generator)
+            assert found is None or found != (2, 2)
+            seen.add(found)
+    assert len(seen) > 4
 
 
 def test_an_arch_that_breaks_the_rule_is_refused_by_its_name():
