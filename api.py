@@ -20,7 +20,7 @@ from .core.run import Run, free_folder, fresh_run, held, write_json
 from .core.skipped import remember_skipped
 from .core.space import Space
 from .evaluating import check_evaluator, close_trials, open_pool
-from .evaluators.efficiency import fvcore_flops, peak_memory_bytes, per_layer
+from .evaluators.efficiency import outside_flops, peak_memory_bytes, per_layer
 from .evaluators.tasks import find_data
 from .manifests import absolute_data, absolute_space, circumstances, manifest_of
 from .naming import check_numbers, family_of, find_device, resolve
@@ -225,10 +225,12 @@ def count(
         resolution: pixels, the arch's own if None.
         classes: number of classes, the arch's own if None.
         layers: add a list of the cost of each layer.
-        check: compare with fvcore on the built network.
+        check: compare with fvcore on the built network, or with torch's counter where products of
+            attention occur.
 
     Returns:
-        `name params flops activations resolution num_classes`, and `layers`, `fvcore_flops`.
+        `name params flops activations resolution num_classes`, and `layers`, `fvcore_flops` or
+        `torch_flops`.
     """
     space, arch = resolve(what, resolution=resolution, classes=classes)
     result: dict[str, Any] = {
@@ -240,10 +242,10 @@ def count(
     if layers:
         result["layers"] = per_layer(space, arch)
     if check:
-        counted = fvcore_flops(space.build(arch), space.input_shape)
+        counter, counted = outside_flops(space.build(arch), space.input_shape)
         if counted != result["flops"]:
-            raise RuntimeError(f"fvcore counts {counted:,} FLOPs, nastk {result['flops']:,}")
-        result["fvcore_flops"] = counted
+            raise RuntimeError(f"{counter} counts {counted:,} FLOPs, nastk {result['flops']:,}")
+        result[f"{counter}_flops"] = counted
     return result
 
 

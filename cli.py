@@ -246,7 +246,7 @@ def count(
     resolution: Annotated[int | None, typer.Option(help="Pixels.")] = None,
     classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
     per_layer: Annotated[bool, typer.Option(help="Show every layer.")] = False,
-    check: Annotated[bool, typer.Option(help="Compare with fvcore.")] = False,
+    check: Annotated[bool, typer.Option(help="Compare with an outside counter.")] = False,
     config: Config = None,
     json_: Json = False,
 ) -> None:
@@ -346,11 +346,18 @@ Rounds = Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians ar
 
 
 @bench.command("step")
-def bench_step(rounds: Rounds = 5, json_: Json = False) -> None:
-    """Time an update of the sandglass supernet beside plain networks and feature sums."""
-    from .benchmarks.step import bench_step as implementation
+def bench_step(
+    rounds: Rounds = 5,
+    space: Annotated[str, typer.Option(help="sandglass or t2t.")] = "sandglass",
+    json_: Json = False,
+) -> None:
+    """Time an update of a supernet beside plain networks."""
+    from .benchmarks.step import bench_step as bench_sandglass
+    from .benchmarks.t2t_step import bench_t2t_step
+    from .core.lookup import lookup
 
-    _show(implementation(rounds=rounds), json_, _print_markdown)
+    benches: dict[str, Any] = {"sandglass": bench_sandglass, "t2t": bench_t2t_step}
+    _show(lookup("benchmark of space", space, benches)(rounds=rounds), json_, _print_markdown)
 
 
 @bench.command("ops")

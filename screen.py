@@ -108,8 +108,9 @@ def print_count(result: dict[str, Any]) -> None:
         table.add_row(layer["layer"], *(f"{layer[m]:,}" for m in metrics))
     table.add_row(result["name"], *(f"{result[m]:,}" for m in metrics))
     _console.print(table)
-    if "fvcore_flops" in result:
-        _console.print(f"fvcore counts the same {result['fvcore_flops']:,} FLOPs", highlight=False)
+    for counter in ("fvcore", "torch"):
+        if (counted := result.get(f"{counter}_flops")) is not None:
+            _console.print(f"{counter} counts the same {counted:,} FLOPs", highlight=False)
 
 
 def list_spaces() -> list[dict[str, Any]]:

@@ -102,7 +102,7 @@ def _bench(rounds: int, batch: int, resolution: int, width: float) -> dict[str, 
     labels = torch.randint(space.num_classes, (batch,))
     for network in networks.values():
         network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    steps = {name: _update(network, x, labels) for name, network in networks.items()}
+    steps = {name: update_of(network, x, labels) for name, network in networks.items()}
     seconds = interleaved(steps, rounds)
     saved = {name: saved_bytes(lambda n=n: n(x), n) for name, n in networks.items()}
     return {
@@ -121,7 +121,8 @@ def _bench(rounds: int, batch: int, resolution: int, width: float) -> dict[str, 
     }
 
 
-def _update(network: nn.Module, x: Tensor, labels: Tensor) -> Callable[[], object]:
+def update_of(network: nn.Module, x: Tensor, labels: Tensor) -> Callable[[], object]:
+    """Return what does one update of a network: forward, backward and AdamW."""
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
 
     def update() -> None:

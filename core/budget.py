@@ -120,7 +120,7 @@ def extremes(space: Space, polynomial: Polynomial) -> tuple[int, int]:
     counts = space.num_candidates
     ends = []
     for sign in (-1, 1):
-        best = maximise(polynomial * sign, polynomial, counts)
+        best = maximise(polynomial * sign, polynomial, counts, constraints=space.constraints)
         assert best is not None
         one = {name: np.array([index]) for name, index in best.items()}
         ends.append(int(polynomial.evaluate(one)[0]))
@@ -157,17 +157,33 @@ def check_budget(budget: Budget, space: Space) -> None:
     if budget.low is None:
         return
     bounds = (budget.low, budget.high)
-    if maximise(Polynomial(), space.cost.flops, space.num_candidates, *bounds) is None:
+    if solve(space, Polynomial(), *bounds) is None:
         raise InfeasibleBudgetError(
             f"no arch of space {space.name!r} has {budget.low:,} to {budget.high:,} FLOPs, though "
             f"it reaches from {smallest:,} to {largest:,}: widen the budget"
         )
 
 
+def solve(
+    space: Space,
+    objective: Polynomial,
+    low: float = -np.inf,
+    high: float = np.inf,
+    gap: float = 0.0,
+) -> dict[str, int] | None:
+    """Return the arch of the space with the largest objective and FLOPs in [low, high], or None.
+
+    See `solver.maximise`; the space's constraints are kept.
+    """
+    return maximise(
+        objective, space.cost.flops, space.num_candidates, low, high, gap, space.constraints
+    )
+
+
 def largest_below(space: Space, high: float) -> int | None:
     """Return FLOPs, at most `high`, that no arch exceeds by more than a thousandth below it."""
     cost = space.cost.flops
-    best = maximise(cost, cost, space.num_candidates, high=high, gap=NEARLY)
+    best = solve(space, cost, high=high, gap=NEARLY)
     return None if best is None else space.cost.count(best)["flops"]
 
 
@@ -177,8 +193,7 @@ def reachable_band(space: Space, budget: Budget) -> tuple[float, float]:
     low, high = budget.band
     if budget.low is not None:
         return (low, high)
-    anything = Polynomial()
-    if maximise(anything, space.cost.flops, space.num_candidates, low, high) is not None:
+    if solve(space, Polynomial(), low, high) is not None:
         return (low, high)
     top = largest_below(space, high)
     return (low if top is None else BAND_SHARE * top, high)
@@ -226,11 +241,10 @@ def best_arch(space: Space, objective: Polynomial, budget: Budget, gap: float = 
         InfeasibleBudgetError: if no arch lies within the budget.
     """
     low, high = budget.narrowed()
-    counts = space.num_candidates
-    best = maximise(objective, space.cost.flops, counts, low, high, gap)
+    best = solve(space, objective, low, high, gap)
     if best is None and budget.low is None and (top := largest_below(space, high)) is not None:
         # No arch in the narrow band: take the best of the nearest ones below the budget.
-        best = maximise(objective, space.cost.flops, counts, NARROW_SHARE * top, high, gap)
+        best = solve(space, objective, NARROW_SHARE * top, high, gap)
     if best is None:
         check_budget(budget, space)
         raise AssertionError(f"no arch found for a feasible budget {budget}")

@@ -14,20 +14,42 @@ class Slot:
 
     Either `index` is set (hard: one candidate) or `probs_N` is set (soft: a mixture). With
     `features` the meta operators sum candidate features instead of candidate weights.
+
+    An operator that is not linear in its weights cannot mix candidates. It declares so by
+    `require_sample`, and a mixture then runs one candidate a step.
+
+    Attributes:
+        sampled: None, `path` (candidates are operators of their own, whose output is multiplied by
+            `gate`) or `slice` (candidates cut the same weights).
+        gate: 1, with the gradient of the sampled candidate's weight in the mixture; None where
+            nothing is to be learned from it.
     """
 
     def __init__(self) -> None:
         self.index: int | None = None
         self.probs_N: Tensor | None = None
         self.features = False
+        self.sampled: str | None = None
+        self.gate: Tensor | None = None
 
     def set_index(self, index: int) -> None:
         """Select one candidate."""
-        self.index, self.probs_N, self.features = index, None, False
+        self.index, self.probs_N, self.features, self.gate = index, None, False, None
 
     def set_probs(self, probs_N: Tensor, features: bool = False) -> None:
-        """Mix all candidates with the weights `probs_N` [N]."""
-        self.index, self.probs_N, self.features = None, probs_N, features
+        """Mix all candidates with the weights `probs_N` [N]; take the largest if sampled."""
+        if self.sampled is None:
+            self.index, self.probs_N, self.features = None, probs_N, features
+            return
+        self.set_index(0 if probs_N.is_meta else int(probs_N.argmax()))
+        if self.sampled == "path" and probs_N.requires_grad:
+            weight = probs_N[self.index]
+            self.gate = 1 + weight - weight.detach()
+
+    def require_sample(self, how: str) -> None:
+        """Declare that candidates cannot be mixed: they are a `path` or a `slice`."""
+        if self.sampled != "slice":
+            self.sampled = how
 
 
 class Choice:

@@ -23,7 +23,8 @@ Indices = Mapping[str, NDArray[np.int64]]
 class Cost:
     """The cost polynomials of a space, and which choices make which others idle.
 
-    FLOPs are multiply-adds at batch 1 of convolutions and linear layers; params are trainable
+    FLOPs are multiply-adds at batch 1 of convolutions, linear layers and tensor products (those of
+    attention); params are trainable
     scalars; activations are the elements of all convolution and linear outputs at batch 1.
     """
 

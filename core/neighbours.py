@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arch import Arch
+from .budget import solve
 from .polynomial import Polynomial
 from .sampler import sample
-from .solver import maximise
 from .space import Space
 
 # A archs, D choices
@@ -131,6 +131,8 @@ class Neighbours:
         rows = np.where(active, rows_AD, 0)
         flops = self.flops(rows)
         keep = active[:, choice] & (flops >= self.band[0]) & (flops <= self.band[1])
+        for constraint in self.space.constraints:
+            keep &= constraint.allows(dict(zip(self.names, rows.T, strict=True)))
         result: NDArray[np.int64] = rows[keep]
         return result
 
@@ -154,7 +156,7 @@ class Neighbours:
             weights = np.zeros(len(self._candidates[position]))
             weights[index] = len(key) if position == choice else 1
             kept = kept + Polynomial.of(name, weights)
-        found = maximise(kept, self.space.cost.flops, self.space.num_candidates, *self.band)
+        found = solve(self.space, kept, *self.band)
         if found is None or found[self.names[choice]] != key[choice]:
             return None
         rows = self._inside(np.array([[found[n] for n in self.names]]), choice, key[choice])

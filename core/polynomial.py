@@ -36,6 +36,20 @@ class Polynomial:
         return cls({(name,): np.asarray(values)})
 
     @classmethod
+    def joint(cls, names: Sequence[str], values: Table) -> Polynomial:
+        """Return the factor `values[n, m, ...]` over the joint candidates of different choices.
+
+        Example:
+            >>> Polynomial.joint(["b", "a"], np.array([[1, 2, 3], [4, 5, 6]])).tables["a", "b"]
+            array([[1, 4],
+                   [2, 5],
+                   [3, 6]])
+        """
+        order = sorted(range(len(names)), key=lambda axis: names[axis])
+        table: Table = values.transpose(order)
+        return cls({tuple(names[axis] for axis in order): table})
+
+    @classmethod
     def constant(cls, value: float) -> Polynomial:
         """Return a polynomial that does not depend on any choice."""
         return cls({(): np.asarray(value)})

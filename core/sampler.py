@@ -7,10 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from .budget import flops_range
+from .budget import flops_range, solve
 from .cost import Indices, completions
 from .polynomial import Polynomial
-from .solver import maximise
 from .space import Space
 from .trace import Use
 
@@ -98,6 +97,8 @@ def _draw(
         kept = np.ones(count, dtype=bool)
         for name in shared:
             kept &= active[name] | (drawn[name] == 0)
+        for constraint in space.constraints:
+            kept &= constraint.allows(drawn)
         parts.append(
             {name: np.where(active[name], column, 0)[kept] for name, column in drawn.items()}
         )
@@ -135,7 +136,7 @@ def _find_tilt(
         for gate_name, alive in _gates_of(space, name):
             factor = factor * Polynomial.of(gate_name, [float(flag) for flag in alive])
         surrogate = surrogate + factor
-    best = maximise(surrogate, space.cost.flops, space.num_candidates, *band)
+    best = solve(space, surrogate, *band)
     if best is None:
         raise ValueError(f"no arch of {space.name} has {band[0]:,.0f} to {band[1]:,.0f} FLOPs")
     top = surrogate.evaluate({name: np.array([index]) for name, index in best.items()})[0]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_matrix
 
+from .constraint import Constraint
 from .polynomial import Polynomial, Table
+
+Row = tuple[NDArray[np.int64], NDArray[np.float64]]
+"""Columns and values of what is not zero."""
 
 
 def maximise(
@@ -20,11 +25,13 @@ def maximise(
     low: float = -np.inf,
     high: float = np.inf,
     gap: float = 0.0,
+    constraints: Sequence[Constraint] = (),
 ) -> dict[str, int] | None:
     """Return the candidate indices with the largest objective and `low <= cost <= high`.
 
     One binary variable stands for each candidate; a table over several choices gets one variable
     for each joint candidate, tied to the binaries by its marginals, which makes products exact.
+    Candidates that make no difference to a table share its variables.
     The solver's answer is counted again in integers: should a tolerance have let it slip out of
     the bounds, it is cut off and the problem is solved again.
 
@@ -36,102 +43,116 @@ def maximise(
         high: largest allowed cost.
         gap: relative distance from the largest objective at which to stop; 0 is exact, which can
             take for ever where objective and cost are nearly the same function.
+        constraints: further rules between choices.
 
     Returns:
         One index for each choice, or None if no arch has a cost within the bounds.
     """
-    program = _Program(num_candidates)
-    objective_row = program.row(objective)
-    cost_row = program.row(cost)
-    program.tie_tables()
+    program = _Program(num_candidates, [objective, cost])
+    for constraint in constraints:
+        program.bound(program.row(constraint.polynomial), -np.inf, constraint.high)
     fixed = float(cost.tables.get((), np.asarray(0)))
+    cost_row = program.row(cost)
     scale = max(np.abs(cost_row).max(initial=0.0), 1.0)
     if np.isfinite(low) or np.isfinite(high):
-        program.bound(
-            program.padded(cost_row) / scale, (low - fixed) / scale, (high - fixed) / scale
-        )
+        program.bound(cost_row / scale, (low - fixed) / scale, (high - fixed) / scale)
+    objective_row = program.row(objective)
     while True:
-        solution = program.solve(program.padded(objective_row), gap)
+        solution = program.solve(objective_row, gap)
         if solution is None:
             return None
         one = {name: np.array([index]) for name, index in solution.items()}
-        if low <= cost.evaluate(one)[0] <= high:
+        is_allowed = all(constraint.allows(one)[0] for constraint in constraints)
+        if is_allowed and low <= cost.evaluate(one)[0] <= high:
             return solution
         program.forbid(solution)
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Cells:
+    """The variables of one joint table.
+
+    Attributes:
+        start: number of the first variable.
+        classes: for each axis, the class of each candidate; candidates whose slices are equal in
+            every polynomial are of one class.
+        first: for each axis, a candidate of each class.
+    """
+
+    start: int
+    classes: list[NDArray[np.int64]]
+    first: list[NDArray[np.int64]]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of classes of each axis."""
+        return tuple(len(candidates) for candidates in self.first)
+
+
 class _Program:
     """The variables and constraints of one integer program."""
 
-    num_candidates: Mapping[str, int]
-    offsets: dict[str, int] = field(default_factory=dict)
-    tables: dict[tuple[str, ...], tuple[int, Table]] = field(default_factory=dict)
-    size: int = 0
-    num_binaries: int = 0
-    rows: list[tuple[NDArray[np.float64], float, float]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        for name, count in self.num_candidates.items():
+    def __init__(self, num_candidates: Mapping[str, int], polynomials: list[Polynomial]) -> None:
+        self.num_candidates = num_candidates
+        self.offsets: dict[str, int] = {}
+        self.size = 0
+        for name, count in num_candidates.items():
             self.offsets[name] = self.size
             self.size += count
         self.num_binaries = self.size
+        self.cells: dict[tuple[str, ...], _Cells] = {}
+        for key in {key: None for p in polynomials for key in p.tables if len(key) > 1}:
+            cells = _cells([p.tables[key] for p in polynomials if key in p.tables], self.size)
+            self.cells[key] = cells
+            self.size += math.prod(cells.shape)
+        self.rows: list[tuple[Row, float, float]] = []
+        self._tie()
 
     def row(self, polynomial: Polynomial) -> NDArray[np.float64]:
-        """Return the coefficients of a polynomial, adding variables for its joint tables."""
-        for key, table in polynomial.tables.items():
-            if len(key) > 1 and key not in self.tables:
-                self.tables[key] = (self.size, table)
-                self.size += table.size
+        """Return the coefficients of a polynomial."""
         row = np.zeros(self.size)
         for key, table in polynomial.tables.items():
-            if key:
-                start = self.offsets[key[0]] if len(key) == 1 else self.tables[key][0]
-                row[start : start + table.size] += table.reshape(-1)
+            if len(key) == 1:
+                start = self.offsets[key[0]]
+                row[start : start + table.size] += table
+            elif key:
+                cells = self.cells[key]
+                values = table[np.ix_(*cells.first)].reshape(-1)
+                row[cells.start : cells.start + values.size] += values
         return row
 
-    def padded(self, row: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return a row lengthened by zeros to the present number of variables."""
-        return np.pad(row, (0, self.size - len(row)))
-
-    def tie_tables(self) -> None:
+    def _tie(self) -> None:
         """One candidate a choice; the marginals of every joint table are its choices' binaries."""
         for name, count in self.num_candidates.items():
-            row = np.zeros(self.size)
-            row[self.offsets[name] : self.offsets[name] + count] = 1
-            self.rows.append((row, 1, 1))
-        for key, (start, table) in self.tables.items():
-            cells = np.arange(start, start + table.size).reshape(table.shape)
+            columns = np.arange(self.offsets[name], self.offsets[name] + count)
+            self.rows.append(((columns, np.ones(count)), 1, 1))
+        for key, cells in self.cells.items():
+            numbers = cells.start + np.arange(math.prod(cells.shape)).reshape(cells.shape)
             for axis, name in enumerate(key):
-                for index in range(table.shape[axis]):
-                    row = np.zeros(self.size)
-                    row[np.take(cells, index, axis=axis).reshape(-1)] = 1
-                    row[self.offsets[name] + index] = -1
-                    self.rows.append((row, 0, 0))
+                for index in range(cells.shape[axis]):
+                    inside = np.take(numbers, index, axis=axis).reshape(-1)
+                    members = self.offsets[name] + np.flatnonzero(cells.classes[axis] == index)
+                    signs = np.concatenate([np.ones(len(inside)), -np.ones(len(members))])
+                    self.rows.append(((np.concatenate([inside, members]), signs), 0, 0))
 
     def bound(self, row: NDArray[np.float64], low: float, high: float) -> None:
         """Add `low <= row . x <= high`."""
-        self.rows.append((row, low, high))
+        columns = np.flatnonzero(row)
+        self.rows.append(((columns, row[columns]), low, high))
 
     def forbid(self, solution: Mapping[str, int]) -> None:
         """Cut off one assignment of all choices."""
-        row = np.zeros(self.size)
-        for name, index in solution.items():
-            row[self.offsets[name] + index] = 1
-        self.rows.append((row, -np.inf, len(solution) - 1))
+        columns = np.array([self.offsets[name] + index for name, index in solution.items()])
+        self.rows.append(((columns, np.ones(len(columns))), -np.inf, len(solution) - 1))
 
     def solve(self, objective: NDArray[np.float64], gap: float) -> dict[str, int] | None:
         """Return the best candidate indices, or None if there are none."""
         if not self.num_candidates:
             return {}
-        matrix = csr_matrix(np.stack([row for row, _, _ in self.rows]))
-        lows, highs = (np.array([r[i] for r in self.rows]) for i in (1, 2))
-        integrality = np.zeros(self.size)
-        integrality[: self.num_binaries] = 1
         result = milp(
             -objective,
-            constraints=LinearConstraint(matrix, lows, highs),
-            integrality=integrality,
+            constraints=self._constraints(),
+            integrality=(np.arange(self.size) < self.num_binaries).astype(int),
             bounds=Bounds(0, 1),
             options={"mip_rel_gap": gap},
         )
@@ -143,3 +164,26 @@ class _Program:
             name: int(np.argmax(result.x[start : start + self.num_candidates[name]]))
             for name, start in self.offsets.items()
         }
+
+    def _constraints(self) -> LinearConstraint:
+        counts = [len(columns) for (columns, _), _, _ in self.rows]
+        columns = np.concatenate([columns for (columns, _), _, _ in self.rows])
+        values = np.concatenate([values for (_, values), _, _ in self.rows])
+        numbers = np.repeat(np.arange(len(self.rows)), counts)
+        matrix = csr_matrix((values, (numbers, columns)), shape=(len(self.rows), self.size))
+        lows, highs = (np.array([row[i] for row in self.rows]) for i in (1, 2))
+        return LinearConstraint(matrix, lows, highs)
+
+
+def _cells(tables: list[Table], start: int) -> _Cells:
+    """Return the variables of a joint table, from `start` on."""
+    stacked = np.stack([table.astype(np.float64) for table in tables])
+    classes, first = [], []
+    for axis in range(1, stacked.ndim):
+        slices = np.moveaxis(stacked, axis, 0).reshape(stacked.shape[axis], -1)
+        _, candidates, of_candidate = np.unique(
+            slices, axis=0, return_index=True, return_inverse=True
+        )
+        classes.append(of_candidate.reshape(-1))
+        first.append(candidates)
+    return _Cells(start, classes, first)

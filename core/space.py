@@ -6,14 +6,16 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import nn
 
 from .arch import Arch
 from .choice import Choice, Choose, ChooseAll, ChooseValues, Value
+from .constraint import Constraint
 from .cost import Cost
 from .supernet import Supernet
 
@@ -25,9 +27,12 @@ class Space(ABC):
     Attributes:
         resolution: side of the square input in pixels.
         num_classes: number of outputs.
+        learning_rates: peak rates at which networks of the space train well, by optimiser; the
+            optimiser of long trainings comes first.
     """
 
     name: ClassVar[str]
+    learning_rates: ClassVar[Mapping[str, float]] = {"sgd": 0.1, "adamw": 3e-2}
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
 
     resolution: int = 224
@@ -56,6 +61,14 @@ class Space(ABC):
         return (3, self.resolution, self.resolution)
 
     @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """Rules between choices, kept by samplers, solver and archs; none unless a space says so.
+
+        They must not depend on choices that others can make idle.
+        """
+        return ()
+
+    @property
     def options(self) -> dict[str, Any]:
         """The options of the space, by name."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
@@ -69,11 +82,7 @@ class Space(ABC):
 
     @cached_property
     def _described(self) -> tuple[ChooseAll, Cost]:
-        choose = ChooseAll()
-        with torch.device("meta"):
-            supernet = Supernet(self.network(choose), choose.choices).eval()
-            cost = Cost.trace(supernet, torch.empty(1, *self.input_shape))
-        return choose, cost
+        return _describe(self)
 
     def choices(self) -> dict[str, Choice]:
         """Return the decisions by name, in the order in which the space asks for them."""
@@ -98,7 +107,8 @@ class Space(ABC):
         """Return the arch of these values, its idle choices set to their first candidate.
 
         Raises:
-            ValueError: if a choice is missing or unknown, or a value is no candidate.
+            ValueError: if a choice is missing or unknown, a value is no candidate, or a constraint
+                of the space is broken.
         """
         known = self.choices()
         if odd := sorted(set(known) ^ set(choices)):
@@ -108,6 +118,11 @@ class Space(ABC):
                 f"it has {len(known)} choices, `nastk spaces` lists the spaces"
             )
         indices = {name: choice.position(choices[name]) for name, choice in known.items()}
+        one = {name: np.array([index]) for name, index in indices.items()}
+        for constraint in self.constraints:
+            if not constraint.allows(one)[0]:
+                values = ", ".join(f"{t.name} {choices[t.name]!r}" for t in constraint.terms)
+                raise ValueError(f"{values}: excluded by the {constraint.name} rule of {self.name}")
         return self.arch_at(indices)
 
     def arch_at(self, indices: Mapping[str, int]) -> Arch:
@@ -142,3 +157,13 @@ class Space(ABC):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return Supernet(self.network(choose), choose.choices)
+
+
+@lru_cache(maxsize=64)
+def _describe(space: Space) -> tuple[ChooseAll, Cost]:
+    """Return choices and cost of a space; equal spaces are traced once."""
+    choose = ChooseAll()
+    with torch.device("meta"):
+        supernet = Supernet(space.network(choose), choose.choices).eval()
+        cost = Cost.trace(supernet, torch.empty(1, *space.input_shape))
+    return choose, cost

@@ -24,6 +24,11 @@ class Supernet(nn.Module):
         self.mix(self.uniform_probs())
 
     @property
+    def sampled(self) -> list[bool]:
+        """Whether each choice runs one candidate a step, since an operator cannot mix them."""
+        return [choice.slot.sampled is not None for choice in self.choices.values()]
+
+    @property
     def num_candidates(self) -> list[int]:
         """Number of candidates of each choice."""
         return [len(choice.candidates) for choice in self.choices.values()]
@@ -37,6 +42,9 @@ class Supernet(nn.Module):
 
     def mix(self, probs_DN: Tensor, *, features: bool = False) -> None:
         """Put a soft mixture on every choice.
+
+        A choice whose candidates no operator can mix runs its candidate of the largest weight:
+        with Gumbel noise in the logits, or under a symmetric Dirichlet draw, that is one sample.
 
         Args:
             probs_DN: [D, N] weights of the candidates; entries behind the last are ignored.

@@ -37,8 +37,19 @@ class Task(ABC):
         """Return the number of items of a split."""
 
     @abstractmethod
-    def batch(self, split: str, *, seed: int, step: int, batch_size: int) -> tuple[Tensor, Tensor]:
-        """Return the augmented training batch of a step: [B, 3, R, R] and [B] labels."""
+    def batch(
+        self, split: str, *, seed: int, step: int, batch_size: int, rand_augment: float = 0
+    ) -> tuple[Tensor, Tensor]:
+        """Return the augmented training batch of a step: [B, 3, R, R] and [B] labels.
+
+        Args:
+            split: a name in `SPLITS`.
+            seed: of the order of items and of their augmentation.
+            step: number of the batch.
+            batch_size: number of items, fewer where the split is smaller.
+            rand_augment: strength of RandAugment on top of the task's own augmentation, up to 10;
+                0 leaves it out.
+        """
 
     @abstractmethod
     def ordered(self, split: str, start: int, stop: int) -> tuple[Tensor, Tensor]:

@@ -164,10 +164,11 @@ def _record_leaf(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) 
     if tracer is None or hasattr(module, "extract"):
         return  # a meta operator records itself
     params = sum(p.numel() for p in module.parameters(recurse=False) if p.requires_grad)
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, nn.Conv1d | nn.Conv2d):
         weights_per_output = module.weight[0].numel()
         flops, activations = output[0].numel() * weights_per_output, output[0].numel()
-        tracer.layer(module, "conv2d", flops=flops, params=params, activations=activations)
+        kind = type(module).__name__.lower()
+        tracer.layer(module, kind, flops=flops, params=params, activations=activations)
     elif isinstance(module, nn.Linear):
         flops, activations = output[0].numel() * module.in_features, output[0].numel()
         tracer.layer(module, "linear", flops=flops, params=params, activations=activations)
@@ -175,6 +176,6 @@ def _record_leaf(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) 
         tracer.layer(module, "norm", flops=0, params=params, activations=0)
     elif params:
         raise ValueError(
-            f"the cost of {type(module).__name__} is not known; build the space from nn.Conv2d, "
-            "nn.Linear, normalisation layers and the operators of nastk.ops"
+            f"the cost of {type(module).__name__} is not known; build the space from nn.Conv1d, "
+            "nn.Conv2d, nn.Linear, normalisation layers and the operators of nastk.ops"
         )

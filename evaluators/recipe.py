@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from dataclasses import asdict, dataclass
@@ -16,13 +17,20 @@ class Recipe:
     Attributes:
         name: under which it is asked for.
         optimizer: `adamw`, or `sgd` with momentum 0.9.
-        lr: peak learning rate; warm-up, then a cosine to zero.
+        lr: peak learning rate; warm-up, then a cosine...
+        final_lr: ...to this.
         weight_decay: of all parameters.
         batch_size: images a step.
         epochs: passes over the training split, unless steps are given.
         warmup: share of the steps spent warming up.
         label_smoothing: of the cross-entropy.
         ema_decay: of the averaged weights that are evaluated; 0 evaluates the last ones.
+        drop_path: rate at which the last block's residual branches are dropped, see
+            `nastk.ops.residual.set_drop_path`.
+        mixup: parameter of the Beta distribution of mixup, see `nastk.evaluators.mixing.mix`.
+        cutmix: the same of cutmix.
+        rand_augment: strength of RandAugment, up to 10, see `nastk.evaluators.tasks.augment`.
+        erasing: share of the images in which a rectangle is erased.
     """
 
     name: str
@@ -34,6 +42,12 @@ class Recipe:
     warmup: float
     label_smoothing: float = 0.0
     ema_decay: float = 0.0
+    final_lr: float = 0.0
+    drop_path: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    rand_augment: float = 0.0
+    erasing: float = 0.0
 
     def __post_init__(self) -> None:
         lookup("optimizer", self.optimizer, dict.fromkeys(("adamw", "sgd")))
@@ -92,9 +106,55 @@ SMALL = Recipe(
     ema_decay=0.999,
 )
 
-RECIPES: dict[str, Recipe] = {r.name: r for r in (DEMONSTRATION, MOBILENET, MOBILENEXT, SMALL)}
+# T2T-ViT, arXiv:2101.11986 and its released code, for the models of 21M params: 10 of 310 epochs of
+# warm-up. The last 10 epochs of the code run at the final rate; here the cosine takes all of them.
+T2T_VIT = Recipe(
+    name="t2t-vit",
+    optimizer="adamw",
+    lr=5e-4,
+    weight_decay=0.05,
+    batch_size=512,
+    epochs=310,
+    warmup=10 / 310,
+    label_smoothing=0.1,
+    ema_decay=0.99996,
+    final_lr=1e-5,
+    drop_path=0.1,
+    mixup=0.8,
+    cutmix=1.0,
+    rand_augment=9,
+    erasing=0.25,
+)
+# The same for its models of up to 7M params.
+T2T_VIT_LITE = dataclasses.replace(T2T_VIT, name="t2t-vit-lite", lr=1e-3, weight_decay=0.03)
+# Short recipe and recipe of small networks, at a rate for transformers, which also take longer.
+DEMONSTRATION_TOKENS = dataclasses.replace(
+    DEMONSTRATION, name="demonstration-tokens", lr=4e-3, epochs=8
+)
+SMALL_TOKENS = dataclasses.replace(SMALL, name="small-tokens", lr=2e-3, drop_path=0.1)
 
-_OF_SPACE = {"sandglass": MOBILENEXT, "sandglass-micro": SMALL, "toy": SMALL}
+RECIPES: dict[str, Recipe] = {
+    r.name: r
+    for r in (
+        DEMONSTRATION,
+        DEMONSTRATION_TOKENS,
+        MOBILENET,
+        MOBILENEXT,
+        SMALL,
+        SMALL_TOKENS,
+        T2T_VIT,
+        T2T_VIT_LITE,
+    )
+}
+
+_OF_SPACE = {
+    "sandglass": MOBILENEXT,
+    "sandglass-micro": SMALL,
+    "t2t": T2T_VIT,
+    "t2t-micro": SMALL_TOKENS,
+    "toy": SMALL,
+}
+_SHORT = {"t2t": DEMONSTRATION_TOKENS, "t2t-micro": DEMONSTRATION_TOKENS}
 
 
 def default_recipe(space: str, *, is_demonstration: bool) -> Recipe:
@@ -102,7 +162,9 @@ def default_recipe(space: str, *, is_demonstration: bool) -> Recipe:
 
     A space without a recipe of its own gets MobileNet's.
     """
-    return DEMONSTRATION if is_demonstration else _OF_SPACE.get(space, MOBILENET)
+    if is_demonstration:
+        return _SHORT.get(space, DEMONSTRATION)
+    return _OF_SPACE.get(space, MOBILENET)
 
 
 def recipe_hash(recipe: Recipe) -> str:

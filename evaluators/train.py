@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,6 +23,8 @@ from ..core.schedule import warmup_cosine
 from ..core.strategy import CPU
 from ..core.task import Task
 from ..ops.chain import default_memory, set_memory
+from ..ops.residual import set_drop_path
+from .mixing import erase, mix
 from .recipe import DEMONSTRATION, Recipe
 
 
@@ -62,10 +65,12 @@ class Training:
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = copy.deepcopy(self.network) if self.recipe.ema_decay else None
         set_memory(self.network, self.memory or default_memory(self.device))
+        set_drop_path(self.network, self.recipe.drop_path)
         try:
             return self._fit(average, report)
         finally:
             set_memory(self.network, "high")
+            set_drop_path(self.network, 0)
 
     def _fit(self, average: nn.Module | None, report: Report) -> nn.Module:
         recipe = self.recipe
@@ -86,7 +91,9 @@ class Training:
         best = _Best(self)
         keeps_best = self.run is not None and self.keeps_best
         for step in loop:
-            optimizer.param_groups[0]["lr"] = recipe.lr * warmup_cosine(step / total, recipe.warmup)
+            factor = warmup_cosine(step / total, recipe.warmup)
+            rate = recipe.final_lr + (recipe.lr - recipe.final_lr) * factor
+            optimizer.param_groups[0]["lr"] = rate
             self.network.train()
             loss = self._update(step, optimizer)
             if average is not None:
@@ -108,9 +115,7 @@ class Training:
         return torch.optim.AdamW(parameters, lr=r.lr, weight_decay=r.weight_decay, fused=True)
 
     def _update(self, step: int, optimizer: torch.optim.Optimizer) -> float:
-        x, labels = self.task.batch(
-            self.split, seed=self.seed, step=step, batch_size=self.recipe.batch_size
-        )
+        x, targets = self._batch(step)
         x = x.to(self.device, memory_format=torch.channels_last)
         is_cuda = self.device.type == "cuda"
         # Drawn from the step, so that a resumed training drops the same features.
@@ -118,12 +123,36 @@ class Training:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=is_cuda):
             logits = self.network(x)
         loss = F.cross_entropy(
-            logits.float(), labels.to(self.device), label_smoothing=self.recipe.label_smoothing
+            logits.float(), targets.to(self.device), label_smoothing=self.recipe.label_smoothing
         )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return float(loss.detach())
+
+    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Return the augmented images of a step, and their labels or shares of classes."""
+        recipe = self.recipe
+        x, targets = self.task.batch(
+            self.split,
+            seed=self.seed,
+            step=step,
+            batch_size=recipe.batch_size,
+            rand_augment=recipe.rand_augment,
+        )
+        generator = np.random.default_rng((self.seed, step, 3))
+        if recipe.erasing:
+            x = erase(x, recipe.erasing, generator)
+        if recipe.mixup or recipe.cutmix:
+            x, targets = mix(
+                x,
+                targets,
+                self.task.num_classes,
+                mixup=recipe.mixup,
+                cutmix=recipe.cutmix,
+                generator=generator,
+            )
+        return x, targets
 
 
 class _Best:

@@ -99,6 +99,8 @@ def _neighbours(target: Space, proxy: Space, budget: Budget) -> list[Contestant]
     for reference in references().values():
         if not reference.builds or reference.task not in target.tasks:
             continue
+        if reference.options.get("resolution", target.resolution) != target.resolution:
+            continue  # it is another one's network at another resolution
         space, arch = reference.arch()
         counted = dataclasses.replace(space, **sizes)
         counts = counted.cost.count(counted.indices(arch.choices))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from ..core.arch import Arch
 from ..core.budget import Budget
 from ..core.lookup import lookup
 from ..core.space import Space
+from ..search_spaces.t2t import T2T
 from .families import FAMILIES
 from .published import Published
+from .released import load_released
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +75,7 @@ class Reference:
         return self.space is not None
 
     def arch(self) -> tuple[Space, Arch]:
-        """Return space and arch of the network at 224 px and 1000 classes.
+        """Return space and arch of the network, at 224 px and 1000 classes unless it says so.
 
         Raises:
             ValueError: if only figures were published.
@@ -94,11 +97,12 @@ class Reference:
         return space.cost.count(space.indices(arch))
 
     @property
-    def flops(self) -> float:
-        """FLOPs recounted, or as printed where nastk cannot build the network."""
+    def flops(self) -> float | None:
+        """FLOPs recounted, else as printed, None where neither can be."""
         if self.counts is not None:
             return self.counts["flops"]
-        return 1e6 * self.published["flops_millions"]
+        printed = self.published.get("flops_millions")
+        return None if printed is None else 1e6 * printed
 
     def row(self, budget: Budget | None = None) -> dict[str, Any]:
         """Return what `nastk references` shows."""
@@ -118,7 +122,7 @@ class Reference:
             "flops": counts["flops"],
             "difference_percent": difference,
             "inside_budget": None
-            if budget is None
+            if budget is None or self.flops is None
             else (budget.low or 0) <= self.flops <= budget.high,
             "builds": self.builds,
             "verified": self.verified,
@@ -145,7 +149,7 @@ def find_reference(name: str) -> Reference:
 
 
 def list_references(flops: str | None = None, task: str | None = None) -> list[dict[str, Any]]:
-    """Return the rows of `nastk references`, sorted by FLOPs.
+    """Return the rows of `nastk references`, sorted by FLOPs, unknown ones at the end.
 
     Args:
         flops: budget such as `357M` or `300M:400M`; rows say whether they are inside.
@@ -159,20 +163,38 @@ def list_references(flops: str | None = None, task: str | None = None) -> list[d
     if task is not None:
         lookup("task", task, dict.fromkeys(reference.task for reference in chosen))
         chosen = [reference for reference in chosen if reference.task == task]
-    return [reference.row(budget) for reference in sorted(chosen, key=lambda r: r.flops)]
+    ordered = sorted(chosen, key=lambda r: math.inf if r.flops is None else r.flops)
+    return [reference.row(budget) for reference in ordered]
 
 
-def load_reference(name: str, *, num_classes: int = 1000, resolution: int = 224) -> nn.Module:
-    """Return a published network as a plain, freshly initialised PyTorch module.
+def load_reference(
+    name: str,
+    *,
+    num_classes: int = 1000,
+    resolution: int | None = None,
+    weights: str | Path | None = None,
+    scale_by: str = "width",
+) -> nn.Module:
+    """Return a published network as a plain PyTorch module, freshly initialised without weights.
 
     Args:
         name: such as `mobilenext-1.0`; `nastk references` lists them.
         num_classes: number of outputs.
-        resolution: pixels; it decides counts only.
+        resolution: pixels, those of the publication if None; they decide the positions of tokens,
+            elsewhere only counts.
+        weights: a checkpoint of the authors' code, for T2T-ViT (`released.load_released`).
+        scale_by: of that checkpoint: `width` for released ones, `head` where the authors' code
+            trained from scratch.
 
     Raises:
-        ValueError: if there is no such network, or only its figures are known.
+        ValueError: if there is no such network, only its figures are known, or the weights are
+            those of another network.
     """
     space, arch = find_reference(name).arch()
-    sized = dataclasses.replace(space, num_classes=num_classes, resolution=resolution)
-    return sized.build(arch.choices)
+    side = space.resolution if resolution is None else resolution
+    sized = dataclasses.replace(space, num_classes=num_classes, resolution=side)
+    if weights is None:
+        return sized.build(arch.choices)
+    if not isinstance(sized, T2T):
+        raise ValueError(f"weights of {name!r} cannot be read: only those of t2t-vit archs can")
+    return load_released(sized, arch, weights, scale_by=scale_by)

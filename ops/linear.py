@@ -12,23 +12,26 @@ from torch import Tensor, nn
 from ..core.choice import Value
 from ..core.meta import MetaOperator, pick_from
 from ..core.trace import active_tracer
-from .width import AnyWidth, is_plain, selection, width_of
+from .width import AnyWidth, cut, is_plain, width_of
 
 # B batch, O output features, I input features
 
 
-def linear(in_features: AnyWidth, out_features: AnyWidth, *, bias: bool = True) -> nn.Module:
-    """Return `nn.Linear`, or its meta operator, initialised normal(0, 0.01) with zero bias.
+def linear(
+    in_features: AnyWidth, out_features: AnyWidth, *, bias: bool = True, std: float = 0.01
+) -> nn.Module:
+    """Return `nn.Linear`, or its meta operator, initialised normal(0, std) with zero bias.
 
     Args:
         in_features: width of the input; a choice is folded into the columns of the weight.
         out_features: width of the output; what consumes it folds a choice.
         bias: whether to add one number to each output.
+        std: of the initial weights; 0 takes one over the root of the inputs.
     """
     if not is_plain(in_features, out_features):
-        return MetaLinear(in_features, out_features, bias)
+        return MetaLinear(in_features, out_features, bias, std)
     layer = nn.Linear(cast(int, in_features), cast(int, out_features), bias)
-    nn.init.normal_(layer.weight, 0.0, 0.01)
+    nn.init.normal_(layer.weight, 0.0, std or layer.in_features**-0.5)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
@@ -37,20 +40,22 @@ def linear(in_features: AnyWidth, out_features: AnyWidth, *, bias: bool = True) 
 class MetaLinear(MetaOperator):
     """One linear map that stands for all widths of its input and output."""
 
-    def __init__(self, in_features: AnyWidth, out_features: AnyWidth, bias: bool) -> None:
+    def __init__(
+        self, in_features: AnyWidth, out_features: AnyWidth, bias: bool, std: float = 0.01
+    ) -> None:
         super().__init__()
         self.in_width, self.out_width = width_of(in_features), width_of(out_features)
         self.weight = nn.Parameter(torch.empty(self.out_width.size, self.in_width.size))
-        nn.init.normal_(self.weight, 0.0, 0.01)
+        nn.init.normal_(self.weight, 0.0, std or self.in_width.size**-0.5)
         self.bias = nn.Parameter(torch.zeros(self.out_width.size)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [..., O] from [..., I] under the current mixtures."""
         mask = self.in_width.mask() if self.in_width.choices else None
-        weight = self.weight if mask is None else self.weight * mask.to(self.weight)
-        rows = selection(self.out_width, weight.device)
-        weight = weight[rows][:, selection(self.in_width, weight.device)]
-        y = F.linear(x, weight, None if self.bias is None else self.bias[rows])
+        weight = cut(cut(self.weight, self.out_width, 0), self.in_width, 1)
+        if mask is not None:
+            weight = weight * cut(mask, self.in_width, 0).to(weight)
+        y = F.linear(x, weight, None if self.bias is None else cut(self.bias, self.out_width, 0))
         if active_tracer() is not None:
             self._record(y)
         return y

@@ -20,7 +20,7 @@ from .fold import fold_kernels, fold_nested
 from .kernels.route import Geometry
 from .parts import Conv, mixed
 from .plain import MixedConv2d, initialise, plain_conv2d, plain_depthwise_conv2d
-from .width import AnyWidth, selection, width_of
+from .width import AnyWidth, Width, selection, width_of
 
 # B batch, C channels, O output channels, I input channels of a group, N candidates
 
@@ -66,16 +66,7 @@ class MetaConv2d(MetaOperator):
         probs = self._probs()
         columns = None if self.is_depthwise else self.in_width.mask()
         if self._sums_features and probs is not None:
-            y = mixed_conv2d_features(
-                x_BCHW,
-                self._candidates(),
-                probs,
-                columns_I=columns,
-                bias=self.bias,
-                stride=self.stride,
-                dilation=self.dilation,
-                groups=self.groups,
-            )
+            y = self._features(x_BCHW, probs, columns)
         else:
             conv = self._folded(probs, columns)
             at = conv.geometry
@@ -85,6 +76,22 @@ class MetaConv2d(MetaOperator):
         if active_tracer() is not None:
             self._record(x_BCHW, y)
         return y
+
+    def _features(self, x: Tensor, probs: Tensor, columns: Tensor | None) -> Tensor:
+        """Return the sum of the candidates' features."""
+        rows = self._rows()
+        if columns is not None:
+            columns = columns[selection(self.in_width, columns.device)]
+        return mixed_conv2d_features(
+            x,
+            [self._slice(kernel) for kernel in self._candidates()],
+            probs if probs.dim() == 1 else probs[rows],
+            columns_I=columns,
+            bias=None if self.bias is None else self.bias[rows],
+            stride=self.stride,
+            dilation=self.dilation,
+            groups=x.shape[1] if self.is_depthwise else self.groups,
+        )
 
     def folded(self) -> Conv | None:
         """Return the one convolution under the current mixtures, None if features are summed."""
@@ -171,7 +178,7 @@ class MetaConv2d(MetaOperator):
             if len(self.sizes) == 1:
                 return None
             per_group = [self._entry_probs(entry) for entry in self.kernel]
-            counts = [segment.size for segment in self.out_width.segments]
+            counts = [segment.size for segment in cast(Width, self.out_width).segments]
             rows = [p.expand(n, -1) for p, n in zip(per_group, counts, strict=True)]
             return torch.cat(rows)
         if isinstance(self.kernel, Choice) and self.kernel.slot.probs_N is not None:
@@ -254,7 +261,7 @@ class MetaConv2d(MetaOperator):
         """Return k^2 as a polynomial; with groups, the sum of k^2 over channels."""
         if not isinstance(self.kernel, tuple):
             return _square(self.kernel)
-        counts = [segment.size for segment in self.out_width.segments]
+        counts = [segment.size for segment in cast(Width, self.out_width).segments]
         total = Polynomial.constant(0)
         for entry, count in zip(self.kernel, counts, strict=True):
             total = total + _square(entry) * count

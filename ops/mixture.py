@@ -22,12 +22,17 @@ class Logits(nn.Module):
 
     Attributes:
         values: [D, N] logits, meaningless behind the last candidate of a row.
+        sampled: [D, 1] which choices run one candidate a step, so that every mixture of them must
+            be a random one.
     """
 
     valid: Tensor
+    sampled: Tensor
 
-    def __init__(self, num_candidates: list[int]) -> None:
+    def __init__(self, num_candidates: list[int], sampled: list[bool] | None = None) -> None:
         super().__init__()
+        rows = torch.tensor(sampled or [False] * len(num_candidates)).reshape(-1, 1)
+        self.register_buffer("sampled", rows, persistent=False)
         shape = (len(num_candidates), max(num_candidates, default=1))
         self.values = nn.Parameter(torch.zeros(shape))
         columns = torch.arange(shape[1])
@@ -54,11 +59,11 @@ class Logits(nn.Module):
         """Return [D, N] mixtures.
 
         Args:
-            kind: `softmax` (temperature, no noise); `gumbel` (Gumbel-softmax, one draw a choice);
-                `straight_through` (one-hot forward, Gumbel-softmax gradient); `two_path` (the
-                Gumbel-softmax of the two likeliest candidates of the draw, others zero); or
-                `binary` (one-hot forward at the likeliest of the draw, and the gradient of the
-                softmax over the two likeliest, without noise or temperature).
+            kind: `softmax` (temperature, noise in sampled rows only); `gumbel` (Gumbel-softmax, one
+                draw a choice); `straight_through` (one-hot forward, Gumbel-softmax gradient);
+                `two_path` (the Gumbel-softmax of the two likeliest candidates of the draw, others
+                zero); or `binary` (one-hot forward at the likeliest of the draw, and the gradient
+                of the softmax over the two likeliest, without noise or temperature).
             temperature: divides the perturbed logits.
             generator: source of the noise.
 
@@ -68,9 +73,10 @@ class Logits(nn.Module):
         if kind not in (known := {*MIXTURES, *SAMPLED_MIXTURES}):
             raise ValueError(f"unknown mixture {kind!r}; known: {', '.join(sorted(known))}")
         values, valid = cast(Tensor, self.values), self.valid
-        if kind != "softmax":
+        if kind != "softmax" or bool(self.sampled.any()):
             uniform = torch.rand(values.shape, generator=generator).clamp(1e-10, 1 - 1e-7)
-            values = values - torch.log(-torch.log(uniform)).to(values)
+            noise = -torch.log(-torch.log(uniform)).to(values)
+            values = values + (noise if kind != "softmax" else noise * self.sampled)
         if kind in ("two_path", "binary"):
             drawn = values.masked_fill(~valid, -torch.inf).topk(min(2, values.shape[1])).indices
             valid = valid & torch.zeros_like(valid).scatter_(1, drawn, True)

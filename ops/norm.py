@@ -1,4 +1,4 @@
-"""Batch normalisation of a feature whose number of channels may be a choice."""
+"""Normalisation of a feature whose number of channels may be a choice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..core.meta import MetaOperator, pick_from
 from ..core.trace import active_tracer
 from .parts import Norm
 from .statistics import is_recomputing
-from .width import AnyWidth, is_plain, selection, width_of
+from .width import AnyWidth, cut, is_plain, selection, width_of
 
 # B batch, C channels, H height, W width
 
@@ -83,6 +83,54 @@ class MetaBatchNorm2d(MetaOperator):
         self.width.record_uses()
         params = self.width.expression() * 2
         tracer.layer(self, "norm", flops=0, params=params, activations=0)
+
+
+def layer_norm(features: AnyWidth, *, eps: float = 1e-5, approximates: bool = False) -> nn.Module:
+    """Return `nn.LayerNorm` over the last dimension, or its meta operator where it is a choice.
+
+    Mean and variance are those of the features that are present, so that the candidates of a
+    choice cannot be mixed: they are sampled.
+
+    Args:
+        features: width of the input.
+        eps: added to the variance.
+        approximates: let mixtures pass, with the statistics of all features that some candidate
+            keeps. A small candidate is then scaled as the largest one is, until it is extracted
+            and has statistics of its own.
+    """
+    if is_plain(features):
+        return nn.LayerNorm(cast(int, features), eps)
+    return MetaLayerNorm(features, eps, approximates)
+
+
+class MetaLayerNorm(MetaOperator):
+    """Layer normalisation over the features that the decisions made so far do not exclude."""
+
+    def __init__(self, features: AnyWidth, eps: float, approximates: bool) -> None:
+        super().__init__()
+        self.width, self.eps = width_of(features), eps
+        size = self.width.size
+        self.weight, self.bias = nn.Parameter(torch.ones(size)), nn.Parameter(torch.zeros(size))
+        for choice in [] if approximates else self.width.choices:
+            choice.slot.require_sample("slice")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised tokens [..., features]."""
+        weight, bias = (cut(p, self.width, 0) for p in (self.weight, self.bias))
+        if (tracer := active_tracer()) is not None:
+            self.width.record_uses()
+            params = self.width.expression() * 2
+            tracer.layer(self, "norm", flops=0, params=params, activations=0)
+        return F.layer_norm(x, weight.shape, weight, bias, self.eps)
+
+    def extract(self, arch: Mapping[str, Value]) -> nn.Module:
+        """Return the plain normalisation of `arch`."""
+        index = self.width.kept(pick_from(arch)).to(self.weight.device)
+        plain = nn.LayerNorm(len(index), self.eps).to(self.weight)
+        with torch.no_grad():
+            plain.weight.copy_(self.weight[index])
+            plain.bias.copy_(self.bias[index])
+        return plain
 
 
 def read_norm(module: nn.Module, gain: Tensor | None = None) -> Norm | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any, cast
 
@@ -23,20 +23,24 @@ from .width import AnyWidth, is_plain, width_of
 
 
 def residual(
-    branch: nn.Module,
+    branch: nn.Module | Callable[[], nn.Module],
     channels: AnyWidth,
     *,
     keep: int | Choice = 1,
     multiplier: float | Choice = 1,
+    position: int | None = None,
 ) -> nn.Module:
     """Return x + branch(x), or x alone where the block is skipped.
 
     Args:
-        branch: keeps shape and channels. A skippable branch should end in a norm.
+        branch: keeps shape and channels; or what makes it, which a skipped block does not call.
+            A skippable convolutional branch should end in a norm.
         channels: channels of the feature.
         keep: 1 to run the branch, 0 to skip the block, or a choice of the two.
         multiplier: share of the channels that receive the shortcut, the first ones (the identity
             tensor multiplier of arXiv:2007.02269); it has no meaning in a skipped block.
+        position: of the block in the network, for drop path; branches of one position drop at the
+            same rate. Without it every branch has a position of its own.
 
     Raises:
         ValueError: if `keep` is neither 0 nor 1, or `multiplier` lies outside of [0, 1].
@@ -47,15 +51,18 @@ def residual(
         raise ValueError(
             f"residual takes keep 0 or 1 and a multiplier in [0, 1], got {keeps} and {shares}"
         )
+    if is_plain(keep) and keep == 0:
+        return nn.Identity()
+    if not isinstance(branch, nn.Module):
+        branch = branch()
     if not is_plain(keep, multiplier) or (
         not is_plain(channels) and any(share != 1 for share in shares)
     ):
-        return MetaResidual(branch, channels, keep, multiplier)
-    if keep == 0:
-        return nn.Identity()
+        return MetaResidual(branch, channels, keep, multiplier, position)
     share = cast(float, multiplier)
     # A full shortcut needs no channel count, which then may still be a choice.
-    return Residual(branch, None if share == 1 else shortcut_channels(cast(int, channels), share))
+    count = None if share == 1 else shortcut_channels(cast(int, channels), share)
+    return Residual(branch, count, position)
 
 
 def shortcut_channels(channels: int, share: float) -> int:
@@ -66,18 +73,56 @@ def shortcut_channels(channels: int, share: float) -> int:
 class Residual(nn.Module):
     """x + branch(x), the sum over the first `channels` only if given."""
 
-    def __init__(self, branch: nn.Module, channels: int | None = None) -> None:
+    drop_rate: float = 0.0
+
+    def __init__(
+        self, branch: nn.Module, channels: int | None = None, position: int | None = None
+    ) -> None:
         super().__init__()
         self.branch = branch
         self.channels = channels
+        self.position = position
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the sum [B, C, H, W]."""
+        """Return the sum [B, C, H, W], or one of tokens [B, T, C] where `channels` is None."""
         y: Tensor = self.branch(x)
+        if self.drop_rate and self.training:
+            y = drop_path(y, self.drop_rate)
         if self.channels is None:
             return x + y
         n = self.channels
         return torch.cat([x[:, :n] + y[:, :n], y[:, n:]], dim=1)
+
+
+def drop_path(y: Tensor, rate: float) -> Tensor:
+    """Zero whole items of a batch at random, and scale the others up (arXiv:1603.09382).
+
+    Args:
+        y: [B, ...] output of a residual branch.
+        rate: share of the items that are dropped, below 1.
+    """
+    kept = torch.rand((y.shape[0],) + (1,) * (y.dim() - 1), device=y.device) >= rate
+    return y * (kept / (1 - rate)).to(y)
+
+
+def set_drop_path(network: nn.Module, rate: float) -> nn.Module:
+    """Drop residual branches in training, and return the network.
+
+    The rates rise linearly from 0 in the first block to `rate` in the last one.
+
+    Args:
+        network: a plain network with residual blocks.
+        rate: of the last block; 0 drops nothing.
+    """
+    found = [module for module in network.modules() if isinstance(module, Residual)]
+    positions: list[float] = [
+        float(number) if module.position is None else float(module.position)
+        for number, module in enumerate(found)
+    ]
+    order = sorted(set(positions))
+    for module, position in zip(found, positions, strict=True):
+        module.drop_rate = rate * order.index(position) / max(len(order) - 1, 1)
+    return network
 
 
 class MetaResidual(Regrouped, MetaOperator):
@@ -89,8 +134,10 @@ class MetaResidual(Regrouped, MetaOperator):
         channels: AnyWidth,
         keep: int | Choice,
         multiplier: float | Choice,
+        position: int | None = None,
     ) -> None:
         super().__init__()
+        self.position = position
         self.branch, self.width = branch, width_of(channels)
         self.keep, self.multiplier = keep, multiplier
         partial = isinstance(multiplier, Choice) or multiplier != 1
@@ -128,7 +175,7 @@ class MetaResidual(Regrouped, MetaOperator):
         branch = extract_part(self.branch, arch)
         share = _value(self.multiplier, arch)
         channels = None if share == 1 else shortcut_channels(self.width.size, share)
-        return Residual(branch, channels).train(self.training)
+        return Residual(branch, channels, self.position).train(self.training)
 
     def _mask(self, x: Tensor) -> Tensor | None:
         """Return [1, C, 1, 1] the mean share of each channel in the shortcut; None for ones."""

@@ -8,7 +8,9 @@ from functools import partial
 from itertools import pairwise
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core.choice import Choice
@@ -16,6 +18,7 @@ from ..core.meta import Pick
 from ..core.polynomial import Polynomial
 from ..core.trace import active_tracer
 from .constants import remembered
+from .joint import JointWidth
 
 # C channels
 
@@ -77,8 +80,13 @@ class Width:
             if rank := segment.rank(pick):
                 parts.append((rank, start, segment.size))
             start += segment.size
-        ordered = [torch.arange(start, start + size) for _, start, size in sorted(parts)]
-        return torch.cat(ordered) if ordered else torch.arange(0)
+        ordered = [np.arange(start, start + size) for _, start, size in sorted(parts)]
+        return torch.from_numpy(np.concatenate([np.arange(0), *ordered]))
+
+    def possible(self) -> NDArray[np.int64]:
+        """Return the indices of the channels to compute: those present, or all while undecided."""
+        is_cut = self.choices and self.is_hard
+        return self.kept().numpy() if is_cut else np.arange(self.size)
 
     def mask(self) -> Tensor | None:
         """Return [C] the probability that each channel is present; None if all is decided."""
@@ -137,10 +145,10 @@ class Width:
             )
 
 
-AnyWidth = int | Choice | Width
+AnyWidth = int | Choice | Width | JointWidth
 
 
-def width_of(width: AnyWidth) -> Width:
+def width_of(width: AnyWidth) -> Width | JointWidth:
     """Return any way of giving a width as a row of segments.
 
     A choice of widths keeps the first channels: candidate 8 of (8, 12) keeps the first 8 of 12.
@@ -148,7 +156,7 @@ def width_of(width: AnyWidth) -> Width:
     Raises:
         ValueError: if a width is not a positive number.
     """
-    if isinstance(width, Width):
+    if isinstance(width, Width | JointWidth):
         return width
     values = (width,) if isinstance(width, int) else width.values
     if any(not isinstance(value, int) or value < 1 for value in values):
@@ -190,12 +198,44 @@ def grouped(size: int, kernels: tuple[int | Choice, ...]) -> int | Width:
 def is_plain(*values: object) -> bool:
     """Tell whether no argument of an operator contains a choice."""
     return not any(
-        isinstance(v, Choice | Width) or (isinstance(v, tuple) and not is_plain(*v)) for v in values
+        isinstance(v, Choice | Width | JointWidth) or (isinstance(v, tuple) and not is_plain(*v))
+        for v in values
     )
 
 
-def selection(width: Width, device: torch.device) -> Tensor | slice:
-    """Return what selects the present channels of a hard width, all channels of a soft one."""
+def repeated(width: AnyWidth, times: int) -> AnyWidth:
+    """Return a width side by side with itself, as the outputs of fused linear maps are.
+
+    Example:
+        >>> repeated(64, 3)
+        192
+    """
+    if isinstance(width, int):
+        return width * times
+    row = width_of(width)
+    if isinstance(row, JointWidth):
+        return JointWidth(row.choices, np.concatenate([row.table] * times, axis=-1))
+    return Width(row.segments * times)
+
+
+def cut(weight: Tensor, width: Width | JointWidth, dim: int) -> Tensor:
+    """Return a weight without the channels of `dim` that the decisions made so far exclude.
+
+    Neighbouring channels are a view, which costs nothing.
+    """
+    index = width.possible()
+    if len(index) == weight.shape[dim]:
+        return weight
+    start = int(index[0])
+    if np.array_equal(index, np.arange(start, start + len(index))):
+        return weight.narrow(dim, start, len(index))
+    return weight.index_select(dim, torch.from_numpy(index).to(weight.device))
+
+
+def selection(width: Width | JointWidth, device: torch.device) -> Tensor | slice:
+    """Return what selects the channels that the decisions made so far do not exclude."""
+    if isinstance(width, JointWidth):
+        return torch.from_numpy(width.possible()).to(device)
     if not width.choices or not width.is_hard:
         return slice(None)
     return width.kept().to(device)

@@ -4,13 +4,17 @@ from ..core.space import Space
 from .mbconv import MBConv
 from .sandglass import Sandglass
 from .sandglass_micro import SandglassMicro
+from .t2t import T2T
+from .t2t_micro import T2TMicro
 from .toy import Toy
 
 SPACES: dict[str, type[Space]] = {
     "mbconv": MBConv,
     "sandglass": Sandglass,
     "sandglass-micro": SandglassMicro,
+    "t2t": T2T,
+    "t2t-micro": T2TMicro,
     "toy": Toy,
 }
 
-__all__ = ["SPACES", "MBConv", "Sandglass", "SandglassMicro", "Toy"]
+__all__ = ["SPACES", "T2T", "MBConv", "Sandglass", "SandglassMicro", "T2TMicro", "Toy"]

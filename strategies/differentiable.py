@@ -19,6 +19,7 @@ from ..core.run import Run
 from ..core.schedule import geometric
 from ..core.strategy import Problem
 from ..ops.mixture import MIXTURES, Logits, dirichlet, snapshot
+from ..ops.score import ScoreFunction
 from .supernet_strategy import LONG_STEPS, SupernetStrategy, SupernetTraining
 
 LEVELS = ("single", "bilevel")
@@ -59,6 +60,7 @@ class Differentiable(SupernetStrategy, ABC):
         "sandglass": 300,
         "mbconv": 200,
         "sandglass-micro": 450,
+        "t2t-micro": 1200,  # transformers start slowly, and a step trains one slice of the weights
     }
 
     level: str | None = None
@@ -92,11 +94,11 @@ class Differentiable(SupernetStrategy, ABC):
             "budget_weight": (self.budget_weight >= 0, "at least 0"),
         }
 
-    def defaults(self, total: int) -> dict[str, Any]:
+    def defaults(self, total: int, rates: Mapping[str, float]) -> dict[str, Any]:
         """Return the settings that depend on the length of a search of `total` steps."""
         is_long = total >= LONG_STEPS
         return {
-            **super().defaults(total),
+            **super().defaults(total, rates),
             "level": "bilevel" if is_long else "single",
             "temperature_end": 0.1 if is_long else 0.2,
             "logits_lr": 3e-3 if is_long else 0.05,
@@ -105,7 +107,7 @@ class Differentiable(SupernetStrategy, ABC):
     def search(self, problem: Problem, run: Run, report: Report) -> Arch:
         """Train the supernet on the proxy and return the most probable arch within the budget."""
         total = self.num_steps(problem.space.name)
-        search = _Search(self.resolved(total), problem)
+        search = _Search(self.resolved(total, problem.proxy.learning_rates), problem)
         loop = Loop(model=search.model, optimizers=search.optimizers, total=total, run=run)
         for step in loop:
             event = search.step(step)
@@ -122,8 +124,12 @@ class _Search:
         self.options, self.problem, self.total = options, problem, cast(int, options.steps)
         self.training = SupernetTraining(options, problem)
         self.supernet = self.training.supernet
-        self.logits = Logits(self.supernet.num_candidates).to(problem.device)
+        logits = Logits(self.supernet.num_candidates, self.supernet.sampled)
+        self.logits = logits.to(problem.device)
+        self.score = ScoreFunction(self.supernet.choices.values()).to(problem.device)
         self.model = torch.nn.ModuleDict({"supernet": self.supernet, "logits": self.logits})
+        if self.score.rows:
+            self.model["score"] = self.score
         self.order = list(self.supernet.choices)
         self.expected: Expectation = problem.space.cost.flops.expectation(self.order)
         is_long = self.total >= LONG_STEPS
@@ -186,6 +192,7 @@ class _Search:
 
     def _with_budget(self, loss: Tensor) -> Tensor:
         """Return the loss with the budget term: descent lowers E above the target."""
+        loss = self.score(loss, self.logits.log_probs())
         expected = self.expected(self.logits.probs())
         if self.options.budget_term == "fbnet":
             return loss * (0.2 * torch.log(expected / 1e3) ** 0.6).to(loss)

@@ -23,4 +23,5 @@ class MultiFeature(Differentiable):
         "sandglass": 120,
         "mbconv": 80,
         "sandglass-micro": 190,
+        "t2t-micro": 600,
     }

@@ -52,6 +52,7 @@ class SinglePath(SupernetStrategy):
         "sandglass": 300,
         "mbconv": 200,
         "sandglass-micro": 430,
+        "t2t-micro": 1200,
     }
 
     sampling: str = "band"
@@ -79,7 +80,7 @@ class SinglePath(SupernetStrategy):
     def search(self, problem: Problem, run: Run, report: Report) -> Arch:
         """Train the supernet on the proxy and return the arch that does best with its weights."""
         num_updates = self.num_steps(problem.space.name)
-        search = _Search(self.resolved(num_updates), problem)
+        search = _Search(self.resolved(num_updates, problem.proxy.learning_rates), problem)
         total = num_updates + self.evaluations
         loop = Loop(model=search.model, optimizers=search.optimizers, total=total, run=run)
         for step in loop:

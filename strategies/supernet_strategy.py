@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.schedule import warmup_cosine
+from ..core.space import Space
 from ..core.strategy import Problem, Strategy
 from ..ops.chain import set_memory
 
@@ -27,8 +28,10 @@ class SupernetStrategy(Strategy):
 
     Attributes:
         batch_size: images a step; 64 up to 64 px, else 32, unless given.
-        optimizer: of the weights: `adamw` in short, `sgd` with momentum 0.9 in long searches.
-        weights_lr: peak learning rate of the weights: 3e-2 with AdamW, 0.1 with SGD.
+        optimizer: of the weights: `adamw` in short searches, the space's own in long ones: `sgd`
+            with momentum 0.9, `adamw` for transformers.
+        weights_lr: peak learning rate of the weights, the space's own for the optimiser: 3e-2
+            with AdamW and 0.1 with SGD in convolutional spaces.
         weight_decay: of the weights: 0.02 with AdamW, 4e-5 with SGD.
     """
 
@@ -65,19 +68,30 @@ class SupernetStrategy(Strategy):
             "weight_decay": (self.weight_decay is None or self.weight_decay >= 0, "at least 0"),
         }
 
-    def defaults(self, total: int) -> dict[str, Any]:
-        """Return the settings that depend on the length of a search of `total` steps."""
-        optimizer = self.optimizer or ("sgd" if total >= LONG_STEPS else "adamw")
+    def defaults(self, total: int, rates: Mapping[str, float]) -> dict[str, Any]:
+        """Return the settings that depend on the length of a search and on its space.
+
+        Args:
+            total: number of updates.
+            rates: peak learning rates by optimiser, the one for long trainings first.
+        """
+        optimizer = self.optimizer or (next(iter(rates)) if total >= LONG_STEPS else "adamw")
         return {
             "steps": total,
             "optimizer": optimizer,
-            "weights_lr": 0.1 if optimizer == "sgd" else 3e-2,
+            "weights_lr": rates[optimizer],
             "weight_decay": 4e-5 if optimizer == "sgd" else 0.02,
         }
 
-    def resolved(self, total: int) -> Self:
-        """Return the strategy with every setting that depends on the length filled in."""
-        missing = {k: v for k, v in self.defaults(total).items() if getattr(self, k) is None}
+    def resolved(self, total: int, rates: Mapping[str, float] = Space.learning_rates) -> Self:
+        """Return the strategy with every setting that depends on length and space filled in.
+
+        Args:
+            total: number of updates.
+            rates: `learning_rates` of the space.
+        """
+        defaults = self.defaults(total, rates)
+        missing = {k: v for k, v in defaults.items() if getattr(self, k) is None}
         return dataclasses.replace(self, **missing)
 
     def num_steps(self, space: str) -> int:

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from nastk.benchmarks.step import bench_step
+from nastk.benchmarks.t2t_step import bench_t2t_step
 from nastk.benchmarks.tables import markdown
 
 NASTK = [sys.executable, "-m", "nastk"]
@@ -25,6 +26,15 @@ def test_the_step_benchmark_measures_every_figure():
     assert result["saved_mib"]["nsum"] > result["saved_mib"]["eager"]
     text = markdown(result)
     assert result["machine"]["cpu"] in text and "| meta_over_eager |" in text
+
+
+@pytest.mark.slow
+def test_the_step_benchmark_of_transformers_measures_every_figure():
+    result = bench_t2t_step(rounds=1, batch=2, resolution=64)
+    assert result["sampled_over_plain"] > 0.5 and result["folded_over_largest"] > 0.5
+    # Five ratios keep one feature; at this size the masked weights weigh as much as the features.
+    assert result["saved_folded_over_largest"] < 2
+    assert "| folded_over_largest |" in markdown(result)
 
 
 def test_doctor_says_which_kernels_run_and_why_not():

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from ...core.task import Task
+from .augment import rand_augment
 
 # B batch, R resolution
 
@@ -113,14 +115,17 @@ class ArrayTask(Task):
             return len(self._arrays("test")[1])
         return len(self._splits[split])
 
-    def batch(self, split: str, *, seed: int, step: int, batch_size: int) -> tuple[Tensor, Tensor]:
+    def batch(
+        self, split: str, *, seed: int, step: int, batch_size: int, rand_augment: float = 0
+    ) -> tuple[Tensor, Tensor]:
         """Return the augmented batch of a step; epochs drop their incomplete last batch."""
         size = self.size(split)
         batch_size = min(batch_size, size)
         epoch, position = divmod(step, size // batch_size)
         order = np.random.default_rng((seed, epoch)).permutation(size)
         chosen = order[position * batch_size : (position + 1) * batch_size]
-        images, labels = self._take(split, chosen)
+        seeds = (seed, epoch) if rand_augment else None
+        images, labels = self._take(split, chosen, rand_augment, seeds)
         generator = np.random.default_rng((seed, epoch, position))
         reach = round(2 * self.resolution / 28)
         shifts = tuple(int(shift) for shift in generator.integers(-reach, reach + 1, 2))
@@ -133,11 +138,25 @@ class ArrayTask(Task):
         """Return neighbouring images of a split without augmentation."""
         return self._take(split, np.arange(start, min(stop, self.size(split))))
 
-    def _take(self, split: str, chosen: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    def _take(
+        self,
+        split: str,
+        chosen: NDArray[np.int64],
+        magnitude: float = 0,
+        seeds: tuple[int, int] | None = None,
+    ) -> tuple[Tensor, Tensor]:
         images, labels = self._arrays("test" if split == "test" else "train")
         index = chosen if split == "test" else self._splits[split][chosen]
         mean, deviation = self._statistics
-        x = torch.from_numpy(images[index]).float()
+        taken = images[index]
+        if seeds is not None:
+            taken = np.stack(
+                [
+                    _augmented(image, magnitude, np.random.default_rng((*seeds, int(item))))
+                    for image, item in zip(taken, index, strict=True)
+                ]
+            )
+        x = torch.from_numpy(taken).float()
         x = (x - mean.reshape(1, 3, 1, 1)) / deviation.reshape(1, 3, 1, 1)
         return x, torch.from_numpy(labels[index])
 
@@ -157,3 +176,10 @@ class ArrayTask(Task):
             },
             "train_sha256": digest,
         }
+
+
+def _augmented(
+    image_CHW: NDArray[np.uint8], magnitude: float, generator: np.random.Generator
+) -> NDArray[np.uint8]:
+    image = Image.fromarray(np.ascontiguousarray(image_CHW.transpose(1, 2, 0)))
+    return np.asarray(rand_augment(image, magnitude, generator)).transpose(2, 0, 1)

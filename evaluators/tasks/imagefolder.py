@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ...core.task import Task
 from .arrays import check_size
+from .augment import rand_augment
 
 _ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"}
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels
@@ -57,19 +58,21 @@ class ImageFolder(Task):
     def _items(self, split: str) -> list[Item]:
         return self._test if split == "test" else self._splits[split]
 
-    def batch(self, split: str, *, seed: int, step: int, batch_size: int) -> tuple[Tensor, Tensor]:
+    def batch(
+        self, split: str, *, seed: int, step: int, batch_size: int, rand_augment: float = 0
+    ) -> tuple[Tensor, Tensor]:
         """Return the augmented batch of a step; epochs drop their incomplete last batch."""
         items = self._items(split)
         batch_size = min(batch_size, len(items))
         epoch, position = divmod(step, len(items) // batch_size)
         order = np.random.default_rng((seed, epoch)).permutation(len(items))
         chosen = order[position * batch_size : (position + 1) * batch_size]
-        jobs = [(items[i], self.resolution, (seed, epoch, int(i))) for i in chosen]
+        jobs = [(items[i], self.resolution, (seed, epoch, int(i)), rand_augment) for i in chosen]
         return self._load(jobs)
 
     def ordered(self, split: str, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Return neighbouring images of a split without augmentation."""
-        return self._load([(i, self.resolution, None) for i in self._items(split)[start:stop]])
+        return self._load([(i, self.resolution, None, 0) for i in self._items(split)[start:stop]])
 
     def _load(self, jobs: list[Any]) -> tuple[Tensor, Tensor]:
         loaded = list(self._pool.map(_decode, jobs) if self._pool else map(_decode, jobs))
@@ -142,16 +145,21 @@ def _scan(path: Path, part: str) -> tuple[list[Item], list[str]]:
     return items, classes
 
 
-def _decode(job: tuple[Item, int, tuple[int, int, int] | None]) -> NDArray[np.uint8] | str:
+def _decode(
+    job: tuple[Item, int, tuple[int, int, int] | None, float],
+) -> NDArray[np.uint8] | str:
     """Return [R, R, 3] bytes, or the file's name and trouble if it cannot be read."""
-    (file, _), side, seed = job
+    (file, _), side, seed, magnitude = job
     try:
         with Image.open(file) as opened:
             image = opened.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         return f"{file} ({error})"
     box = _centre_box(image.size) if seed is None else _random_box(image.size, seed)
-    pixels = np.asarray(image.resize((side, side), Image.Resampling.BILINEAR, box=box))
+    image = image.resize((side, side), Image.Resampling.BILINEAR, box=box)
+    if seed is not None and magnitude:
+        image = rand_augment(image, magnitude, np.random.default_rng((*seed, 2)))
+    pixels = np.asarray(image)
     if seed is not None and np.random.default_rng((*seed, 1)).random() < 0.5:
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)

@@ -130,7 +130,7 @@ def test_norms_of_other_modules_see_each_batch_once(way):
 
 def test_a_kernel_that_is_not_square_runs_by_itself():
     network = chain()
-    network.steps[2].conv = nn.Conv2d(6, 6, (1, 3), padding=(0, 1), groups=6)
+    network.steps[2].conv = nn.Conv2d(6, 6, (1, 3), padding=(0, 1), groups=6, bias=False)
     x = feature()
     wanted = gradients(set_memory(network, "high"), x)
     assert_equal(gradients(set_memory(network, "low"), x), wanted)

@@ -241,6 +241,7 @@ def mixed(space, supernet, seed=5):
 SMALL = {
     "sandglass": {"resolution": 32, "num_classes": 10, "scale": 0.2},
     "mbconv": {"resolution": 32, "num_classes": 10, "scale": 0.2, "squeeze": 0.25},
+    "t2t": {"resolution": 32, "num_classes": 10, "scale": 0.2},
 }
 
 

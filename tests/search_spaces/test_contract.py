@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 from nastk.core.sampler import sample
-from nastk.evaluators.efficiency import fvcore_flops
+from nastk.evaluators.efficiency import outside_flops
 from nastk.search_spaces import SPACES
 from torch import nn
 
 SMALL = {
     "sandglass": {"resolution": 32, "num_classes": 10, "scale": 0.2},
     "mbconv": {"resolution": 32, "num_classes": 10, "scale": 0.2},
+    "t2t": {"resolution": 32, "num_classes": 10, "scale": 0.2},
 }
 
 
@@ -122,12 +123,14 @@ def test_soft_fold_equals_sum_of_features_with_all_gradients(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SPACES)
-def test_polynomial_equals_fvcore_on_fifty_random_archs(name):
+def test_polynomial_equals_the_outside_counter_on_fifty_random_archs(name):
+    """Fvcore, and torch's own counter where products of attention occur, which fvcore guesses."""
     space = SPACES[name](resolution=64) if name in SMALL else SPACES[name]()
     for arch in random_archs(space, 50):
-        network = space.build(arch)
+        with torch.device("meta"):
+            network = space.build(arch)
         counted = space.cost.count(space.indices(arch))
-        assert counted["flops"] == fvcore_flops(network, space.input_shape)
+        assert counted["flops"] == outside_flops(network, space.input_shape)[1]
         assert counted["params"] == sum(p.numel() for p in network.parameters())
 
 
@@ -157,10 +160,11 @@ def test_budget_descent_lowers_the_expected_cost_of_every_choice(name):
     for row, name_of_choice in enumerate(order):
         moved = logits.detach().clone()
         moved[row] -= 0.01 * logits.grad[row] / logits.grad[row].norm().clamp_min(1e-30)
-        differs = logits.grad[row].abs().max() > 0
-        if differs:
+        if name_of_choice in space.cost.flops.names:
+            assert logits.grad[row].abs().max() > 0
             assert mean(moved) < mean(logits), name_of_choice
         else:
+            assert logits.grad[row].abs().max() == 0
             assert name_of_choice.endswith("multiplier")  # costs nothing, and nothing else does
 
 

@@ -1,0 +1,124 @@
+"""Weights of T2T-ViT as its authors' code names them, read into nastk's plain network."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..core.arch import Arch
+from ..search_spaces.t2t import T2T
+
+# Where a checkpoint keeps its weights, the averaged ones first.
+_CONTAINERS = ("state_dict_ema", "state_dict", "model_ema", "model")
+
+
+def load_released(
+    space: T2T, arch: Arch, file: str | Path, *, scale_by: str = "width"
+) -> nn.Module:
+    """Return the network of a T2T-ViT arch with weights in the names of the released code.
+
+    Args:
+        space: of the arch; classes and resolution must be those of the file.
+        arch: such as `t2t-vit-14`.
+        file: a checkpoint of the released code (.pth, .pth.tar); tensors only are read.
+        scale_by: `width` for the authors' files, whose attention was trained with D^-0.5;
+            `head` for files that their code trained from scratch.
+
+    Raises:
+        ValueError: if the file is no such checkpoint, or belongs to another network.
+    """
+    network = dataclasses.replace(space, scale_by=scale_by).build(arch.choices)
+    found = _read(Path(file))
+    names = dict(_names(space, arch))
+    weights = {}
+    for ours, value in network.state_dict().items():
+        theirs = names[ours]
+        if theirs not in found:
+            raise ValueError(f"{file} has no weight {theirs!r}: it belongs to another network")
+        weight = found.pop(theirs)
+        if weight.numel() != value.numel():
+            raise ValueError(
+                f"{file}: weight {theirs!r} is of shape {tuple(weight.shape)}, the network's of "
+                f"{tuple(value.shape)}; give the number of classes and the variant of the file"
+            )
+        # The projection of the last split is a convolution: its columns are channel, row, column.
+        weights[ours] = weight.reshape(value.shape).to(value)
+    positions = found.pop("pos_embed", None)
+    if found:
+        raise ValueError(
+            f"{file} also holds {next(iter(found))!r} ({len(found)} such weights), which the "
+            "network has not: it belongs to another network"
+        )
+    network.load_state_dict(weights)
+    table: Tensor = network.get_buffer("2.positions")
+    if positions is not None:
+        if positions.shape != table.shape:
+            raise ValueError(
+                f"{file} is for {positions.shape[1] - 1} tokens, the network has "
+                f"{table.shape[1] - 1}; give the resolution of the file"
+            )
+        table.copy_(positions)
+    return network
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    """Return the weights of a checkpoint by their names, without running what it holds."""
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ValueError(f"no file {file}") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{file} is no checkpoint of tensors: {line}") from None
+    if isinstance(content, Mapping):
+        inner = next((content[name] for name in _CONTAINERS if name in content), content)
+        if isinstance(inner, Mapping) and all(isinstance(v, Tensor) for v in inner.values()):
+            return {str(name).removeprefix("module."): v for name, v in inner.items()}
+    raise ValueError(f"{file} is no checkpoint: expected weights by name, or a state_dict of them")
+
+
+def _names(space: T2T, arch: Arch) -> Iterator[tuple[str, str]]:
+    """Yield nastk's name and the released name of every weight."""
+    is_performer = arch.choices.get("layer", space.layers[0]) == "performer"
+    for stage in (0, 1):
+        ours, theirs = f"{stage}.operators.1", f"tokens_to_token.attention{stage + 1}"
+        yield from _both(f"{ours}.norm", f"{theirs}.norm1")
+        yield from _both(f"{ours}.mlp.0", f"{theirs}.norm2")
+        if is_performer:
+            yield f"{ours}.attention.random_features", f"{theirs}.w"
+            pairs = {"attention.kqv": "kqv", "attention.proj": "proj"}
+            pairs |= {"mlp.1": "mlp.0", "mlp.3": "mlp.2"}
+        else:
+            pairs = {"attention.qkv": "attn.qkv", "attention.proj": "attn.proj"}
+            pairs |= {"mlp.1": "mlp.fc1", "mlp.3": "mlp.fc2"}
+        for our_part, their_part in pairs.items():
+            yield from _both(f"{ours}.{our_part}", f"{theirs}.{their_part}")
+    yield "2.class_token", "cls_token"
+    yield from _both("2.project", "tokens_to_token.project")
+    for block in range(max(space.depths)):
+        attention, mlp = f"{3 + 2 * block}.branch", f"{4 + 2 * block}.branch"
+        pairs = {
+            f"{attention}.0": "norm1",
+            f"{attention}.1.qkv": "attn.qkv",
+            f"{attention}.1.proj": "attn.proj",
+            f"{attention}.2.reduce": "attn.se_layer.fc.0",
+            f"{attention}.2.expand": "attn.se_layer.fc.2",
+            f"{mlp}.0": "norm2",
+            f"{mlp}.1": "mlp.fc1",
+            f"{mlp}.3": "mlp.fc2",
+        }
+        for our_part, their_part in pairs.items():
+            yield from _both(our_part, f"blocks.{block}.{their_part}")
+    last = 3 + 2 * max(space.depths)
+    yield from _both(f"{last}.norm", "norm")
+    yield from _both(f"{last}.classifier", "head")
+
+
+def _both(ours: str, theirs: str) -> Iterator[tuple[str, str]]:
+    for kind in ("weight", "bias"):
+        yield f"{ours}.{kind}", f"{theirs}.{kind}"
