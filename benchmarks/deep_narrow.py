@@ -1,20 +1,24 @@
 """Deep and narrow against shallow and wide at one budget, T2T-ViT's ablation in miniature.
 
-    python benchmarks/deep_narrow.py
+    python -m nastk.benchmarks.deep_narrow
 
 Two archs of t2t-micro with equal FLOPs are trained from scratch with 3 seeds on digits-photo and
 tested on the architecture split. The rule that would exclude the wide one is switched off.
 """
 
+from __future__ import annotations
+
 import statistics
+from typing import Any
 
 import torch
-from nastk.evaluators.recipe import DEMONSTRATION_TOKENS
-from nastk.evaluators.tasks import make_task
-from nastk.evaluators.train import Training, test_metrics
-from nastk.search_spaces import T2TMicro
 
-SHAPES = {
+from ..evaluators.recipe import DEMONSTRATION_TOKENS
+from ..evaluators.tasks import make_task
+from ..evaluators.train import Training, test_metrics
+from ..search_spaces import T2TMicro
+
+SHAPES: dict[str, dict[str, Any]] = {
     "deep and narrow": {"depth": 6, "width": 48, "mlp_ratio": 2},
     "shallow and wide": {"depth": 1, "width": 96, "mlp_ratio": 4},
 }
