@@ -92,7 +92,7 @@ SMALL = Recipe(
 
 RECIPES: dict[str, Recipe] = {r.name: r for r in (DEMONSTRATION, MOBILENET, MOBILENEXT, SMALL)}
 
-_OF_SPACE = {"sandglass": MOBILENEXT, "sandglass-micro": SMALL, "toy": SMALL}
+_OF_SPACE = {"nasbench201": SMALL, "sandglass": MOBILENEXT, "sandglass-micro": SMALL, "toy": SMALL}
 
 
 def default_recipe(space: str, *, is_demonstration: bool) -> Recipe:

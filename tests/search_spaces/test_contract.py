@@ -13,6 +13,7 @@ from torch import nn
 SMALL = {
     "sandglass": {"resolution": 32, "num_classes": 10, "scale": 0.2},
     "mbconv": {"resolution": 32, "num_classes": 10, "scale": 0.2},
+    "nasbench201": {"cells": 1},
 }
 
 
