@@ -112,8 +112,9 @@ costs nothing):
   nastk search --strategy evolution --space sandglass-micro --flops 0.8M
 
 --evaluator says by what: train (a training of --steps on three quarters of the
-training data, tested on the rest), inherit (the weights of --supernet RUN) or
-efficiency (the number of params).
+training data, tested on the rest), inherit (the weights of --supernet RUN),
+efficiency (the most params), or a zero-cost proxy, which scores the untrained
+network: params, flops, grad_norm, snip, synflow, jacob_cov, naswot or zico.
 
 A budget reads 357M, 0.357G, 357e6, 60% (of the largest) or 340M:360M. Kill the
 search whenever you like: nastk search --resume RUN goes on where it stood.
@@ -135,7 +136,7 @@ def search(
         ),
     ] = "meta_kernel",
     evaluator: Annotated[
-        str | None, typer.Option(help="train, inherit or efficiency; train unless given.")
+        str | None, typer.Option(help="train, inherit or a proxy (above); train unless given.")
     ] = None,
     evaluations: Annotated[
         int | None,

@@ -148,6 +148,7 @@ RECIPES: dict[str, Recipe] = {
 }
 
 _OF_SPACE = {
+    "nasbench201": SMALL,
     "sandglass": MOBILENEXT,
     "sandglass-micro": SMALL,
     "t2t": T2T_VIT,

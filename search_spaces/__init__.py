@@ -2,6 +2,7 @@
 
 from ..core.space import Space
 from .mbconv import MBConv
+from .nasbench201 import NasBench201
 from .sandglass import Sandglass
 from .sandglass_micro import SandglassMicro
 from .t2t import T2T
@@ -10,6 +11,7 @@ from .toy import Toy
 
 SPACES: dict[str, type[Space]] = {
     "mbconv": MBConv,
+    "nasbench201": NasBench201,
     "sandglass": Sandglass,
     "sandglass-micro": SandglassMicro,
     "t2t": T2T,
@@ -17,4 +19,13 @@ SPACES: dict[str, type[Space]] = {
     "toy": Toy,
 }
 
-__all__ = ["SPACES", "T2T", "MBConv", "Sandglass", "SandglassMicro", "T2TMicro", "Toy"]
+__all__ = [
+    "SPACES",
+    "T2T",
+    "MBConv",
+    "NasBench201",
+    "Sandglass",
+    "SandglassMicro",
+    "T2TMicro",
+    "Toy",
+]

@@ -14,6 +14,7 @@ SMALL = {
     "sandglass": {"resolution": 32, "num_classes": 10, "scale": 0.2},
     "mbconv": {"resolution": 32, "num_classes": 10, "scale": 0.2},
     "t2t": {"resolution": 32, "num_classes": 10, "scale": 0.2},
+    "nasbench201": {"cells": 1},
 }
 
 
