@@ -26,7 +26,7 @@ class Drawn:
     """One layer of the built network: a convolution or a linear map.
 
     Attributes:
-        kernel: side of the kernel, 1 for a linear map.
+        kernel: side of the kernel, 0 of a linear map, which has none.
         is_depthwise: whether every channel has a kernel of its own.
         channels: of the output.
         size: of the output, side in pixels or tokens; 0 of a mere vector.
@@ -120,7 +120,7 @@ def _drawn(name: str, module: nn.Module, y: Tensor) -> Drawn:
     owner = name.rpartition(".")[0]
     if isinstance(module, nn.Linear):
         size = y.shape[-2] if y.dim() > 2 else 0
-        return Drawn(1, False, module.out_features, size, "tokens", owner)
+        return Drawn(0, False, module.out_features, size, "tokens", owner)
     assert isinstance(module, nn.Conv1d | nn.Conv2d)
     is_depthwise = module.groups == module.in_channels > 1
     unit = "px" if isinstance(module, nn.Conv2d) else "tokens"
@@ -193,7 +193,7 @@ def _block(block: Block, y: float, length: float, share: float) -> tuple[list[Ma
         parts.append(text("skipped", _LEFT, y + 15, "small"))
         parts.append(stroke("level", _LEFT + 44, y + 11, WIDTH - 48, y + 11))
         return parts, _PITCH
-    note = _size(block.layers) + (", shortcut" if block.has_shortcut else "")
+    note = _size(block.layers) + (" +" if block.has_shortcut else "")
     parts.append(text(note, 0, y + 21, "tiny"))
     cells = list(_cells(block.layers))
     for number, cell in enumerate(cells):
@@ -213,6 +213,8 @@ def _size(layers: Sequence[Drawn]) -> str:
     if not sizes:
         return ""
     (first, unit), (last, last_unit) = sizes[0], sizes[-1]
+    if unit == last_unit == "tokens":  # gates see a mean, which is one token
+        return f"{max(sizes)[0]} tokens"
     if unit != last_unit:
         return f"{first} {unit}→{last} {last_unit}"
     return f"{first} {unit}" if first == last else f"{first}→{last} {unit}"
@@ -242,6 +244,7 @@ def _cell(cell: Sequence[Drawn], x: float, y: float) -> list[Markup]:
     sizes = "·".join(str(k) for k in dict.fromkeys(layer.kernel for layer in cell))
     first = cell[0]
     shape = f"{sizes}x{sizes}" if len(cell) == 1 else sizes
+    shape = shape if first.kernel else "linear"
     kind = "dw " if first.is_depthwise and len(cell) == 1 else ""
     middle = x + width / 2
     parts.append(text(kind + shape, middle, y + 10.5, "cell middle"))
@@ -251,4 +254,4 @@ def _cell(cell: Sequence[Drawn], x: float, y: float) -> list[Markup]:
 
 def _style(kernel: int) -> str:
     """Return the CSS class of a kernel's colour."""
-    return f"k{kernel}" if kernel in (1, 3, 5, 7) else "k9"
+    return f"k{max(kernel, 1)}" if kernel in (0, 1, 3, 5, 7) else "k9"

@@ -95,7 +95,7 @@ def _arch_figure(story: Story) -> Markup | None:
         tag("span", tag("span", class_=f"key k{k}"), f"{k}x{k}", class_="together")
         for k in (1, 3, 5, 7)
     ]
-    words = "A box is a layer: kernel (dw: depthwise), and below it its output channels."
+    words = "A box is a layer: kernel (dw: depthwise), below it its output channels; +: a shortcut."
     return _figure(figures.arch_picture(story), words, *(join((" ", key)) for key in keys))
 
 
