@@ -16,6 +16,7 @@ from .core.budget import Budget, parse_budget
 from .core.files import read_json, write_atomically
 from .core.lookup import lookup
 from .core.loop import Report, silent
+from .core.precision import find_precision
 from .core.run import Run, free_folder, fresh_run, held, write_json
 from .core.skipped import remember_skipped
 from .core.space import Space
@@ -23,7 +24,7 @@ from .evaluating import check_evaluator, close_trials, open_pool
 from .evaluators.efficiency import outside_flops, peak_memory_bytes, per_layer
 from .evaluators.tasks import find_data
 from .manifests import absolute_data, absolute_space, circumstances, manifest_of
-from .naming import check_numbers, family_of, find_device, resolve
+from .naming import check_numbers, check_recording, family_of, find_device, resolve
 from .nasbench.families import find_space
 from .ops.chain import MEMORY, default_memory
 from .problems import problem_of
@@ -49,6 +50,8 @@ def search(
     device: str = "cpu",
     workers: int = 0,
     memory: str | None = None,
+    precision: str | None = None,
+    cuda_graph: bool = False,
     strict: bool = False,
     target_resolution: int | None = None,
     target_classes: int | None = None,
@@ -78,6 +81,9 @@ def search(
         workers: processes that decode images.
         memory: what the supernet keeps for its backward pass: `high`, `low` or `lowest`, the
             best of the device if None; see `nastk.ops.chain.MEMORY`.
+        precision: in which networks compute: `float32`, `bfloat16` or `float16` (CUDA only);
+            bfloat16 on CUDA and float32 on the CPU if None. Params and updates stay float32.
+        cuda_graph: record the training step once and replay it, for small batches on CUDA.
         strict: refuse unreadable images instead of skipping them.
         target_resolution: pixels at which FLOPs are counted, the space's default if None.
         target_classes: classes with which FLOPs are counted.
@@ -102,13 +108,18 @@ def search(
     given = {"steps": steps, "evaluations": evaluations}
     options = dict(strategy_options or {}) | {k: v for k, v in given.items() if v is not None}
     _check_options(chosen, options)
-    evaluation = check_evaluator(chosen(**options), evaluator, supernet)
+    made = chosen(**options)
+    evaluation = check_evaluator(made, evaluator, supernet)
     extra = {} if evidence is None else {"evidence": lookup("evidence", evidence, EVIDENCE)}
     place = find_device(device)
+    precision = find_precision(precision, place)
     memory = default_memory(place) if memory is None else memory
     lookup("memory", memory, MEMORY)
     sizes = {"resolution": target_resolution, "num_classes": target_classes}
     target = family(**{key: value for key, value in sizes.items() if value is not None})
+    if cuda_graph:
+        can_record = made.can_record(target)
+        check_recording(place, precision=precision, memory=memory, can_record=can_record)
     if flops is None:
         raise ValueError("a search needs a budget, for example --flops 357M")
     Budget.parse(flops, largest=10**9)  # the grammar, before anything slow
@@ -124,6 +135,8 @@ def search(
         **evaluation,
         "processes": processes,
         "memory": memory,
+        "precision": precision,
+        "cuda_graph": cuda_graph,
         "flops": flops,
         "target_classes": target_classes,
         **extra,

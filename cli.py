@@ -73,6 +73,17 @@ Memory = Annotated[
         "a convolution) or lowest (one a block, slower). The best of the device unless given."
     ),
 ]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        help="In which networks compute: float32, bfloat16 or float16 (CUDA only). bfloat16 on "
+        "CUDA and float32 on the CPU unless given."
+    ),
+]
+CudaGraph = Annotated[
+    bool,
+    typer.Option("--cuda-graph", help="Record the training step and replay it (CUDA only)."),
+]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Refuse unreadable images instead of skipping them.")
 ]
@@ -157,6 +168,8 @@ def search(
     device: Device = "cpu",
     workers: Workers = 0,
     memory: Memory = None,
+    precision: Precision = None,
+    cuda_graph: CudaGraph = False,
     strict: Strict = False,
     target_resolution: Annotated[int | None, typer.Option(help="Pixels of the budget.")] = None,
     target_classes: Annotated[int | None, typer.Option(help="Classes of the budget.")] = None,
@@ -211,6 +224,8 @@ def retrain(
     device: Device = "cpu",
     workers: Workers = 0,
     memory: Memory = None,
+    precision: Precision = None,
+    cuda_graph: CudaGraph = False,
     strict: Strict = False,
     config: Config = None,
     json_: Json = False,

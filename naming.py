@@ -30,6 +30,33 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def check_recording(
+    device: torch.device, *, precision: str, memory: str, can_record: bool = True
+) -> None:
+    """Refuse to record a training step where that cannot be done.
+
+    Raises:
+        ValueError: with what to leave out.
+    """
+    if device.type != "cuda":
+        raise ValueError("--cuda-graph records kernels of CUDA: add --device cuda or leave it out")
+    if precision == "float16":
+        raise ValueError(
+            "--cuda-graph and --precision float16 exclude each other, as the scale of gradients is "
+            "set on the host: use bfloat16"
+        )
+    if memory == "lowest":
+        raise ValueError(
+            "--cuda-graph and --memory lowest exclude each other, as computing a block again "
+            "reads the state of random numbers: use low"
+        )
+    if not can_record:
+        raise ValueError(
+            "this strategy runs other candidates of this space in each step, so that no step can "
+            "stand for the others: leave out --cuda-graph"
+        )
+
+
 def check_numbers(
     *,
     seed: int = 0,

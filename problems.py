@@ -7,6 +7,7 @@ import dataclasses
 import torch
 
 from .core.budget import Budget, parse_budget
+from .core.precision import default_precision
 from .core.run import Run
 from .core.strategy import Problem
 from .evaluators.tasks import make_task
@@ -35,12 +36,15 @@ def problem_of(run: Run) -> Problem:
         bounds = {"budget": [budget.low, budget.high], "data_record": task.describe()}
         run.update_manifest(entries | bounds)
         manifest = run.manifest
+    device = torch.device(manifest["device"])
     return Problem(
         space=target,
         proxy=proxy,
         task=task,
         budget=Budget(*manifest["budget"]),
         seed=manifest["seed"],
-        device=torch.device(manifest["device"]),
+        device=device,
         memory=manifest.get("memory", "high"),
+        precision=manifest.get("precision", default_precision(device)),
+        cuda_graph=manifest.get("cuda_graph", False),
     )

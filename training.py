@@ -20,6 +20,7 @@ from .core.inherit import inherit as inherit_weights
 from .core.lookup import lookup
 from .core.loop import Report, silent
 from .core.metrics import test_metrics
+from .core.precision import find_precision
 from .core.run import Run, fresh_run, held, write_json
 from .core.skipped import remember_skipped
 from .core.space import Space
@@ -29,7 +30,7 @@ from .evaluators.recipe import RECIPES, default_recipe
 from .evaluators.tasks import find_data, make_task
 from .evaluators.train import Training
 from .manifests import absolute_data, circumstances, manifest_of
-from .naming import check_numbers, family_of, find_device, resolve, spaces_of
+from .naming import check_numbers, check_recording, family_of, find_device, resolve, spaces_of
 from .nasbench.families import make_space, named_space
 from .ops.chain import MEMORY, default_memory
 
@@ -51,6 +52,8 @@ def retrain(
     device: str = "cpu",
     workers: int = 0,
     memory: str | None = None,
+    precision: str | None = None,
+    cuda_graph: bool = False,
     strict: bool = False,
     report: Report = silent,
 ) -> dict[str, Any]:
@@ -71,6 +74,8 @@ def retrain(
         device: `cpu` or `cuda`.
         workers: processes that decode images.
         memory: what the network keeps for its backward pass, as for search.
+        precision: in which the network computes, as for search; it is tested in float32.
+        cuda_graph: record the update once and replay it, as for search.
         strict: refuse unreadable images instead of skipping them.
         report: receives progress events.
 
@@ -83,6 +88,9 @@ def retrain(
     named = lookup("recipe", recipe, RECIPES) if recipe else None
     memory = default_memory(place) if memory is None else memory
     lookup("memory", memory, MEMORY)
+    precision = find_precision(precision, place)
+    if cuda_graph:
+        check_recording(place, precision=precision, memory=memory)
     data = None if data is None else absolute_data(data)
     how = circumstances(seed=seed, device=device, workers=workers, strict=strict)
     with _run_of(what, data, out, how) as run:
@@ -95,6 +103,8 @@ def retrain(
         chosen = named or default_recipe(space.name, is_demonstration=task.is_demonstration)
         start = "inherit" if inherit else "held-out" if hold_out else "scratch"
         length = "full" if steps is None else steps
+        way = memory if precision == "float32" else f"{memory}-{precision}"
+        way += "-graph" * cuda_graph
         training = Training(
             network=_start(run, space, arch, task, inherit, seed),
             task=task,
@@ -103,13 +113,21 @@ def retrain(
             steps=steps,
             device=place,
             memory=memory,
+            precision=precision,
+            cuda_graph=cuda_graph,
             run=run,
-            name=f"retrain-{_short(data)}-{seed}-{start}-{chosen.name}-{length}-{memory}",
+            name=f"retrain-{_short(data)}-{seed}-{start}-{chosen.name}-{length}-{way}",
             split="weights" if hold_out else "train",
         )
         if "data_record" not in run.manifest:
             run.update_manifest({"data_record": task.describe()})
-        record = how | {"recipe": chosen.name, "memory": memory, "data_record": task.describe()}
+        record = how | {
+            "recipe": chosen.name,
+            "memory": memory,
+            "precision": precision,
+            "cuda_graph": cuda_graph,
+            "data_record": task.describe(),
+        }
         return _train(run, training, space, arch, data, record, report)
 
 

@@ -125,6 +125,7 @@ class Expectation:
             )
             for members in by_shape.values()
         ]
+        self._copies: dict[torch.device, list[tuple[Tensor, Tensor]]] = {}
 
     def __call__(self, probs_DN: Tensor) -> Tensor:
         """Return the expected value, a float64 scalar.
@@ -133,15 +134,21 @@ class Expectation:
             probs_DN: [D, N] mixture of each choice, zero behind its last candidate.
         """
         probs = probs_DN.double()
-        total = probs.new_tensor(self._constant)
-        for rows, tables in self._batches:
-            value = tables.to(probs.device)
+        total = torch.full((), self._constant, dtype=probs.dtype, device=probs.device)
+        for rows, tables in self._on(probs.device):
+            value = tables
             for axis in reversed(range(rows.shape[1])):
-                weights = probs[rows[:, axis].to(probs.device), : value.shape[-1]]
+                weights = probs[rows[:, axis], : value.shape[-1]]
                 shape = [len(rows)] + [1] * (value.dim() - 2) + [value.shape[-1]]
                 value = (value * weights.reshape(shape)).sum(-1)
             total = total + value.sum()
         return total
+
+    def _on(self, device: torch.device) -> list[tuple[Tensor, Tensor]]:
+        """Return rows and tables on a device, copied there once."""
+        if device not in self._copies:
+            self._copies[device] = [(r.to(device), t.to(device)) for r, t in self._batches]
+        return self._copies[device]
 
 
 def _lift(value: Polynomial | float) -> Polynomial:

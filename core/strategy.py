@@ -34,6 +34,8 @@ class Problem:
         seed: of everything random.
         device: where networks run.
         memory: what networks keep for their backward pass, see `nastk.ops.chain.MEMORY`.
+        precision: in which networks compute, see `nastk.core.precision.PRECISIONS`.
+        cuda_graph: whether to record the training step and to replay it.
         pool: opens what evaluates archs for strategies that ask and tell.
     """
 
@@ -44,6 +46,8 @@ class Problem:
     seed: int = 0
     device: torch.device = CPU
     memory: str = "high"
+    precision: str = "float32"
+    cuda_graph: bool = False
     pool: Callable[[], AbstractContextManager[Pool]] | None = None
 
 
@@ -64,6 +68,10 @@ class Strategy(ABC):
         check_types(self.name, self)
         if self.steps is not None and self.steps < 1:
             raise ValueError(f"a search needs at least 1 step, got {self.steps}")
+
+    def can_record(self, space: Space) -> bool:
+        """Tell whether training steps do the same work on other numbers: one stands for all."""
+        return True
 
     @abstractmethod
     def search(self, problem: Problem, run: Run, report: Report) -> Arch:

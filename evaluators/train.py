@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -18,8 +19,11 @@ from ..core.checkpoint import load_checkpoint, save_checkpoint
 from ..core.evaluator import Evaluator, Metrics
 from ..core.loop import Loop, Report, silent
 from ..core.metrics import test_metrics
+from ..core.optimizer import backward, set_learning_rate, step_all, weights_optimizer
+from ..core.precision import autocast, default_precision, grad_scaler
 from ..core.run import Run
 from ..core.schedule import warmup_cosine
+from ..core.static_step import StaticStep
 from ..core.strategy import CPU
 from ..core.task import Task
 from ..ops.chain import default_memory, set_memory
@@ -43,6 +47,9 @@ class Training:
         name: of the training.
         memory: what the network keeps for its backward pass, see `nastk.ops.chain.MEMORY`; None
             for the best of the device.
+        precision: in which the network computes, see `nastk.core.precision.PRECISIONS`; None for
+            the default of the device. It is tested in float32.
+        cuda_graph: whether to record the update and to replay it.
         split: `train`; or `weights`, which holds the architecture split out. With a run that
             split is then measured four times, and the network that did best there is returned.
         keeps_best: whether to do so; else the last network is returned.
@@ -57,6 +64,8 @@ class Training:
     name: str = "retrain"
     device: torch.device = CPU
     memory: str | None = None
+    precision: str | None = None
+    cuda_graph: bool = False
     split: str = "train"
     keeps_best: bool = True
 
@@ -79,10 +88,13 @@ class Training:
             model["average"] = average
         chosen = self.network if average is None else average
         optimizer = self._optimizer()
+        scaler = grad_scaler(self.precision or default_precision(self.device), self.device)
+        update = self._updates(optimizer, scaler)
+        state = {"weights": optimizer, **({"scaler": scaler} if scaler.is_enabled() else {})}
         total = self.steps or recipe.num_steps(self.task.size(self.split))
         loop = Loop(
             model=model,
-            optimizers={"weights": optimizer},
+            optimizers=state,
             total=total,
             run=self.run,
             name=f"{self.name}-last",
@@ -93,9 +105,11 @@ class Training:
         for step in loop:
             factor = warmup_cosine(step / total, recipe.warmup)
             rate = recipe.final_lr + (recipe.lr - recipe.final_lr) * factor
-            optimizer.param_groups[0]["lr"] = rate
+            set_learning_rate(optimizer, rate)
             self.network.train()
-            loss = self._update(step, optimizer)
+            # Drawn from the step, so that a resumed training drops the same features.
+            torch.manual_seed(self.seed * 1_000_003 + step)
+            loss = float(update(*self._batch(step)))
             if average is not None:
                 _follow(average, self.network, min(recipe.ema_decay, (1 + step) / (10 + step)))
             running = loop.notes.get("running_loss", loss)
@@ -107,28 +121,34 @@ class Training:
         return best.restored(chosen) if keeps_best and self.split == "weights" else chosen
 
     def _optimizer(self) -> torch.optim.Optimizer:
-        r, parameters = self.recipe, self.network.parameters()
-        if r.optimizer == "sgd":
-            return torch.optim.SGD(
-                parameters, lr=r.lr, momentum=0.9, weight_decay=r.weight_decay, fused=True
-            )
-        return torch.optim.AdamW(parameters, lr=r.lr, weight_decay=r.weight_decay, fused=True)
-
-    def _update(self, step: int, optimizer: torch.optim.Optimizer) -> float:
-        x, targets = self._batch(step)
-        x = x.to(self.device, memory_format=torch.channels_last)
-        is_cuda = self.device.type == "cuda"
-        # Drawn from the step, so that a resumed training drops the same features.
-        torch.manual_seed(self.seed * 1_000_003 + step)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=is_cuda):
-            logits = self.network(x)
-        loss = F.cross_entropy(
-            logits.float(), targets.to(self.device), label_smoothing=self.recipe.label_smoothing
+        recipe = self.recipe
+        return weights_optimizer(
+            self.network.parameters(),
+            recipe.optimizer,
+            lr=recipe.lr,
+            weight_decay=recipe.weight_decay,
+            device=self.device,
+            is_recorded=self.cuda_graph,
         )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        return float(loss.detach())
+
+    def _updates(
+        self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+    ) -> Callable[..., Tensor]:
+        """Return what does one update on a batch and returns its loss."""
+        precision = self.precision or default_precision(self.device)
+        smoothing = self.recipe.label_smoothing
+
+        def update(x: Tensor, labels: Tensor) -> Tensor:
+            with autocast(precision, self.device):
+                logits = self.network(x)
+            loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+            backward(loss, self.network, scaler)
+            step_all(scaler, optimizer)
+            return loss.detach()
+
+        if self.cuda_graph:
+            return StaticStep(update, self.device)
+        return lambda x, labels: update(x.to(self.device), labels.to(self.device))
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Return the augmented images of a step, and their labels or shares of classes."""
@@ -152,7 +172,7 @@ class Training:
                 cutmix=recipe.cutmix,
                 generator=generator,
             )
-        return x, targets
+        return x.contiguous(memory_format=torch.channels_last), targets
 
 
 class _Best:
@@ -226,6 +246,8 @@ class Train(Evaluator):
             name="train",
             device=problem.device,
             memory=problem.memory,
+            precision=problem.precision,
+            cuda_graph=problem.cuda_graph,
             split="weights",
             keeps_best=False,
         )

@@ -26,8 +26,11 @@ def remembered(key: Hashable, make: Callable[[], Tensor], made: dict[Hashable, T
     return found
 
 
-def vector(values: tuple[float, ...], like: Tensor) -> Tensor:
-    """Return [N] these numbers in the type and on the device of `like`; never write to it."""
+def vector(values: tuple[float, ...] | tuple[tuple[float, ...], ...], like: Tensor) -> Tensor:
+    """Return [N] or [M, N] these numbers in the type and on the device of `like`.
+
+    Never write to them.
+    """
     key = (values, like.dtype, like.device)
     return remembered(key, lambda: like.new_tensor(values), _MADE)
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .constants import remembered
 from .definition import fold_kernels_definition
 from .kernels import folding
 
 # O output channels, I input channels of a group, K kernel size, N candidates
+
+_MASKS: dict[Hashable, Tensor] = {}
 
 
 def fold_kernels(
@@ -65,7 +68,10 @@ def fold_nested(kernel: Tensor, sizes: Sequence[int], probs: Tensor) -> Tensor:
     Returns:
         [O, I, K, K], every ring of taps scaled by the weight of the candidates that reach it.
     """
-    rings = probs @ ring_masks(sizes, kernel.shape[-1]).to(probs).flatten(1)
+    largest = kernel.shape[-1]
+    key = ("rings", *sizes, largest, probs.dtype, probs.device)
+    masks = remembered(key, lambda: ring_masks(sizes, largest).to(probs), _MASKS)
+    rings = probs @ masks.flatten(1)
     return kernel * rings.reshape(-1, 1, kernel.shape[-1], kernel.shape[-1])
 
 

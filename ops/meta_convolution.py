@@ -15,6 +15,7 @@ from ..core.choice import Choice, Value
 from ..core.meta import MetaOperator, Pick, pick_from
 from ..core.polynomial import Polynomial
 from ..core.trace import active_tracer
+from .constants import vector
 from .definition import mixed_conv2d_features
 from .fold import fold_kernels, fold_nested
 from .kernels.route import Geometry
@@ -192,17 +193,16 @@ class MetaConv2d(MetaOperator):
             probs = entry.slot.probs_N.to(weight)
             if list(entry.values) == self.sizes:
                 return probs
-            mapping = torch.tensor(
-                [[float(value == size) for size in self.sizes] for value in entry.values]
+            mapping = tuple(
+                tuple(float(value == size) for size in self.sizes) for value in entry.values
             )
-            present = torch.matmul(probs, mapping.to(weight))
+            present = torch.matmul(probs, vector(mapping, weight))
             # A ratio of probabilities: with absence certain, the mask of the consumer is zero.
             if 0 in entry.values:
                 present = present / present.sum().clamp_min(1e-12)
             return present
         value = entry if isinstance(entry, int) else entry.values[cast(int, entry.slot.index)]
-        one_hot: Tensor = weight.new_tensor([float(value == size) for size in self.sizes])
-        return one_hot
+        return vector(tuple(float(value == size) for size in self.sizes), weight)
 
     def _weight(self, probs: Tensor | None, columns: Tensor | None) -> Tensor:
         """Return [O, I, K, K] the folded or chosen kernel of all channels."""

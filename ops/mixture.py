@@ -24,6 +24,7 @@ class Logits(nn.Module):
         values: [D, N] logits, meaningless behind the last candidate of a row.
         sampled: [D, 1] which choices run one candidate a step, so that every mixture of them must
             be a random one.
+        has_sampled: whether there are any.
     """
 
     valid: Tensor
@@ -33,6 +34,7 @@ class Logits(nn.Module):
         super().__init__()
         rows = torch.tensor(sampled or [False] * len(num_candidates)).reshape(-1, 1)
         self.register_buffer("sampled", rows, persistent=False)
+        self.has_sampled = any(sampled or ())
         shape = (len(num_candidates), max(num_candidates, default=1))
         self.values = nn.Parameter(torch.zeros(shape))
         columns = torch.arange(shape[1])
@@ -53,8 +55,17 @@ class Logits(nn.Module):
         entropies = -(probs * probs.clamp_min(1e-12).log()).sum(1)
         return (entropies / self.valid.sum(1).clamp_min(2).log()).mean()
 
+    def noise(self, generator: torch.Generator | None = None) -> Tensor:
+        """Return [D, N] one draw of Gumbel noise, on the CPU whatever the device."""
+        uniform = torch.rand(self.valid.shape, generator=generator).clamp(1e-10, 1 - 1e-7)
+        return -torch.log(-torch.log(uniform))
+
     def mixture(
-        self, kind: str, temperature: float, generator: torch.Generator | None = None
+        self,
+        kind: str,
+        temperature: float | Tensor,
+        generator: torch.Generator | None = None,
+        noise: Tensor | None = None,
     ) -> Tensor:
         """Return [D, N] mixtures.
 
@@ -66,6 +77,7 @@ class Logits(nn.Module):
                 of the softmax over the two likeliest, without noise or temperature).
             temperature: divides the perturbed logits.
             generator: source of the noise.
+            noise: [D, N] to be used instead, as `noise` draws it.
 
         Raises:
             ValueError: if the kind is unknown.
@@ -73,13 +85,12 @@ class Logits(nn.Module):
         if kind not in (known := {*MIXTURES, *SAMPLED_MIXTURES}):
             raise ValueError(f"unknown mixture {kind!r}; known: {', '.join(sorted(known))}")
         values, valid = cast(Tensor, self.values), self.valid
-        if kind != "softmax" or bool(self.sampled.any()):
-            uniform = torch.rand(values.shape, generator=generator).clamp(1e-10, 1 - 1e-7)
-            noise = -torch.log(-torch.log(uniform)).to(values)
-            values = values + (noise if kind != "softmax" else noise * self.sampled)
+        if kind != "softmax" or self.has_sampled:
+            drawn = (self.noise(generator) if noise is None else noise).to(values)
+            values = values + (drawn if kind != "softmax" else drawn * self.sampled)
         if kind in ("two_path", "binary"):
-            drawn = values.masked_fill(~valid, -torch.inf).topk(min(2, values.shape[1])).indices
-            valid = valid & torch.zeros_like(valid).scatter_(1, drawn, True)
+            likely = values.masked_fill(~valid, -torch.inf).topk(min(2, values.shape[1])).indices
+            valid = valid & torch.zeros_like(valid).scatter_(1, likely, True)
         soft = _masked_softmax(values / temperature, valid)
         if kind not in ("straight_through", "binary"):
             return soft

@@ -14,13 +14,15 @@ from torch import Tensor
 from ..core.arch import Arch
 from ..core.budget import most_probable
 from ..core.loop import Loop, Report
+from ..core.optimizer import backward, step_all
 from ..core.polynomial import Expectation
 from ..core.run import Run
 from ..core.schedule import geometric
+from ..core.space import Space
 from ..core.strategy import Problem
 from ..ops.mixture import MIXTURES, Logits, dirichlet, snapshot
 from ..ops.score import ScoreFunction
-from .supernet_strategy import LONG_STEPS, SupernetStrategy, SupernetTraining
+from .supernet_strategy import LONG_STEPS, SupernetStrategy, SupernetTraining, runs_whole
 
 LEVELS = ("single", "bilevel")
 BUDGET_TERMS = ("smooth", "three_case", "fbnet")
@@ -104,6 +106,10 @@ class Differentiable(SupernetStrategy, ABC):
             "logits_lr": 3e-3 if is_long else 0.05,
         }
 
+    def can_record(self, space: Space) -> bool:
+        """Tell whether steps do the same work: not where each runs candidates of its own."""
+        return not self.is_sampled and runs_whole(space)
+
     def search(self, problem: Problem, run: Run, report: Report) -> Arch:
         """Train the supernet on the proxy and return the most probable arch within the budget."""
         total = self.num_steps(problem.space.name)
@@ -132,14 +138,16 @@ class _Search:
             self.model["score"] = self.score
         self.order = list(self.supernet.choices)
         self.expected: Expectation = problem.space.cost.flops.expectation(self.order)
-        is_long = self.total >= LONG_STEPS
+        is_long, is_cuda = self.total >= LONG_STEPS, problem.device.type == "cuda"
         self.logits_optimizer = torch.optim.Adam(
             self.logits.parameters(),
             lr=cast(float, options.logits_lr),
             betas=(0.5, 0.999 if is_long else 0.99),
             weight_decay=5e-4 if is_long else 0.0,
+            fused=is_cuda,
+            capturable=is_cuda and problem.cuda_graph,
         )
-        self.optimizers = {"weights": self.training.optimizer, "logits": self.logits_optimizer}
+        self.optimizers = {**self.training.state, "logits": self.logits_optimizer}
 
     def is_warmup(self, step: int) -> bool:
         """Tell whether the logits still rest."""
@@ -149,46 +157,80 @@ class _Search:
         """Do one update of the weights and, after the warm-up, of the logits."""
         self.training.begin(step)
         is_single = self.options.level == "single"
-        learns_logits = not self.is_warmup(step)
-        if learns_logits and not is_single:
-            loss = self._loss(step, "architecture")
-            self._update(self._with_budget(loss), self.logits_optimizer)
-        loss = self._loss(step, "train" if is_single else "weights")
-        if is_single and learns_logits:
-            self._update(self._with_budget(loss), *self.optimizers.values())
+        if self.is_warmup(step):
+            inputs = self._inputs(step, "train" if is_single else "weights")
+            figures = self.training.run("warm-up", self._learn_weights, inputs)
+        elif is_single:
+            figures = self.training.run("search", self._learn_both, self._inputs(step, "train"))
         else:
-            self._update(loss, self.training.optimizer)
-        with torch.no_grad():
-            expected = float(self.expected(self.logits.probs()))
-            return {
-                "loss": float(loss.detach()),
-                "expected_flops": expected,
-                "entropy": float(self.logits.entropy()),
-            }
+            inputs = (*self._inputs(step, "architecture"), *self._inputs(step, "weights"))
+            figures = self.training.run("search", self._learn_in_turn, inputs)
+        loss, expected, entropy = figures.tolist()
+        return {"loss": loss, "expected_flops": expected, "entropy": entropy}
 
-    def _update(self, loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
-        self.model.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if self.options.is_sampled:
-            _forget_zeros(self.supernet)
-        for optimizer in optimizers:
-            optimizer.step()
-
-    def _loss(self, step: int, split: str) -> Tensor:
-        mixture = self._mixture(step, split).to(self.problem.device)
-        self.supernet.mix(mixture, features=self.options.sums_features)
-        return self.training.loss(step, split)
-
-    def _mixture(self, step: int, split: str) -> Tensor:
+    def _inputs(self, step: int, split: str) -> tuple[Tensor, ...]:
+        """Return batch, random numbers of the mixture and temperature of a step."""
         level = ("train", "weights", "architecture").index(split)
         seed = (self.problem.seed * 1_000_003 + step) * 3 + level
         generator = torch.Generator().manual_seed(seed)
-        if self.is_warmup(step) and not self.options.is_sampled:
-            return dirichlet(self.supernet.num_candidates, 1.0, generator)
         options = self.options
         end = cast(float, options.temperature_end)
         temperature = geometric(step / self.total, options.temperature_start, end)
-        return self.logits.mixture(options.mixture, temperature, generator)
+        if self._draws_mixture(step):
+            drawn = dirichlet(self.supernet.num_candidates, 1.0, generator)
+        else:
+            drawn = self.logits.noise(generator)
+        return *self.training.batch(step, split), drawn, torch.tensor(temperature)
+
+    def _draws_mixture(self, step: int) -> bool:
+        return self.is_warmup(step) and not self.options.is_sampled
+
+    def _learn_weights(
+        self, x: Tensor, labels: Tensor, drawn: Tensor, temperature: Tensor
+    ) -> Tensor:
+        mixture = None if self.options.is_sampled else drawn
+        loss = self._loss(x, labels, drawn, temperature, mixture)
+        self._update(loss, self.training.optimizer)
+        return self._figures(loss)
+
+    def _learn_both(self, x: Tensor, labels: Tensor, noise: Tensor, temperature: Tensor) -> Tensor:
+        loss = self._loss(x, labels, noise, temperature)
+        self._update(self._with_budget(loss), self.training.optimizer, self.logits_optimizer)
+        return self._figures(loss)
+
+    def _learn_in_turn(self, *inputs: Tensor) -> Tensor:
+        half = len(inputs) // 2
+        loss = self._loss(*inputs[:half])
+        self._update(self._with_budget(loss), self.logits_optimizer)
+        loss = self._loss(*inputs[half:])
+        self._update(loss, self.training.optimizer)
+        return self._figures(loss)
+
+    def _loss(
+        self,
+        x: Tensor,
+        labels: Tensor,
+        noise: Tensor,
+        temperature: Tensor,
+        mixture: Tensor | None = None,
+    ) -> Tensor:
+        """Return the loss under the mixture given, or that of the logits."""
+        if mixture is None:
+            mixture = self.logits.mixture(self.options.mixture, temperature, noise=noise)
+        self.supernet.mix(mixture, features=self.options.sums_features)
+        return self.training.loss(x, labels)
+
+    def _update(self, loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
+        backward(loss, self.model, self.training.scaler)
+        if self.options.is_sampled:
+            _forget_zeros(self.supernet)
+        step_all(self.training.scaler, *optimizers)
+
+    @torch.no_grad()
+    def _figures(self, loss: Tensor) -> Tensor:
+        """Return loss, expected FLOPs and entropy after the update, float64."""
+        expected, entropy = self.expected(self.logits.probs()), self.logits.entropy()
+        return torch.stack([loss.double(), expected, entropy.double()])
 
     def _with_budget(self, loss: Tensor) -> Tensor:
         """Return the loss with the budget term: descent lowers E above the target."""
@@ -197,8 +239,8 @@ class _Search:
         if self.options.budget_term == "fbnet":
             return loss * (0.2 * torch.log(expected / 1e3) ** 0.6).to(loss)
         distance = torch.log(expected / self.problem.budget.target).abs()
-        if self.options.budget_term == "three_case" and float(distance.detach()) < math.log(1.1):
-            return loss
+        if self.options.budget_term == "three_case":
+            distance = torch.where(distance < math.log(1.1), 0.0, distance)
         return loss + (self.options.budget_weight * distance).to(loss)
 
     def log_probs(self) -> dict[str, list[float]]:

@@ -16,13 +16,15 @@ from ..core.arch import Arch
 from ..core.budget import reachable_band
 from ..core.inherit import inherited_metrics
 from ..core.loop import Loop, Report
+from ..core.optimizer import backward, step_all
 from ..core.run import Run
 from ..core.sampler import sample
 from ..core.schedule import geometric
+from ..core.space import Space
 from ..core.strategy import Problem
 from ..ops.mixture import dirichlet
 from .evolution import Evolution
-from .supernet_strategy import SupernetStrategy, SupernetTraining
+from .supernet_strategy import SupernetStrategy, SupernetTraining, runs_whole
 
 SAMPLINGS = ("band", "space", "mixtures")
 
@@ -77,6 +79,10 @@ class SinglePath(SupernetStrategy):
             "num_batches": (self.num_batches >= 1, "at least 1"),
         }
 
+    def can_record(self, space: Space) -> bool:
+        """Tell whether steps do the same work: not where each runs a path of its own."""
+        return self.sampling == "mixtures" and runs_whole(space)
+
     def search(self, problem: Problem, run: Run, report: Report) -> Arch:
         """Train the supernet on the proxy and return the arch that does best with its weights."""
         num_updates = self.num_steps(problem.space.name)
@@ -109,7 +115,7 @@ class _Search:
         self.training = SupernetTraining(options, problem)
         self.supernet = self.training.supernet
         self.model = torch.nn.ModuleDict({"supernet": self.supernet})
-        self.optimizers = {"weights": self.training.optimizer}
+        self.optimizers = self.training.state
         evolution = Evolution(evaluations=options.evaluations, population=options.population)
         self.sampler = evolution.sampler(problem.space, problem.budget, problem.seed)
         self.asked: list[Arch] = []
@@ -125,17 +131,22 @@ class _Search:
     def train(self, step: int) -> float:
         """Do one update of the weights and return its loss."""
         self.training.begin(step)
+        inputs: tuple[torch.Tensor, ...] = self.training.batch(step, "weights")
         if self.options.sampling == "mixtures":
-            self.supernet.mix(self._mixture(step).to(self.problem.device))
+            inputs = (*inputs, self._mixture(step))
         else:
             choices = self.supernet.choices
             path = {name: choices[name].candidates[c[step]] for name, c in self._paths.items()}
             self.supernet.select(path)
-        loss = self.training.loss(step, "weights")
-        self.supernet.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.training.optimizer.step()
-        return float(loss.detach())
+        return float(self.training.run("train", self._learn, inputs))
+
+    def _learn(self, x: torch.Tensor, labels: torch.Tensor, *mixture: torch.Tensor) -> torch.Tensor:
+        if mixture:
+            self.supernet.mix(mixture[0])
+        loss = self.training.loss(x, labels)
+        backward(loss, self.supernet, self.training.scaler)
+        step_all(self.training.scaler, self.training.optimizer)
+        return loss.detach()
 
     def _mixture(self, step: int) -> torch.Tensor:
         options = self.options

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..core.optimizer import set_learning_rate, weights_optimizer
+from ..core.precision import autocast, grad_scaler
 from ..core.schedule import warmup_cosine
 from ..core.space import Space
+from ..core.static_step import StaticStep
 from ..core.strategy import Problem, Strategy
 from ..ops.chain import set_memory
 
@@ -99,12 +102,18 @@ class SupernetStrategy(Strategy):
         return self.steps or self.default_steps.get(space, 300)
 
 
+def runs_whole(space: Space) -> bool:
+    """Tell whether a mixture runs all candidates of every choice, none of them drawn."""
+    return all(choice.slot.sampled is None for choice in space.choices().values())
+
+
 class SupernetTraining:
     """The supernet of one search and the optimiser of its weights.
 
     Attributes:
         supernet: of the proxy, on the problem's device.
         optimizer: of its weights.
+        scaler: of gradients in float16.
     """
 
     def __init__(self, options: SupernetStrategy, problem: Problem) -> None:
@@ -113,31 +122,57 @@ class SupernetTraining:
         self.supernet.to(problem.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.supernet.train()
         set_memory(self.supernet, problem.memory)
-        self.optimizer = _optimizer(self.supernet, options)
         self._peak = cast(float, options.weights_lr)
+        self.optimizer = weights_optimizer(
+            self.supernet.parameters(),
+            cast(str, options.optimizer),
+            lr=self._peak,
+            weight_decay=cast(float, options.weight_decay),
+            device=problem.device,
+            is_recorded=problem.cuda_graph,
+        )
+        self.scaler = grad_scaler(problem.precision, problem.device)
         small = max(problem.proxy.input_shape[1:]) <= 64
         self.batch_size = options.batch_size or (64 if small else 32)
+        self._recorded: tuple[str, StaticStep] | None = None
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint needs of the training beside the network's own state."""
+        scaler = {"scaler": self.scaler} if self.scaler.is_enabled() else {}
+        return {"weights": self.optimizer, **scaler}
 
     def begin(self, step: int) -> None:
         """Set what depends on the step alone: learning rate and random numbers."""
-        factor = warmup_cosine(step / self.total, 0.15)
-        self.optimizer.param_groups[0]["lr"] = self._peak * factor
+        set_learning_rate(self.optimizer, self._peak * warmup_cosine(step / self.total, 0.15))
         # Dropout draws from the step, so that a resumed search drops the same features.
         torch.manual_seed(self.problem.seed * 1_000_003 + step)
 
-    def loss(self, step: int, split: str) -> Tensor:
-        """Return the loss under the current mixtures on the batch of a step."""
-        task, device = self.problem.task, self.problem.device
-        x, labels = task.batch(split, seed=self.problem.seed, step=step, batch_size=self.batch_size)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            logits = self.supernet(x.to(device, memory_format=torch.channels_last))
-            return F.cross_entropy(logits, labels.to(device))  # float32 under autocast
+    def batch(self, step: int, split: str) -> tuple[Tensor, Tensor]:
+        """Return images and labels of a step, not yet on the device."""
+        task, seed = self.problem.task, self.problem.seed
+        x, labels = task.batch(split, seed=seed, step=step, batch_size=self.batch_size)
+        return x.contiguous(memory_format=torch.channels_last), labels
 
+    def loss(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of a batch under the current mixtures."""
+        with autocast(self.problem.precision, self.problem.device):
+            logits = self.supernet(x)
+        wide = torch.promote_types(logits.dtype, torch.float32)
+        return F.cross_entropy(logits.to(wide), labels)
 
-def _optimizer(supernet: nn.Module, options: SupernetStrategy) -> torch.optim.Optimizer:
-    lr, decay = cast(float, options.weights_lr), cast(float, options.weight_decay)
-    if options.optimizer == "sgd":
-        return torch.optim.SGD(
-            supernet.parameters(), lr=lr, momentum=0.9, weight_decay=decay, fused=True
-        )
-    return torch.optim.AdamW(supernet.parameters(), lr=lr, weight_decay=decay, fused=True)
+    def run(self, phase: str, update: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> Tensor:
+        """Run an update on inputs that are brought to the device, recorded if the problem says so.
+
+        Args:
+            phase: names what the update does; updates of one phase do the same on other numbers.
+            update: from the inputs to what it reports.
+            inputs: tensors on the CPU.
+        """
+        device = self.problem.device
+        if not self.problem.cuda_graph:
+            return update(*(x.to(device) for x in inputs))
+        if self._recorded is None or self._recorded[0] != phase:
+            self._recorded = None  # gives the memory of the phase before back first
+            self._recorded = (phase, StaticStep(update, device))
+        return self._recorded[1](*inputs)
