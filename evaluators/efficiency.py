@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from ..core.arch import Arch
 from ..core.evaluator import Evaluator, Metrics
@@ -85,6 +84,8 @@ def torch_flops(network: nn.Module, input_shape: tuple[int, int, int]) -> dict[s
 
     Attention is taken apart into its products, which torch then counts one by one.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # imports Triton where it is installed
+
     network = copy.deepcopy(network).to("meta").eval()
     x = torch.empty(1, *input_shape, device="meta")
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
