@@ -92,7 +92,12 @@ SMALL = Recipe(
 
 RECIPES: dict[str, Recipe] = {r.name: r for r in (DEMONSTRATION, MOBILENET, MOBILENEXT, SMALL)}
 
-_OF_SPACE = {"sandglass": MOBILENEXT, "sandglass-micro": SMALL, "toy": SMALL}
+_OF_SPACE = {
+    "sandglass": MOBILENEXT,
+    "sandglass-micro": SMALL,
+    "sandglass-micro-tab": SMALL,
+    "toy": SMALL,
+}
 
 
 def default_recipe(space: str, *, is_demonstration: bool) -> Recipe:
