@@ -1,0 +1,147 @@
+"""The commands below `nastk bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .cli_options import (
+    Data,
+    Device,
+    Json,
+    Processes,
+    Recipe,
+    Seed,
+    Steps,
+    Strict,
+    Workers,
+    options_of,
+    show,
+)
+
+bench = typer.Typer(help="Measure nastk on this machine; markdown, or JSON with --json.")
+Rounds = Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians are reported.")]
+
+
+@bench.command("step")
+def bench_step(
+    rounds: Rounds = 5,
+    space: Annotated[str, typer.Option(help="sandglass or t2t.")] = "sandglass",
+    json_: Json = False,
+) -> None:
+    """Time an update of a supernet beside plain networks."""
+    from .benchmarks.step import bench_step as bench_sandglass
+    from .benchmarks.t2t_step import bench_t2t_step
+    from .core.lookup import lookup
+
+    benches: dict[str, Any] = {"sandglass": bench_sandglass, "t2t": bench_t2t_step}
+    show(lookup("benchmark of space", space, benches)(rounds=rounds), json_, _print_markdown)
+
+
+@bench.command("ops")
+def bench_ops(rounds: Rounds = 5, json_: Json = False) -> None:
+    """Time one mixed depthwise convolution beside its largest candidate, and NNI's."""
+    from .benchmarks.ops import bench_ops as implementation
+
+    show(implementation(rounds=rounds), json_, _print_markdown)
+
+
+@bench.command("memory")
+def bench_memory(json_: Json = False) -> None:
+    """Measure what a step of the main job keeps, and its peak memory."""
+    from .benchmarks.memory import bench_memory as implementation
+
+    show(implementation(), json_, _print_markdown)
+
+
+@bench.command("kernels")
+def bench_kernels(
+    rounds: Rounds = 5,
+    nchw: Annotated[bool, typer.Option(help="Contiguous instead of channels-last.")] = False,
+    tune: Annotated[
+        bool,
+        typer.Option(help="Time Triton, torch and cuDNN on this GPU, and use the wins."),
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """Time every pass of a depthwise convolution against torch, with its share of the peak."""
+    if tune:
+        from .benchmarks.kernels import tune_kernels
+
+        show(tune_kernels(), json_, _print_markdown)
+        return
+    from .benchmarks.kernels import bench_kernels as implementation
+
+    show(implementation(rounds=rounds, nchw=nchw), json_, _print_markdown)
+
+
+@bench.command("strategies")
+def bench_strategies(
+    context: typer.Context,
+    seeds: Annotated[int, typer.Option(help="Searches of each strategy.")] = 50,
+    evaluations: Annotated[int, typer.Option(help="Trainings that a search may spend.")] = 100,
+    nni: Annotated[
+        bool, typer.Option("--nni", help="NNI's strategies too, which are slow.")
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """Run every black-box strategy many times on a table of trained archs, against random."""
+    from .benchmarks.strategies import as_text
+    from .benchmarks.strategies import bench_strategies as implementation
+    from .progress import progress
+
+    with progress(enabled=not json_) as report:
+        result = implementation(**options_of(context), report=report)
+    show(result["rows"] if json_ else as_text(result), json_, _print_markdown)
+
+
+@bench.command("proxy")
+def bench_proxy(
+    context: typer.Context,
+    space: Annotated[str, typer.Option(help="Name of a space, or FILE.py:CLASS.")],
+    flops: Annotated[str, typer.Option(help="Budget, for example 357M.")],
+    data: Data = "digits-photo",
+    recipe: Recipe = None,
+    archs: Annotated[int, typer.Option(help="Random archs of the budget's band.")] = 12,
+    seeds: Annotated[int, typer.Option(help="Trainings of each arch.")] = 3,
+    steps: Steps = None,
+    seed: Seed = 0,
+    processes: Processes = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of trainings; runs/proxy.")] = None,
+    device: Device = "cpu",
+    workers: Workers = 0,
+    strict: Strict = False,
+    json_: Json = False,
+) -> None:
+    """Say whether data, recipe and budget can rank archs at all; the same command goes on."""
+    from .progress import progress
+    from .proxying import bench_proxy as implementation
+    from .screen import print_proxy
+
+    with progress(enabled=not json_) as report:
+        result = implementation(**options_of(context), report=report)
+    show(result, json_, print_proxy)
+
+
+@bench.command("table")
+def bench_table(
+    out: Annotated[Path, typer.Option(help="File to write.")],
+    processes: Processes = None,
+    json_: Json = False,
+) -> None:
+    """Train the table of `bench strategies` anew, for hours; the same command goes on."""
+    from .nasbench.table_build import Plan, build
+    from .progress import progress
+
+    with progress(enabled=not json_) as report:
+        content = build(out, Plan(), processes=processes, report=report)
+    result = {"table": str(out), "archs": len(content["archs"]), "sha256": content["sha256"]}
+    show(result, json_, lambda found: print(*(f"{k} {v}" for k, v in found.items()), sep="\n"))
+
+
+def _print_markdown(result: Any) -> None:
+    from .benchmarks.tables import markdown
+
+    print(markdown(result))
