@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -79,6 +80,10 @@ def synflow(network: nn.Module, input_shape: Sequence[int]) -> float:
     Args:
         network: untrained; left as it is.
         input_shape: of one image, without the batch.
+
+    Raises:
+        ValueError: if more weight can mean less flow, which is no flow then: so does attention
+            between tokens that differ.
     """
     linear = copy.deepcopy(network).double().eval()
     passed_over: list[nn.Module] = [m for m in linear.modules() if isinstance(m, _PASSED_OVER)]
@@ -93,7 +98,18 @@ def synflow(network: nn.Module, input_shape: Sequence[int]) -> float:
         flow = linear(ones).sum()
         gradients = torch.autograd.grad(flow, weights, materialize_grads=True)
     pairs = zip(weights, gradients, strict=True)
-    return sum(float((weight.detach() * gradient).sum()) for weight, gradient in pairs)
+    flows = [weight.detach() * gradient for weight, gradient in pairs]
+    total, loss = (sum(float(part.sum()) for part in parts) for parts in (flows, map(_lost, flows)))
+    if not math.isfinite(total) or loss > 1e-6 * total:
+        raise ValueError(
+            "synflow needs a network whose output grows with the size of every weight, which "
+            "attention does not leave so; use another proxy, such as zico"
+        )
+    return total
+
+
+def _lost(flow: Tensor) -> Tensor:
+    return -flow.clamp_max(0)
 
 
 def _pass_on(x: Tensor) -> Tensor:

@@ -54,5 +54,5 @@ def test_the_found_arch_never_exceeds_its_budget(name, share, tmp_path):
     limit, found = search(name, share, tmp_path / "run")
     counted = nastk.count(tmp_path / "run/arch.json")
     assert found["budget_flops"] == limit and counted["flops"] == found["flops"] <= limit
-    if name != "toy":  # four archs only
+    if name not in ("toy", "nasbench201"):  # their archs have 4 and 28 different costs only
         assert found["flops"] >= 0.99 * limit
