@@ -29,8 +29,16 @@ def bench_kernels(
     sizes: Sequence[int] = (3, 5, 7),
     strides: Sequence[int] = (1, 2),
     nchw: bool = False,
+    shapes: Sequence[tuple[int, int, int]] = SHAPES,
 ) -> dict[str, Any]:
     """Time every pass of float32 depthwise convolutions on one core of the CPU.
+
+    Args:
+        rounds: interleaved; medians are reported.
+        sizes: kernel sizes.
+        strides: of the convolutions.
+        nchw: contiguous instead of channels-last features.
+        shapes: channels, height and width, and batch of the features.
 
     Returns:
         `rows`, one a shape, kernel size, stride and pass: `shape K stride pass torch_gflops
@@ -48,7 +56,7 @@ def bench_kernels(
     peak = machine()
     layout = torch.contiguous_format if nchw else torch.channels_last
     try:
-        cases = product(SHAPES, sizes, strides, PASSES)
+        cases = product(shapes, sizes, strides, PASSES)
         rows = [_row(*case, layout, rounds, peak["matmul_gflops"]) for case in cases]
     finally:
         torch.set_num_threads(before)

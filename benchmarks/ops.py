@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import statistics
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -44,8 +44,14 @@ def _chain(channels: int, kernel: int | Choice) -> Chain:
     return Chain([first, Step(depthwise_conv2d(channels, kernel))])
 
 
-def bench_ops(*, rounds: int = 5) -> dict[str, Any]:
+def bench_ops(
+    *, rounds: int = 5, shapes: Sequence[tuple[int, int, int]] = SHAPES
+) -> dict[str, Any]:
     """Time forward and backward of norm, relu6 and a mixed depthwise convolution, 1 thread.
+
+    Args:
+        rounds: interleaved; medians are reported.
+        shapes: channels, side and batch of the features.
 
     Returns:
         `rows`, one a shape and variant: `shape variant over_eager saved_features milliseconds`,
@@ -54,7 +60,7 @@ def bench_ops(*, rounds: int = 5) -> dict[str, Any]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        rows = [row for shape in SHAPES for row in _rows(*shape, rounds)]
+        rows = [row for shape in shapes for row in _rows(*shape, rounds)]
         return {"rows": rows, "machine": machine()}
     finally:
         torch.set_num_threads(before)

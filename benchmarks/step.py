@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..ops.chain import set_memory
 from ..search_spaces import Sandglass
 from .method import interleaved, machine, ratio, saved_bytes
+from .storing import stored
 
 FEW = {"kernels": (5, 7), "reductions": (4,)}  # 2 candidate blocks
 MANY = {"kernels": (1, 3, 5, 7), "reductions": (4, 5, 6)}  # 12, no larger and no wider
@@ -74,7 +75,8 @@ def bench_step(
         `meta_over_plain meta_over_eager nsum_over_eager full_path_over_eager
         saved_meta_over_eager saved_features_per_block growth_2_to_12`, `seconds`, `saved_mib`
         and `machine`. `eager` is plain PyTorch's step of the largest network, `plain` the same
-        network run by nastk's operators.
+        network run by nastk's operators. `recompute_over_stored` is the supernet's step over that
+        of the same kernels where each convolution stores its activated input.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -103,6 +105,9 @@ def _bench(rounds: int, batch: int, resolution: int, width: float) -> dict[str, 
     for network in networks.values():
         network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     steps = {name: update_of(network, x, labels) for name, network in networks.items()}
+    twin = Supernet(space, memory="low")
+    twin.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    steps["stored"] = stored(update_of(twin, x, labels))
     seconds = interleaved(steps, rounds)
     saved = {name: saved_bytes(lambda n=n: n(x), n) for name, n in networks.items()}
     return {
@@ -113,6 +118,7 @@ def _bench(rounds: int, batch: int, resolution: int, width: float) -> dict[str, 
         "full_path_over_eager": ratio(seconds, "full_path", "eager"),
         "saved_meta_over_eager": saved["meta"] / saved["eager"],
         "saved_features_per_block": saved_features_per_block(),
+        "recompute_over_stored": ratio(seconds, "meta", "stored"),
         "growth_2_to_12": ratio(seconds, "meta_12", "eager") - ratio(seconds, "meta_2", "eager"),
         "seconds": {name: statistics.median(times) for name, times in seconds.items()},
         "saved_mib": {name: size / 2**20 for name, size in saved.items()},

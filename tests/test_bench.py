@@ -6,9 +6,16 @@ import subprocess
 import sys
 
 import pytest
-from nastk.benchmarks.step import bench_step
+import torch
+from nastk.benchmarks.kernels import bench_kernels
+from nastk.benchmarks.memory import bench_memory
+from nastk.benchmarks.ops import bench_ops
+from nastk.benchmarks.step import Supernet, bench_step
+from nastk.benchmarks.storing import Storing
 from nastk.benchmarks.t2t_step import bench_t2t_step
 from nastk.benchmarks.tables import markdown
+from nastk.ops.kernels import native
+from nastk.search_spaces import SandglassMicro
 
 NASTK = [sys.executable, "-m", "nastk"]
 KEYS = (
@@ -22,10 +29,62 @@ def test_the_step_benchmark_measures_every_figure():
     result = bench_step(rounds=1, batch=16, width=0.35)
     assert set(KEYS) <= set(result)
     assert result["saved_meta_over_eager"] < 0.8 and result["saved_features_per_block"] <= 4.2
+    assert 0.5 < result["recompute_over_stored"] < 2
     assert result["saved_mib"]["full_path"] > result["saved_mib"]["nsum"]
     assert result["saved_mib"]["nsum"] > result["saved_mib"]["eager"]
     text = markdown(result)
     assert result["machine"]["cpu"] in text and "| meta_over_eager |" in text
+
+
+def test_the_operators_benchmark_compares_every_variant_on_every_shape():
+    shapes = ((8, 6, 2), (5, 4, 3))
+    result = bench_ops(rounds=1, shapes=shapes)
+    rows = {(row["shape"], row["variant"]): row for row in result["rows"]}
+    assert {shape for shape, _ in rows} == {"8 x 6 x 2", "5 x 4 x 3"}
+    assert rows["8 x 6 x 2", "eager 7x7"]["over_eager"] == 1
+    folded, summed = (rows["8 x 6 x 2", f"{name} 3 5 7"] for name in ("meta", "feature sum"))
+    assert folded["saved_features"] < summed["saved_features"]
+    assert "| 5 x 4 x 3 | feature sum 3 5 7 |" in markdown(result)
+
+
+@pytest.mark.slow
+def test_the_memory_benchmark_measures_every_way_in_a_process_of_its_own():
+    result = bench_memory(batch=2, resolution=32, scale=0.1)
+    saved = {row["variant"]: row["saved_mib"] for row in result["rows"]}
+    ways = [saved[f"meta, memory {memory}"] for memory in ("lowest", "low", "high")]
+    assert ways == sorted(ways)
+    assert all(row["peak_mib"] > 0 for row in result["rows"])
+    assert "features_per_block: high 8.3" in markdown(result)
+
+
+@pytest.mark.skipif(not native.available(), reason="no compiled kernels")
+@pytest.mark.parametrize("nchw", [False, True])
+def test_the_kernels_benchmark_times_every_pass(nchw):
+    shapes = ((8, 6, 2),)
+    result = bench_kernels(rounds=1, sizes=(3, 5), strides=(2,), nchw=nchw, shapes=shapes)
+    keys = [(row["K"], row["stride"], row["pass"]) for row in result["rows"]]
+    assert keys == [(K, 2, name) for K in (3, 5) for name in ("forward", "data", "weight")]
+    assert all(row["torch_over_nastk"] > 0 for row in result["rows"])
+    assert result["machine"]["layout"] == ("NCHW" if nchw else "NHWC")
+
+
+def test_storing_what_is_computed_again_changes_no_bit():
+    torch.manual_seed(0)
+    network = Supernet(SandglassMicro(), memory="low")
+    x, grads, storing = torch.randn(4, 3, 28, 28), [], Storing()
+    for stores in (False, True):
+        network.zero_grad()
+        if stores:
+            with storing:
+                y = network(x)
+                assert storing._kept
+                y.square().sum().backward()
+        else:
+            network(x).square().sum().backward()
+        grads.append([p.grad for p in network.parameters()])
+    assert not storing._kept
+    for a, b in zip(*grads, strict=True):
+        assert (a is None and b is None) or torch.equal(a, b)
 
 
 @pytest.mark.slow

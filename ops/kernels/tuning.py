@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from inspect import signature
 from itertools import product
 from pathlib import Path
@@ -125,6 +126,12 @@ class _Trial:
     kernel: int = 1
     stride: int = 1
 
+    @property
+    def key(self) -> str:
+        """Entry of the table, as a call with these arguments looks it up."""
+        is_fused = "norm" not in self.pass_name and isinstance(self.arguments[-1], str)
+        return key_of(self.pass_name, self.x, self.kernel, self.stride, is_fused=is_fused)
+
 
 def _trials(
     shape: tuple[int, int, int, int],
@@ -132,26 +139,33 @@ def _trials(
     last: bool,
     kernels: list[int],
     strides: list[int],
+    device: str = "cuda",
 ) -> Iterator[_Trial]:
+    """Yield every pass, those of convolutions also with norm and activation while they read."""
     B, C, H, W = shape
     layout = torch.channels_last if last else torch.contiguous_format
 
     def feature(height: int, width: int) -> Tensor:
-        x = torch.randn(B, C, height, width, device="cuda", dtype=dtype)
+        x = torch.randn(B, C, height, width, device=device, dtype=dtype)
         return x.contiguous(memory_format=layout)
 
-    x = feature(H, W)
+    x, vectors = feature(H, W), list(torch.rand(6, C, device=device))
     for kernel, stride in product(kernels, strides):
-        weight = torch.randn(C, 1, kernel, kernel, device="cuda")
+        mixed = [torch.randn(C, 1, k, k, device=device) for k in range(3, kernel + 1, 2)]
+        probs = torch.full((len(mixed),), 1 / len(mixed), device=device)
         dy = feature(output_size(H, stride), output_size(W, stride))
-        calls: dict[str, tuple[Tensor, tuple[Any, ...]]] = {
-            "forward": (x, (x, weight, stride)),
-            "backward_data": (dy, (dy, weight, H, W, stride)),
-            "backward_weight": (x, (x, dy, kernel, stride)),
-        }
-        for name, (read, arguments) in calls.items():
-            yield _Trial(pass_name=name, x=read, arguments=arguments, kernel=kernel, stride=stride)
-    da, vectors = feature(H, W), list(torch.rand(6, C, device="cuda"))
+        data = (dy, mixed[-1], H, W, stride)
+        trial = partial(_Trial, kernel=kernel, stride=stride)
+        yield trial(pass_name="backward_data", x=dy, arguments=data)
+        for norm in ((), (*vectors[:2], "relu6")):
+            calls: dict[str, tuple[Any, ...]] = {
+                "forward": (x, mixed[-1], stride),
+                "backward_weight": (x, dy, kernel, stride),
+                "backward_mixture": (x, dy, mixed, probs, stride),
+            }
+            for name, arguments in calls.items():
+                yield trial(pass_name=name, x=x, arguments=(*arguments, *norm))
+    da = feature(H, W)
     yield _Trial(pass_name="norm_act", x=x, arguments=(x, *vectors[:2], "relu6"))
     yield _Trial(pass_name="norm_act_reduce", x=x, arguments=(da, x, *vectors[:4], "relu6"))
     yield _Trial(pass_name="norm_act_apply", x=x, arguments=(da, x, *vectors[:5], "relu6"))
@@ -171,7 +185,7 @@ def _time(trial: _Trial) -> Timing:
             if n >= WARM_UPS:
                 least[name] = min(least[name], spent)
     return Timing(
-        key=key_of(trial.pass_name, trial.x, trial.kernel, trial.stride),
+        key=trial.key,
         shape=tuple(trial.x.shape),
         triton_ms=least["triton"],
         native_ms=least["native"],
