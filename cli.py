@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from .cli_bench import bench
+from .cli_options import (
+    Config,
+    CudaGraph,
+    Data,
+    Device,
+    Json,
+    Memory,
+    Precision,
+    Processes,
+    Recipe,
+    Seed,
+    Steps,
+    Strict,
+    What,
+    Workers,
+    assignment,
+    options_of,
+    show,
+)
 
 # typer's own error class, which it does not name in public.
 _USAGE_ERROR: Any = typer.BadParameter.__base__
@@ -21,88 +39,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.add_typer(bench, name="bench", no_args_is_help=True)
 
-
-def _configure(context: typer.Context, config: Path | None) -> Path | None:
-    """Let a TOML file set the defaults of a command, which its flags then override."""
-    if config is None:
-        return None
-    if not config.is_file():
-        raise ValueError(f"no file {config}; --config takes a TOML file of options")
-    try:
-        file = tomllib.loads(config.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{config} is not TOML: {error}") from None
-    from .core.lookup import lookup
-
-    # An option is written as behind its dashes: --per-layer is per-layer or per_layer.
-    names = {flag.lstrip("-"): p.name for p in context.command.params for flag in p.opts}
-    known = {name: p for name, p in names.items() if name not in ("config", "help")}
-    context.default_map = {
-        lookup(f"option in {config}", key.replace("_", "-"), known): value
-        for key, value in file.items()
-    }
-    return config
-
-
-def _options(context: typer.Context) -> dict[str, Any]:
-    """Return the options of a command by name."""
-    return {key: value for key, value in context.params.items() if key not in ("config", "json_")}
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    """Read NAME=VALUE; numbers and true or false as such, anything else as text."""
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ValueError(f"--set takes NAME=VALUE, for example level=bilevel; got {text!r}")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
-
-
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
-Steps = Annotated[int | None, typer.Option(help="Number of updates; a default for each space.")]
-Processes = Annotated[int | None, typer.Option(help="Trainings at a time; one for each core.")]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-Workers = Annotated[int, typer.Option(help="Processes that decode images.")]
-Memory = Annotated[
-    str | None,
-    typer.Option(
-        help="What a network keeps for its backward pass: high (as torch does), low (one feature "
-        "a convolution) or lowest (one a block, slower). The best of the device unless given."
-    ),
-]
-Precision = Annotated[
-    str | None,
-    typer.Option(
-        help="In which networks compute: float32, bfloat16 or float16 (CUDA only). bfloat16 on "
-        "CUDA and float32 on the CPU unless given."
-    ),
-]
-CudaGraph = Annotated[
-    bool,
-    typer.Option("--cuda-graph", help="Record the training step and replay it (CUDA only)."),
-]
-Strict = Annotated[
-    bool, typer.Option("--strict", help="Refuse unreadable images instead of skipping them.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        help="TOML file of options; flags override it.", callback=_configure, is_eager=True
-    ),
-]
-Data = Annotated[
-    str | None,
-    typer.Option(
-        help="digits-photo, digits, mnist5k, mnist5k-photo, imagefolder:PATH, npz:PATH, "
-        "idx:PATH or cifar10:PATH."
-    ),
-]
-Recipe = Annotated[str | None, typer.Option(help="demonstration, small, mobilenet or mobilenext.")]
-What = Annotated[str, typer.Argument(help="Run folder, arch.json or published name.")]
 
 SEARCH_HELP = """Find the best network of a space under a FLOP budget.
 
@@ -193,15 +131,15 @@ def search(
     """Search."""
     from . import api, screen
 
-    options = _options(context)
-    options["strategy_options"] = dict(_assignment(text) for text in options.pop("set_") or ())
+    options = options_of(context)
+    options["strategy_options"] = dict(assignment(text) for text in options.pop("set_") or ())
     path = options.pop("resume")
     with screen.progress(enabled=not json_) as report:
         if path is not None:
             result = api.resume(path, report, processes=processes, evidence=evidence)
         else:
             result = api.search(**options, report=report)
-    _show(result, json_, screen.print_search)
+    show(result, json_, screen.print_search)
     if "evidence" in result and not json_:
         from .reporting import print_evidence
 
@@ -234,8 +172,8 @@ def retrain(
     from . import api, screen
 
     with screen.progress(enabled=not json_) as report:
-        result = api.retrain(**_options(context), report=report)
-    _show(result, json_, screen.print_metrics)
+        result = api.retrain(**options_of(context), report=report)
+    show(result, json_, screen.print_metrics)
 
 
 @app.command()
@@ -253,7 +191,7 @@ def evaluate(
     """Test trained weights on the test split."""
     from . import api, screen
 
-    _show(api.evaluate(**_options(context)), json_, screen.print_metrics)
+    show(api.evaluate(**options_of(context)), json_, screen.print_metrics)
 
 
 @app.command()
@@ -270,7 +208,7 @@ def count(
     from . import api, screen
 
     result = api.count(what, resolution=resolution, classes=classes, layers=per_layer, check=check)
-    _show(result, json_, screen.print_count)
+    show(result, json_, screen.print_count)
 
 
 @app.command()
@@ -278,7 +216,7 @@ def spaces(config: Config = None, json_: Json = False) -> None:
     """List the search spaces: choices, size and range of FLOPs."""
     from . import screen
 
-    _show(screen.list_spaces(), json_, screen.print_spaces)
+    show(screen.list_spaces(), json_, screen.print_spaces)
 
 
 @app.command()
@@ -303,8 +241,8 @@ def compare(
     from .comparing import compare as implementation
 
     with screen.progress(enabled=not json_) as report:
-        result = implementation(**_options(context), report=report)
-    _show(result, json_, screen.print_comparison)
+        result = implementation(**options_of(context), report=report)
+    show(result, json_, screen.print_comparison)
 
 
 @app.command()
@@ -324,7 +262,7 @@ def report(
     from .reporting import print_report
     from .reporting import report as implementation
 
-    _show(implementation(**_options(context)), json_, print_report)
+    show(implementation(**options_of(context)), json_, print_report)
 
 
 @app.command()
@@ -339,7 +277,7 @@ def references(
     from . import screen
     from .nasbench.references import list_references
 
-    _show(list_references(**_options(context)), json_, screen.print_references)
+    show(list_references(**options_of(context)), json_, screen.print_references)
 
 
 @app.command()
@@ -353,70 +291,7 @@ def export(
     from . import screen
     from .exporting import export as implementation
 
-    _show(implementation(what, to), json_, screen.print_export)
-
-
-bench = typer.Typer(help="Measure nastk on this machine; markdown, or JSON with --json.")
-app.add_typer(bench, name="bench", no_args_is_help=True)
-Rounds = Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians are reported.")]
-
-
-@bench.command("step")
-def bench_step(
-    rounds: Rounds = 5,
-    space: Annotated[str, typer.Option(help="sandglass or t2t.")] = "sandglass",
-    json_: Json = False,
-) -> None:
-    """Time an update of a supernet beside plain networks."""
-    from .benchmarks.step import bench_step as bench_sandglass
-    from .benchmarks.t2t_step import bench_t2t_step
-    from .core.lookup import lookup
-
-    benches: dict[str, Any] = {"sandglass": bench_sandglass, "t2t": bench_t2t_step}
-    _show(lookup("benchmark of space", space, benches)(rounds=rounds), json_, _print_markdown)
-
-
-@bench.command("ops")
-def bench_ops(rounds: Rounds = 5, json_: Json = False) -> None:
-    """Time one mixed depthwise convolution beside its largest candidate, and NNI's."""
-    from .benchmarks.ops import bench_ops as implementation
-
-    _show(implementation(rounds=rounds), json_, _print_markdown)
-
-
-@bench.command("memory")
-def bench_memory(json_: Json = False) -> None:
-    """Measure what a step of the main job keeps, and its peak memory."""
-    from .benchmarks.memory import bench_memory as implementation
-
-    _show(implementation(), json_, _print_markdown)
-
-
-@bench.command("kernels")
-def bench_kernels(
-    rounds: Rounds = 5,
-    nchw: Annotated[bool, typer.Option(help="Contiguous instead of channels-last.")] = False,
-    tune: Annotated[
-        bool,
-        typer.Option(help="Time Triton, torch and cuDNN on this GPU, and use the wins."),
-    ] = False,
-    json_: Json = False,
-) -> None:
-    """Time every pass of a depthwise convolution against torch, with its share of the peak."""
-    if tune:
-        from .benchmarks.kernels import tune_kernels
-
-        _show(tune_kernels(), json_, _print_markdown)
-        return
-    from .benchmarks.kernels import bench_kernels as implementation
-
-    _show(implementation(rounds=rounds, nchw=nchw), json_, _print_markdown)
-
-
-def _print_markdown(result: Any) -> None:
-    from .benchmarks.tables import markdown
-
-    print(markdown(result))
+    show(implementation(what, to), json_, screen.print_export)
 
 
 @app.command()
@@ -425,14 +300,7 @@ def doctor(json_: Json = False) -> None:
     from . import screen
     from .doctor import examine
 
-    _show(examine(), json_, screen.print_doctor)
-
-
-def _show(result: Any, as_json: bool, printer: Callable[[Any], None]) -> None:
-    if as_json:
-        print(json.dumps(result))
-    else:
-        printer(result)
+    show(examine(), json_, screen.print_doctor)
 
 
 _HOW_TO_GO_ON = (

@@ -1,0 +1,101 @@
+"""What the commands share: options, their TOML file, and how a result is shown."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def configure(context: typer.Context, config: Path | None) -> Path | None:
+    """Let a TOML file set the defaults of a command, which its flags then override."""
+    if config is None:
+        return None
+    if not config.is_file():
+        raise ValueError(f"no file {config}; --config takes a TOML file of options")
+    try:
+        file = tomllib.loads(config.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{config} is not TOML: {error}") from None
+    from .core.lookup import lookup
+
+    # An option is written as behind its dashes: --per-layer is per-layer or per_layer.
+    names = {flag.lstrip("-"): p.name for p in context.command.params for flag in p.opts}
+    known = {name: p for name, p in names.items() if name not in ("config", "help")}
+    context.default_map = {
+        lookup(f"option in {config}", key.replace("_", "-"), known): value
+        for key, value in file.items()
+    }
+    return config
+
+
+def options_of(context: typer.Context) -> dict[str, Any]:
+    """Return the options of a command by name."""
+    return {key: value for key, value in context.params.items() if key not in ("config", "json_")}
+
+
+def show(result: Any, as_json: bool, printer: Callable[[Any], None]) -> None:
+    """Print a result as one JSON document, or by its printer."""
+    if as_json:
+        print(json.dumps(result))
+    else:
+        printer(result)
+
+
+def assignment(text: str) -> tuple[str, Any]:
+    """Read NAME=VALUE; numbers and true or false as such, anything else as text."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--set takes NAME=VALUE, for example level=bilevel; got {text!r}")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Steps = Annotated[int | None, typer.Option(help="Number of updates; a default for each space.")]
+Processes = Annotated[int | None, typer.Option(help="Trainings at a time; one for each core.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Workers = Annotated[int, typer.Option(help="Processes that decode images.")]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        help="What a network keeps for its backward pass: high (as torch does), low (one feature "
+        "a convolution) or lowest (one a block, slower). The best of the device unless given."
+    ),
+]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        help="In which networks compute: float32, bfloat16 or float16 (CUDA only). bfloat16 on "
+        "CUDA and float32 on the CPU unless given."
+    ),
+]
+CudaGraph = Annotated[
+    bool,
+    typer.Option("--cuda-graph", help="Record the training step and replay it (CUDA only)."),
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Refuse unreadable images instead of skipping them.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        help="TOML file of options; flags override it.", callback=configure, is_eager=True
+    ),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        help="digits-photo, digits, mnist5k, mnist5k-photo, imagefolder:PATH, npz:PATH, "
+        "idx:PATH or cifar10:PATH."
+    ),
+]
+Recipe = Annotated[str | None, typer.Option(help="demonstration, small, mobilenet or mobilenext.")]
+What = Annotated[str, typer.Argument(help="Run folder, arch.json or published name.")]
