@@ -151,6 +151,7 @@ _OF_SPACE = {
     "nasbench201": SMALL,
     "sandglass": MOBILENEXT,
     "sandglass-micro": SMALL,
+    "sandglass-micro-tab": SMALL,
     "t2t": T2T_VIT,
     "t2t-micro": SMALL_TOKENS,
     "toy": SMALL,

@@ -5,6 +5,7 @@ from .mbconv import MBConv
 from .nasbench201 import NasBench201
 from .sandglass import Sandglass
 from .sandglass_micro import SandglassMicro
+from .sandglass_micro_tab import SandglassMicroTab
 from .t2t import T2T
 from .t2t_micro import T2TMicro
 from .toy import Toy
@@ -14,6 +15,7 @@ SPACES: dict[str, type[Space]] = {
     "nasbench201": NasBench201,
     "sandglass": Sandglass,
     "sandglass-micro": SandglassMicro,
+    "sandglass-micro-tab": SandglassMicroTab,
     "t2t": T2T,
     "t2t-micro": T2TMicro,
     "toy": Toy,
@@ -26,6 +28,7 @@ __all__ = [
     "NasBench201",
     "Sandglass",
     "SandglassMicro",
+    "SandglassMicroTab",
     "T2TMicro",
     "Toy",
 ]
