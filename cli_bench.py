@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .cli_options import Json, show
+from .cli_options import (
+    Data,
+    Device,
+    Json,
+    Processes,
+    Recipe,
+    Seed,
+    Steps,
+    Strict,
+    Workers,
+    options_of,
+    show,
+)
 
 bench = typer.Typer(help="Measure nastk on this machine; markdown, or JSON with --json.")
 Rounds = Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians are reported.")]
@@ -62,6 +75,34 @@ def bench_kernels(
     from .benchmarks.kernels import bench_kernels as implementation
 
     show(implementation(rounds=rounds, nchw=nchw), json_, _print_markdown)
+
+
+@bench.command("proxy")
+def bench_proxy(
+    context: typer.Context,
+    space: Annotated[str, typer.Option(help="Name of a space, or FILE.py:CLASS.")],
+    flops: Annotated[str, typer.Option(help="Budget, for example 357M.")],
+    data: Data = "digits-photo",
+    recipe: Recipe = None,
+    archs: Annotated[int, typer.Option(help="Random archs of the budget's band.")] = 12,
+    seeds: Annotated[int, typer.Option(help="Trainings of each arch.")] = 3,
+    steps: Steps = None,
+    seed: Seed = 0,
+    processes: Processes = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of trainings; runs/proxy.")] = None,
+    device: Device = "cpu",
+    workers: Workers = 0,
+    strict: Strict = False,
+    json_: Json = False,
+) -> None:
+    """Say whether data, recipe and budget can rank archs at all; the same command goes on."""
+    from .progress import progress
+    from .proxying import bench_proxy as implementation
+    from .screen import print_proxy
+
+    with progress(enabled=not json_) as report:
+        result = implementation(**options_of(context), report=report)
+    show(result, json_, print_proxy)
 
 
 def _print_markdown(result: Any) -> None:

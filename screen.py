@@ -181,6 +181,30 @@ def print_comparison(result: dict[str, Any]) -> None:
     _print_skipped(result)
 
 
+def print_proxy(result: dict[str, Any]) -> None:
+    """Print what a proxy can rank, and a warning where that is little."""
+    table = _table("", "value", "")
+    for name, meaning in (
+        ("icc_loss", "share of the loss's variance that is due to the arch"),
+        ("icc_accuracy", "the same of the accuracy"),
+        ("ceiling_tau", "Kendall tau of one training and the mean of the others"),
+        ("params_tau", "Kendall tau of more params and lower loss"),
+    ):
+        value = result[name]
+        table.add_row(name, "-" if value is None else f"{value:.2f}", meaning)
+    _console.print(table)
+    _console.print(
+        f"{result['archs']} random archs x {result['seeds']} seeds of {result['space']} at "
+        f"{result['flops']} on {result['data']}, recipe {result['recipe']}: loss "
+        f"{result['loss_mean_nats']:.3f}, spread {result['loss_between_archs_nats']:.3f} between "
+        f"archs, {result['loss_between_seeds_nats']:.3f} between seeds; "
+        f"{result['cpu_seconds']:.0f} CPU s; trainings in {result['out']}",
+        highlight=False,
+    )
+    if result["warning"]:
+        _console.print(f"warning: {result['warning']}", highlight=False)
+
+
 def _plus_minus(value: float, spread: float | None, digits: int) -> str:
     return f"{value:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
 

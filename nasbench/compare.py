@@ -31,7 +31,11 @@ from .families import find_space, make_space
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One training of one contestant, complete enough for another process."""
+    """One training of one contestant, complete enough for another process.
+
+    On split `train` it is measured on the test split; on split `weights`, as a search would
+    measure it, on the architecture split.
+    """
 
     contestant: Contestant
     seed: int
@@ -44,6 +48,7 @@ class Job:
     folder: str
     strict: bool = False
     memory: str = "high"
+    split: str = "train"
 
     @property
     def path(self) -> Path:
@@ -54,7 +59,13 @@ class Job:
         network = json.dumps([member.family, member.options, member.choices], sort_keys=True)
         digest = hash_of(network + self.data + content + self.memory)
         length = "full" if self.steps is None else self.steps
-        return Path(self.folder, f"{digest}-{self.recipe}-{length}-{self.seed}")
+        part = "" if self.split == "train" else f"{self.split}-"
+        return Path(self.folder, f"{digest}-{self.recipe}-{length}-{part}{self.seed}")
+
+    @property
+    def measured(self) -> str:
+        """Split on which the trained network is measured."""
+        return "test" if self.split == "train" else "architecture"
 
     @property
     def result(self) -> dict[str, float] | None:
@@ -91,11 +102,10 @@ def train_all(jobs: Sequence[Job], processes: int, report: Report) -> None:
     if not waiting:
         return
     with worker_pool(min(processes, len(waiting))) as pool:
-        futures = [pool.submit(_train, job) for job in waiting]
+        futures = {pool.submit(_train, job): job for job in waiting}
         for future in as_completed(futures):
-            metrics = future.result()
             done += 1
-            loss = metrics["test_loss_nats"]
+            loss = future.result()[f"{futures[future].measured}_loss_nats"]
             report({"phase": "train", "step": done, "total": total, "loss": loss})
 
 
@@ -127,9 +137,11 @@ def _train(job: Job) -> dict[str, float]:
             device=device,
             memory=job.memory,
             run=run,
+            split=job.split,
+            keeps_best=False,
         )
         watch = remember_skipped(task, job.path / "skipped.json", watch)
-        metrics = test_metrics(training.fit(watch), task, device=device)
+        metrics = test_metrics(training.fit(watch), task, job.measured, device)
         metrics["num_skipped"] = task.num_skipped
         metrics["seconds"], metrics["cpu_seconds"] = run.clock.spent
         write_json(job.path / "metrics.json", metrics)
