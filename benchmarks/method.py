@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..core.machine import cpu_name
 from ..ops.kernels import route
 
 
@@ -71,7 +70,7 @@ def machine() -> dict[str, Any]:
     finally:
         torch.set_num_threads(before)
     return {
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "kernels": route.describe(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
@@ -89,18 +88,3 @@ def _seconds(function: Callable[[], object]) -> float:
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
-
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    if not info.exists():
-        return platform.processor() or platform.machine()
-    entries = dict(
-        (part.strip() for part in line.split(":", 1))
-        for line in info.read_text().split("\n\n")[0].splitlines()
-        if ":" in line
-    )
-    name = entries.get("model name", platform.machine())
-    if "cpu family" in entries:
-        name += f" (family {entries['cpu family']} model {entries.get('model', '?')})"
-    return name
