@@ -77,6 +77,26 @@ def bench_kernels(
     show(implementation(rounds=rounds, nchw=nchw), json_, _print_markdown)
 
 
+@bench.command("strategies")
+def bench_strategies(
+    context: typer.Context,
+    seeds: Annotated[int, typer.Option(help="Searches of each strategy.")] = 50,
+    evaluations: Annotated[int, typer.Option(help="Trainings that a search may spend.")] = 100,
+    nni: Annotated[
+        bool, typer.Option("--nni", help="NNI's strategies too, which are slow.")
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """Run every black-box strategy many times on a table of trained archs, against random."""
+    from .benchmarks.strategies import as_text
+    from .benchmarks.strategies import bench_strategies as implementation
+    from .progress import progress
+
+    with progress(enabled=not json_) as report:
+        result = implementation(**options_of(context), report=report)
+    show(result["rows"] if json_ else as_text(result), json_, _print_markdown)
+
+
 @bench.command("proxy")
 def bench_proxy(
     context: typer.Context,
@@ -103,6 +123,22 @@ def bench_proxy(
     with progress(enabled=not json_) as report:
         result = implementation(**options_of(context), report=report)
     show(result, json_, print_proxy)
+
+
+@bench.command("table")
+def bench_table(
+    out: Annotated[Path, typer.Option(help="File to write.")],
+    processes: Processes = None,
+    json_: Json = False,
+) -> None:
+    """Train the table of `bench strategies` anew, for hours; the same command goes on."""
+    from .nasbench.table_build import Plan, build
+    from .progress import progress
+
+    with progress(enabled=not json_) as report:
+        content = build(out, Plan(), processes=processes, report=report)
+    result = {"table": str(out), "archs": len(content["archs"]), "sha256": content["sha256"]}
+    show(result, json_, lambda found: print(*(f"{k} {v}" for k, v in found.items()), sep="\n"))
 
 
 def _print_markdown(result: Any) -> None:

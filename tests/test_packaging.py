@@ -21,6 +21,14 @@ def test_every_package_is_listed():
     assert set(listed) == found
 
 
+def test_tables_and_references_travel_with_the_package():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    for folder in ("nasbench", "ops/kernels"):
+        patterns = settings["package-data"]["nastk." + folder.replace("/", ".")]
+        data = [f for f in (ROOT / folder).iterdir() if f.name.endswith((".toml", ".gz"))]
+        assert data and all(any(f.match(pattern) for pattern in patterns) for f in data)
+
+
 def imported_folders(path):
     """Top folders that a file imports relatively."""
     folders = path.relative_to(ROOT).parts[:-1]
@@ -49,6 +57,7 @@ def test_imports_inside_the_package_are_relative():
 def test_imports_go_down_the_floors_only():
     allowed = {floor: set(FLOORS[: i + 1]) for i, floor in enumerate(FLOORS)}
     allowed["strategies"] = {"core", "ops", "strategies"}
+    allowed["benchmarks"].add("strategies")
     for floor, below in allowed.items():
         for path in (ROOT / floor).rglob("*.py"):
             assert set(imported_folders(path)) <= below, path

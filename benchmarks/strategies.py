@@ -1,0 +1,185 @@
+"""Black-box strategies against random search on the table: thousands of searches, no training."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import mannwhitneyu
+
+from ..core.arch import Arch
+from ..core.loop import Report, silent
+from ..nasbench.table import Table, load_table
+from ..strategies import STRATEGIES, BlackBox
+from .method import machine
+
+# P points of a curve, R searches
+
+# Regrets are printed when so much of the evaluations is spent.
+POINTS = (0.1, 0.2, 0.5, 1.0)
+# Strategies that need a package which nastk installs only on request, and those that are slow.
+OPTIONAL = {"on_optuna": "optuna", "on_nni": "nni"}
+SLOW = ("on_nni",)
+
+
+@dataclass
+class NoisyTable:
+    """Answers the questions of one search from a table, as one training of each arch would.
+
+    The first question about an arch draws which of its trainings is meant; every later one is
+    about the same training, at whatever share of its length.
+    """
+
+    table: Table
+    seed: int
+
+    def __post_init__(self) -> None:
+        self._generator = np.random.default_rng((self.seed, 1_234_567))
+        self._drawn: dict[int, int] = {}
+
+    def loss(self, row: int, share: float) -> float:
+        """Return the loss on the architecture split when a share of the epochs is over."""
+        if row not in self._drawn:
+            self._drawn[row] = int(self._generator.integers(self.table.num_seeds))
+        epoch = max(1, round(share * self.table.num_epochs))
+        return float(self.table.validation_loss[row, self._drawn[row], epoch - 1])
+
+
+def search(strategy: BlackBox, table: Table, seed: int) -> Iterator[tuple[float, float]]:
+    """Search on a table as `BlackBox.search` does.
+
+    Yields:
+        After each trial: the evaluations spent, in full trainings, and the regret of the arch that
+        would be returned then. That is the one of the lowest loss among the longest trainings so
+        far; its regret is its mean test loss over the seeds of the table, less that of the best
+        arch of the table.
+    """
+    sampler = strategy.sampler(table.space, table.budget, seed)
+    noisy, shares = NoisyTable(table, seed), strategy.shares()
+    waiting: deque[Arch] = deque()
+    num_asked, spent = 0, 0.0
+    best = (0.0, -math.inf, 0)
+    for number, share in enumerate(shares):
+        while num_asked < len(shares) and strategy.may_ask(num_asked, number):
+            waiting.append(sampler.ask())
+            num_asked += 1
+        arch = waiting.popleft()
+        row = table.position(arch)
+        loss = noisy.loss(row, share)
+        sampler.tell(arch, loss)
+        spent += share
+        best = max(best, (share, -loss, row), key=lambda found: found[:2])
+        yield spent, float(table.regret[best[2]])
+
+
+def curve(strategy: BlackBox, table: Table, seed: int) -> list[float]:
+    """Return the regrets of one search at `POINTS` of its evaluations."""
+    history = list(search(strategy, table, seed))
+    limits = [point * strategy.evaluations + 1e-9 for point in POINTS]
+    return [
+        next((regret for spent, regret in reversed(history) if spent <= limit), math.nan)
+        for limit in limits
+    ]
+
+
+def contenders(evaluations: int, nni: bool) -> dict[str, BlackBox]:
+    """Return the black-box strategies with their defaults; optional ones where installed."""
+    return {
+        name: family(evaluations=evaluations)
+        for name, family in STRATEGIES.items()
+        if issubclass(family, BlackBox)
+        and (nni or name not in SLOW)
+        and (name not in OPTIONAL or find_spec(OPTIONAL[name]) is not None)
+    }
+
+
+def bench_strategies(
+    *,
+    seeds: int = 50,
+    evaluations: int = 100,
+    nni: bool = False,
+    table: str = "sandglass-micro-tab",
+    report: Report = silent,
+) -> dict[str, Any]:
+    """Run every black-box strategy on a table with many seeds, and compare it with random.
+
+    Args:
+        seeds: searches of each strategy.
+        evaluations: what each search may spend, in full trainings.
+        nni: whether NNI's strategies take part, which are slow.
+        table: name in `nastk.nasbench.table.TABLES`.
+        report: receives progress events.
+
+    Returns:
+        `rows`, the strategies from the lowest mean regret at `evaluations` to the highest:
+        `strategy seeds evaluations regret random_regret p_value`, and `wins_percent` (pairs of
+        its searches and random ones in which its regret is lower, ties half) and `curve` (mean
+        regrets by evaluations). `p_value` is that of the one-sided Mann-Whitney U test that its
+        regrets are lower than random's; None for random itself. And `table`, `machine`, `seconds`.
+
+    Raises:
+        ValueError: if a number means nothing, or the table is missing or damaged.
+    """
+    if seeds < 2 or evaluations < 1:
+        raise ValueError(
+            f"needs at least 2 --seeds and 1 of --evaluations, got {seeds} and {evaluations}"
+        )
+    if nni and find_spec("nni") is None:
+        raise ValueError("--nni needs the package nni: pip install 'nastk[nni]'")
+    start = time.perf_counter()
+    loaded, found = load_table(table), contenders(evaluations, nni)
+    total = len(found) * seeds
+    curves: dict[str, NDArray[np.float64]] = {}
+    for number, (name, strategy) in enumerate(found.items()):
+        results = []
+        for seed in range(seeds):
+            results.append(curve(strategy, loaded, seed))
+            report({"phase": name, "step": number * seeds + seed + 1, "total": total})
+        curves[name] = np.array(results)
+    rows = [_row(name, curves[name], curves["random"], evaluations) for name in found]
+    return {
+        "machine": machine(),
+        "rows": sorted(rows, key=lambda row: float(row["regret"])),
+        "table": {"name": table, "archs": len(loaded.regret), "sha256": loaded.content["sha256"]},
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def _row(
+    name: str, curves_RP: NDArray[np.float64], random_RP: NDArray[np.float64], evaluations: int
+) -> dict[str, Any]:
+    mine, others = curves_RP[:, -1], random_RP[:, -1]
+    test = mannwhitneyu(mine, others, alternative="less")
+    points = [f"{point * evaluations:g}" for point in POINTS]
+    means = [float(value) if math.isfinite(value) else None for value in curves_RP.mean(0)]
+    return {
+        "strategy": name,
+        "seeds": len(mine),
+        "evaluations": evaluations,
+        "regret": float(mine.mean()),
+        "random_regret": float(others.mean()),
+        "p_value": None if name == "random" else float(test.pvalue),
+        "wins_percent": 100 * (1 - float(test.statistic) / (len(mine) * len(others))),
+        "curve": dict(zip(points, means, strict=True)),
+    }
+
+
+def as_text(result: dict[str, Any]) -> dict[str, Any]:
+    """Return a result for `markdown`: one column a point of the curve, few digits."""
+    rows = []
+    for row in result["rows"]:
+        cells = {"strategy": row["strategy"]}
+        for point, regret in row["curve"].items():
+            cells[f"regret at {point}"] = "-" if regret is None else f"{regret:.4f}"
+        p_value = row["p_value"]
+        cells["better than random, % of pairs"] = f"{row['wins_percent']:.0f}"
+        cells["p (Mann-Whitney)"] = "-" if p_value is None else f"{p_value:.1g}"
+        rows.append(cells)
+    return {**result, "rows": rows}
