@@ -257,7 +257,8 @@ def _counted(row: dict[str, Any]) -> str:
         return "not built"
     difference = row["difference_percent"]
     percent = "" if difference is None else f"{difference:+.1f}"
-    return f"{row['params'] / 1e6:6.2f} {row['flops'] / 1e6:5.1f} {percent:>5}"
+    flops = row["flops"] / 1e6
+    return f"{row['params'] / 1e6:6.2f} {flops:5.{int(flops < 1000)}f} {percent:>5}"
 
 
 def print_export(result: dict[str, Any]) -> None:

@@ -48,7 +48,8 @@ def words_of(row):
     words[-1] += mark
     if not row["builds"]:
         return [*words, "not", "built"]
-    words += [f"{row['params'] / 1e6:.2f}", f"{row['flops'] / 1e6:.1f}"]
+    flops = row["flops"] / 1e6
+    words += [f"{row['params'] / 1e6:.2f}", f"{flops:.1f}" if flops < 1000 else f"{flops:.0f}"]
     difference = row["difference_percent"]
     return words + ([] if difference is None else [f"{difference:+.1f}"])
 
@@ -59,7 +60,7 @@ def check_references(text, rows):
     lines = {line.split()[0]: line.split() for line in text.splitlines() if line.split()}
     numbers = 0
     for row in rows:
-        words = words_of(row) + ["*"] * row["inside_budget"]
+        words = words_of(row) + ["*"] * bool(row["inside_budget"])
         if row["note"]:
             numbers += 1
             words.append(str(numbers))

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from nastk.evaluators import train
 from nastk.evaluators.mixing import erase, mix
 from nastk.evaluators.recipe import DEMONSTRATION, RECIPES, T2T_VIT
 from nastk.evaluators.tasks import make_task
@@ -106,13 +107,11 @@ def test_a_recipe_with_every_part_trains_any_space_and_leaves_it_plain(space):
 
 def test_the_rate_ends_at_the_final_one(monkeypatch):
     space, seen = T2TMicro(), []
-    original = Training._update
+    original = train.set_learning_rate
     monkeypatch.setattr(
-        Training,
-        "_update",
-        lambda self, step, optimizer: (
-            seen.append(optimizer.param_groups[0]["lr"]) or original(self, step, optimizer)
-        ),
+        train,
+        "set_learning_rate",
+        lambda optimizer, rate: seen.append(rate) or original(optimizer, rate),
     )
     recipe = dataclasses.replace(DEMONSTRATION, lr=1e-3, final_lr=4e-4, batch_size=8)
     network = space.build(space.arch_at(dict.fromkeys(space.choices(), 0)))

@@ -310,8 +310,8 @@ def test_a_search_that_starts_at_the_largest_kernels_ends_below_the_budget(tmp_p
 
     original = Logits.__init__
 
-    def favour_the_last(self, num_candidates):
-        original(self, num_candidates)
+    def favour_the_last(self, num_candidates, *arguments):
+        original(self, num_candidates, *arguments)
         with torch.no_grad():
             for row, count in zip(self.values, num_candidates, strict=True):
                 row[count - 1] = 2.0
