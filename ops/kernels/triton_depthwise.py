@@ -3,6 +3,8 @@
 A program walks over kernel columns in a loop and unrolls kernel rows, the axis along which its
 output rows lie: one loaded input row then serves every output row that it reaches, and a kernel
 column is loaded once for all of them. Unrolling both axes would spill.
+Channels-last features are read and written in vectors. In contiguous ones a tap shifts the columns,
+so they are read in single elements side by side; where 16 divides the width, outputs are vectors.
 Registers and memory accesses were checked by compiling ahead of time; nothing has been timed yet.
 """
 

@@ -22,8 +22,14 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
 
 
-def compiled(kernel, constants, dtype, capability, num_warps, max_registers=None, ones=()):
-    """Return the PTX of a kernel and what ptxas says of it; `ones` are arguments equal to 1."""
+def compiled(
+    kernel, constants, dtype, capability, num_warps, max_registers=None, ones=(), sixteens=()
+):
+    """Return the PTX of a kernel and what ptxas says of it.
+
+    `ones` are arguments equal to 1, and `sixteens` those that are multiples of 16: Triton compiles
+    both cases apart.
+    """
     from triton.backends.compiler import GPUTarget
     from triton.backends.nvidia.compiler import get_ptxas
     from triton.compiler import ASTSource
@@ -39,6 +45,8 @@ def compiled(kernel, constants, dtype, capability, num_warps, max_registers=None
             aligned[(n,)] = [["tt.divisibility", 16]]
         else:
             signature[argument] = "i32"
+            if argument in sixteens:
+                aligned[(n,)] = [["tt.divisibility", 16]]
     source = ASTSource(
         kernel, signature, {k: v for k, v in constants.items() if k in signature}, aligned
     )
@@ -53,12 +61,12 @@ def compiled(kernel, constants, dtype, capability, num_warps, max_registers=None
     return ptx, done.stderr
 
 
-def assert_lean(ptx, report, vector=None):
-    """Assert zero spills and, given a vector size in bytes, loads and stores of that size."""
+def assert_lean(ptx, report, vector=None, access="ld"):
+    """Assert zero spills and, given a vector size in bytes, loads (stores by `st`) of that size."""
     assert re.findall(r"(\d+) bytes spill", report) == ["0", "0"], report
     if vector is not None:
-        access = f"v{vector // 4}.b32" if vector > 4 else f"b{vector * 8}"
-        assert re.search(rf"ld\.global[.\w:]*\.{access}", ptx), f"no {access} loads"
+        width = f"v{vector // 4}.b32" if vector > 4 else f"b{vector * 8}"
+        assert re.search(rf"{access}\.global[.\w:]*\.{width}", ptx), f"no {width} by {access}"
 
 
 def kernels():
@@ -79,14 +87,14 @@ SWEEP = [
         ("fwd", "bwd_data", "bwd_weight"),
         (3, 5, 7, 9, 11),
         (1, 2),
-        ("bf16", "fp32"),
+        ITEM_BYTES,
         (True, False),
         (None, "silu"),
     )
     if not (case[0] == "bwd_data" and case[-1])
 ]
 # Every pass, kernel and stride, the other dimensions in turn; NASTK_SWEEP=1 compiles all.
-SLOW = SWEEP if os.environ.get("NASTK_SWEEP") else SWEEP[::7]
+SLOW = SWEEP if os.environ.get("NASTK_SWEEP") else SWEEP[::11]
 
 
 @pytest.mark.parametrize("capability", [80, 90])
@@ -116,6 +124,37 @@ def test_depthwise_kernels_spill_nothing_and_load_vectors(
     per_thread = b.width * b.channels // (32 * b.num_warps)
     assert_lean(ptx, report, min(16, per_thread * ITEM_BYTES[dtype]) if last else None)
     assert "fma.rn.f32" in ptx
+
+
+# In NCHW the taps shift the columns that a row of programs reads, so its loads are of single
+# elements side by side; what is written, and the gradient of backward-weight, lies straight.
+STRAIGHT = [("fwd", 7, 1, "bf16"), ("bwd_data", 5, 1, "fp16"), ("bwd_weight", 5, 2, "fp32")]
+STRAIGHT_SWEEP = [
+    case
+    for case in product(("fwd", "bwd_data", "bwd_weight"), (3, 5, 7, 9, 11), (1, 2), ITEM_BYTES)
+    if case[0] != "bwd_data" or case[2] == 1  # at stride 2 the input's columns come in phases
+]
+STRAIGHT_SLOW = STRAIGHT_SWEEP if os.environ.get("NASTK_SWEEP") else STRAIGHT_SWEEP[::11]
+
+
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize(
+    ("pass_", "kernel", "stride", "dtype"),
+    STRAIGHT + [pytest.param(*case, marks=pytest.mark.slow) for case in STRAIGHT_SLOW],
+)
+def test_nchw_kernels_use_vectors_where_sixteen_divides_the_width(
+    capability, pass_, kernel, stride, dtype
+):
+    blocks = weight_blocks if pass_ == "bwd_weight" else depthwise_blocks
+    b = blocks(144, 64, ITEM_BYTES[dtype], False, kernel, stride)
+    constants = {"K": kernel, "S": stride, "R": b.rows, "BW": b.width, "BC": b.channels}
+    constants |= {"VEC": b.vector, "CHANNELS_LAST": False, "FUSED": False, "ACT": "identity"}
+    sizes = ("H", "W", "OH", "OW")
+    arguments = (dtype, capability, b.num_warps, b.max_registers)
+    ptx, report = compiled(kernels()[pass_], constants, *arguments, sixteens=sizes)
+    per_thread = b.width * b.channels // (32 * b.num_warps)
+    bytes_ = min(16, per_thread * ITEM_BYTES[dtype])
+    assert_lean(ptx, report, bytes_, "ld" if pass_ == "bwd_weight" else "st")
 
 
 @pytest.mark.parametrize(("channels", "dtype", "vector"), [(20, "bf16", 8), (3, "fp16", 2)])
