@@ -115,7 +115,7 @@ def train_stack(
     Args:
         networks: S plain networks, see `stack`; they stay as they are.
         task: the data. Training is on its weights split.
-        recipe: how; AdamW without averaged weights.
+        recipe: how; AdamW, without averaged weights or augmentation of its own.
         seeds: S seeds of batches and augmentation.
 
     Returns:
@@ -125,8 +125,13 @@ def train_stack(
     Raises:
         ValueError: if the recipe needs more than AdamW.
     """
-    if recipe.optimizer != "adamw" or recipe.ema_decay:
-        raise ValueError(f"recipe {recipe.name} is not AdamW without an average of the weights")
+    extras = ("ema_decay", "drop_path", "mixup", "cutmix", "rand_augment", "erasing")
+    more = [name for name in extras if getattr(recipe, name)]
+    if recipe.optimizer != "adamw" or more:
+        raise ValueError(
+            f"recipe {recipe.name} has {(more or [recipe.optimizer])[0]}; networks trained at once "
+            "take AdamW, a schedule and label smoothing only"
+        )
     network = stack(networks).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
@@ -135,7 +140,9 @@ def train_stack(
     total = recipe.epochs * steps
     checkpoints = []
     for step in range(total):
-        optimizer.param_groups[0]["lr"] = recipe.lr * warmup_cosine(step / total, recipe.warmup)
+        factor = warmup_cosine(step / total, recipe.warmup)
+        rate = recipe.final_lr + (recipe.lr - recipe.final_lr) * factor
+        optimizer.param_groups[0]["lr"] = rate
         network.train()
         batches = [
             task.batch("weights", seed=seed, step=step, batch_size=recipe.batch_size)

@@ -66,5 +66,6 @@ def test_the_results_are_those_of_single_trainings():
 def test_what_cannot_be_stacked_is_refused():
     with pytest.raises(ValueError, match="LayerNorm"):
         stack([nn.Sequential(nn.LayerNorm(3)), nn.Sequential(nn.LayerNorm(3))])
-    with pytest.raises(ValueError, match="mobilenext"):
-        train_stack([], None, MOBILENEXT, [])
+    for recipe in (MOBILENEXT, dataclasses.replace(DEMONSTRATION, mixup=0.1)):
+        with pytest.raises(ValueError, match=r"has (ema_decay|mixup); networks"):
+            train_stack([], None, recipe, [])

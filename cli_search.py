@@ -1,0 +1,127 @@
+"""The command `nastk search`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .cli_options import (
+    Config,
+    CudaGraph,
+    Data,
+    Device,
+    Json,
+    Memory,
+    Precision,
+    Processes,
+    Seed,
+    Strict,
+    Workers,
+    assignment,
+    options_of,
+    show,
+)
+
+SEARCH_HELP = """Find the best network of a space under a FLOP budget.
+
+Two examples:
+
+  nastk search --space sandglass --flops 357M
+
+  nastk search --space mbconv --flops 60% --data imagefolder:/data/birds --steps 20000
+
+Four strategies train one supernet of all candidates: meta_kernel sums candidate
+weights, its baseline multi_feature sums candidate features, gumbel runs one or two
+sampled candidates, and all three learn which are probable; single_path evolves
+archs on the weights of a trained supernet. The others propose archs within the
+budget and have each evaluated: evolution, local (search), halving (many short
+trainings, the best again longer), random (best of --evaluations; a single arch
+costs nothing):
+
+  nastk search --strategy evolution --space sandglass-micro --flops 0.8M
+
+--evaluator says by what: train (a training of --steps on three quarters of the
+training data, tested on the rest), inherit (the weights of --supernet RUN),
+efficiency (the most params), or a zero-cost proxy, which scores the untrained
+network: params, flops, grad_norm, snip, synflow, jacob_cov, naswot or zico.
+
+A budget reads 357M, 0.357G, 357e6, 60% (of the largest) or 340M:360M. Kill the
+search whenever you like: nastk search --resume RUN goes on where it stood.
+"""
+
+
+def search(
+    context: typer.Context,
+    space: Annotated[str, typer.Option(help="Name of a space, or FILE.py:CLASS.")] = "sandglass",
+    flops: Annotated[str | None, typer.Option(help="Budget, for example 357M.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
+    data: Data = "digits-photo",
+    strategy: Annotated[
+        str,
+        typer.Option(
+            help="meta_kernel, multi_feature, gumbel, single_path, evolution, halving, local or "
+            "random."
+        ),
+    ] = "meta_kernel",
+    evaluator: Annotated[
+        str | None, typer.Option(help="train, inherit or a proxy (above); train unless given.")
+    ] = None,
+    evaluations: Annotated[
+        int | None,
+        typer.Option(
+            help="Archs to evaluate: 16 unless given, 50 with single_path, 1 with random."
+        ),
+    ] = None,
+    supernet: Annotated[
+        Path | None, typer.Option(help="Run whose supernet --evaluator inherit uses.")
+    ] = None,
+    seed: Seed = 0,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Updates of the supernet, or of each training; a default for each."),
+    ] = None,
+    processes: Processes = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder itself.")] = None,
+    device: Device = "cpu",
+    workers: Workers = 0,
+    memory: Memory = None,
+    precision: Precision = None,
+    cuda_graph: CudaGraph = False,
+    strict: Strict = False,
+    target_resolution: Annotated[int | None, typer.Option(help="Pixels of the budget.")] = None,
+    target_classes: Annotated[int | None, typer.Option(help="Classes of the budget.")] = None,
+    proxy_scale: Annotated[float | None, typer.Option(help="Channel factor of the proxy.")] = None,
+    proxy_resolution: Annotated[int | None, typer.Option(help="Pixels of the proxy.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Option of the strategy, NAME=VALUE; may be repeated."),
+    ] = None,
+    evidence: Annotated[
+        str | None,
+        typer.Option(
+            help="Was the search worth its cost? quick trains the found arch, the one with the "
+            "most params and 6 random ones for a quarter of the recipe, the cost of 2 trainings; "
+            "full 16 random ones, whole recipe, 3 seeds: 54 trainings. Also with --resume RUN."
+        ),
+    ] = None,
+    config: Config = None,
+    json_: Json = False,
+) -> None:
+    """Search."""
+    from . import api, screen
+
+    options = options_of(context)
+    options["strategy_options"] = dict(assignment(text) for text in options.pop("set_") or ())
+    path = options.pop("resume")
+    with screen.progress(enabled=not json_) as report:
+        if path is not None:
+            result = api.resume(path, report, processes=processes, evidence=evidence)
+        else:
+            result = api.search(**options, report=report)
+    show(result, json_, screen.print_search)
+    if "evidence" in result and not json_:
+        from .reporting import print_evidence
+
+        print_evidence(result["evidence"])
