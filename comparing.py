@@ -11,7 +11,7 @@ from .core.budget import Budget
 from .core.lookup import lookup
 from .core.loop import Report, silent
 from .core.run import Run, write_json
-from .evaluators.recipe import RECIPES, default_recipe
+from .evaluators.recipe import RECIPES, default_recipe, recipe_hash
 from .evaluators.tasks import make_task
 from .manifests import absolute_data, circumstances
 from .naming import check_numbers, find_device, spaces_of
@@ -57,7 +57,8 @@ def compare(
         report: receives progress events.
 
     Returns:
-        What `nastk.nasbench.compare.summary` says, and `run data recipe seconds record`.
+        What `nastk.nasbench.compare.summary` says, and `run data recipe recipe_sha256 steps
+        steps_of_the_recipe seconds record`.
 
     Raises:
         ValueError: if an argument is wrong, or the run has found nothing yet.
@@ -112,7 +113,9 @@ def compare(
         "run": str(run.path),
         "data": data,
         "recipe": chosen.name,
+        "recipe_sha256": recipe_hash(chosen),
         "steps": steps,
+        "steps_of_the_recipe": chosen.num_steps(task.size("train")),
         **summary(jobs),
         "seconds": time.perf_counter() - start,
         "record": how | {"data_record": task.describe()},

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,10 @@ def make_evaluator(run: Run, problem: Problem) -> Evaluator:
         settings = {"recipe": recipe, "steps": steps}
     if family is Inherit:
         owner = Run.open(Path(manifest["supernet"]))
+        if not owner.arch_path.is_file():
+            raise ValueError(
+                f"the search in {owner.path} has not ended; nastk search --resume {owner.path}"
+            )
         trained, ours = (r.manifest["proxy"] for r in (owner, run))
         if owner.manifest["space"] != manifest["space"] or trained != ours:
             raise ValueError(
@@ -136,11 +140,14 @@ class _Trials(Pool):
         self.threads, self.workers = threads, workers
 
     def submit(self, arch: Arch, share: float = 1.0) -> Callable[[], Metrics]:
-        """Send an arch to a worker; without workers it is evaluated when it is waited for."""
+        """Send an arch to a worker; without workers it is evaluated when it is waited for.
+
+        Who waits again gets the same metrics, and nothing is charged again.
+        """
         if self.workers is None:
-            return lambda: self._here(arch, share)
+            return cache(lambda: self._here(arch, share))
         sent = self.workers.submit(_elsewhere, str(self.run.path), arch, share, self.threads)
-        return lambda: self._noted(sent.result(), 0.0)
+        return cache(lambda: self._noted(sent.result(), 0.0))
 
     def _here(self, arch: Arch, share: float) -> Metrics:
         start = time.process_time()

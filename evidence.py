@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -106,8 +105,8 @@ def gather(run: Run, level: str, report: Report) -> dict[str, Any]:
     scores, seconds = _scores(run, problem, entrants, report)
     summed = summary(jobs)
     rows = [row | {"scores": scores[row["name"]]} for row in summed.pop("rows")]
-    spent, paid = _seconds(run, summed, rows)
-    one = _typical_seconds(jobs) * whole / steps
+    spent = _seconds_of_search(run)
+    paid, one = summed["device_seconds"], summed["training_seconds"] * whole / steps
     return {
         "level": level,
         "data": data,
@@ -190,7 +189,10 @@ def _scores(
 def log_prob(
     space: Space, choices: Mapping[str, Any], probs: Mapping[str, Sequence[float]]
 ) -> float:
-    """Return the log probability of an arch, its idle choices as their most probable candidate."""
+    """Return the log of an arch's probability over that of the most probable arch.
+
+    Its idle choices count as their most probable candidate.
+    """
     indices = space.indices(choices)
     active = space.cost.active({name: np.array([index]) for name, index in indices.items()})
     total = 0.0
@@ -201,17 +203,7 @@ def log_prob(
     return total
 
 
-def _seconds(
-    run: Run, summed: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
-) -> tuple[float, float]:
-    """Return the seconds of the search and of all trainings: of the CPU, or wall on a GPU."""
+def _seconds_of_search(run: Run) -> float:
+    """Return the seconds of the search: of the CPU, or wall on a GPU."""
     search = read_json(run.path / "result.json")
-    if run.manifest["device"] == "cpu":
-        return float(search["cpu_seconds"]), float(summed["cpu_seconds"])
-    return float(search["seconds"]), float(sum(row["seconds"] for row in rows))
-
-
-def _typical_seconds(jobs: Sequence[Job]) -> float:
-    """Return the median seconds of a training; the first of each process reads the data as well."""
-    key = "cpu_seconds" if jobs[0].device == "cpu" else "seconds"
-    return statistics.median(job.result[key] for job in jobs if job.result is not None)
+    return float(search["cpu_seconds" if run.manifest["device"] == "cpu" else "seconds"])

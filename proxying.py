@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -21,14 +19,17 @@ from .evaluators.recipe import RECIPES, default_recipe
 from .evaluators.tasks import find_data, make_task
 from .manifests import absolute_data, absolute_space, circumstances
 from .naming import check_numbers, find_device
-from .nasbench.compare import Job, train_all
+from .nasbench.compare import Job, default_processes, hash_of, threads_each, train_all
 from .nasbench.contestants import Contestant
 from .nasbench.families import find_space
+from .nasbench.ranking import FEWEST
 from .nasbench.signal import signal
 from .ops.chain import default_memory
 
 # Below this share of variance one training says more about its seed than about its arch.
 ENOUGH = 0.5
+# What tells one result in a folder from the others.
+_ASKED = ("space", "flops", "data", "recipe", "steps", "archs", "seeds")
 
 
 def bench_proxy(
@@ -79,8 +80,8 @@ def bench_proxy(
         InfeasibleBudgetError: if no arch can meet the budget.
     """
     start = time.perf_counter()
-    if archs < 3 or seeds < 2:
-        raise ValueError(f"needs at least 3 archs and 2 seeds, got {archs} and {seeds}")
+    if archs < FEWEST or seeds < 2:
+        raise ValueError(f"needs at least {FEWEST} archs and 2 seeds, got {archs} and {seeds}")
     check_numbers(seed=seed, steps=steps, workers=workers, processes=processes)
     memory = default_memory(find_device(device))
     data = absolute_data(data)
@@ -96,7 +97,7 @@ def bench_proxy(
     chosen = named or default_recipe(target.name, is_demonstration=task.is_demonstration)
     entrants = _random_archs(absolute_space(space), target, trained, flops, archs, seed)
     if processes is None:
-        processes = (os.cpu_count() or 1) if device == "cpu" else 1
+        processes = default_processes(device)
     folder = Path(out) if out else Path("runs", "proxy")
     jobs = [
         Job(
@@ -109,7 +110,7 @@ def bench_proxy(
             workers=workers,
             strict=strict,
             memory=memory,
-            threads=max(1, (os.cpu_count() or 1) // processes),
+            threads=threads_each(processes),
             folder=str(folder),
             split="weights",
         )
@@ -122,6 +123,7 @@ def bench_proxy(
         "flops": flops,
         "data": data,
         "recipe": chosen.name,
+        "steps": steps,
         "archs": archs,
         "seeds": seeds,
         **_figures(jobs, archs),
@@ -130,7 +132,8 @@ def bench_proxy(
         "record": circumstances(seed=seed, device=device, workers=workers, strict=strict)
         | {"data_record": task.describe()},
     }
-    write_json(folder / f"{target.name}-{Path(data).name}-{chosen.name}.json", result)
+    asked = {name: result[name] for name in _ASKED} | {"seed": seed, "options": trained.options}
+    write_json(folder / f"{target.name}-{chosen.name}-{hash_of(str(asked))}.json", result)
     return result
 
 
@@ -175,9 +178,8 @@ def _figures(jobs: list[Job], num_archs: int) -> dict[str, Any]:
     losses_AS, top1_AS = table("architecture_loss_nats"), table("architecture_top1_percent")
     if not np.isfinite(losses_AS).all():
         raise RuntimeError("a training diverged; take a recipe with a lower learning rate")
-    params_A = np.array([float(job.contestant.params) for job in jobs[:: len(jobs) // num_archs]])
-    found = signal(losses_AS, top1_AS, params_A)
-    figures = {name: value if math.isfinite(value) else None for name, value in found.items()}
+    params_A = [float(job.contestant.params) for job in jobs[:: len(jobs) // num_archs]]
+    figures = signal(losses_AS, top1_AS, params_A)
     icc = figures["icc_loss"]
     warning = None
     if icc is None or icc < ENOUGH:

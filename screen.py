@@ -72,10 +72,13 @@ def print_search(result: dict[str, Any]) -> None:
 def _effort(events: list[dict[str, Any]]) -> str:
     """Say how much a search did: archs evaluated, or updates of its supernet."""
     trials = [event for event in events if "trial" in event]
-    if not trials:
-        return f"{events[-1]['step'] + 1 if events else 0} updates"
-    full = sum(event["share"] == 1 for event in trials)
-    return f"{len(trials)} evaluations" + (f" ({full} in full)" if full < len(trials) else "")
+    updates = [event for event in events if "trial" not in event]
+    done = [f"{updates[-1]['step'] + 1} updates"] if updates else []
+    if trials:
+        full = sum(event.get("share", 1) == 1 for event in trials)
+        part = f" ({full} in full)" if full < len(trials) else ""
+        done.append(f"{len(trials)} evaluations{part}")
+    return " and ".join(done) or "0 updates"
 
 
 def print_metrics(result: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ from .core.skipped import remember_skipped
 from .core.space import Space
 from .core.task import Task
 from .evaluators.inherit import load_supernet
-from .evaluators.recipe import RECIPES, default_recipe
+from .evaluators.recipe import RECIPES, default_recipe, recipe_hash
 from .evaluators.tasks import find_data, make_task
 from .evaluators.train import Training
 from .manifests import absolute_data, circumstances, manifest_of
@@ -123,6 +123,9 @@ def retrain(
             run.update_manifest({"data_record": task.describe()})
         record = how | {
             "recipe": chosen.name,
+            "recipe_sha256": recipe_hash(chosen),
+            "steps": steps,
+            "start": start,
             "memory": memory,
             "precision": precision,
             "cuda_graph": cuda_graph,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -14,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 
-from ..core.arch import Arch
 from ..core.loop import Report, silent
 from ..nasbench.table import Table, load_table
 from ..strategies import STRATEGIES, BlackBox
@@ -62,15 +60,9 @@ def search(strategy: BlackBox, table: Table, seed: int) -> Iterator[tuple[float,
         arch of the table.
     """
     sampler = strategy.sampler(table.space, table.budget, seed)
-    noisy, shares = NoisyTable(table, seed), strategy.shares()
-    waiting: deque[Arch] = deque()
-    num_asked, spent = 0, 0.0
+    noisy, spent = NoisyTable(table, seed), 0.0
     best = (0.0, -math.inf, 0)
-    for number, share in enumerate(shares):
-        while num_asked < len(shares) and strategy.may_ask(num_asked, number):
-            waiting.append(sampler.ask())
-            num_asked += 1
-        arch = waiting.popleft()
+    for _, arch, share in strategy.in_turn(lambda number: sampler.ask()):
         row = table.position(arch)
         loss = noisy.loss(row, share)
         sampler.tell(arch, loss)

@@ -22,7 +22,8 @@ def inherited_metrics(
     Returns:
         `architecture_loss_nats` and `architecture_top1_percent`.
     """
-    network = inherit(supernet, arch, problem.task, num_batches=num_batches, seed=problem.seed)
+    network = supernet.extract(arch).to(problem.device)
+    recalibrate(network, problem.task, num_batches=num_batches, seed=problem.seed)
     return test_metrics(network, problem.task, "architecture", problem.device)
 
 
@@ -48,6 +49,9 @@ def inherit(
 def recalibrate(network: nn.Module, task: Task, *, num_batches: int = 20, seed: int = 0) -> None:
     """Estimate the BatchNorm statistics of a network again, as plain means over batches."""
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    if not norms:
+        network.eval()
+        return
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()

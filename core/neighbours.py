@@ -20,6 +20,7 @@ Key = tuple[int, ...]
 """Candidate index of every choice, idle ones 0, in the order of the space's choices."""
 
 _DRAWN = 64
+_STREAM = 3  # of random numbers, beside those of strategies
 _MAX_BATCHES = 3
 
 
@@ -185,9 +186,10 @@ class Draws:
         return key
 
     def _draw(self) -> None:
-        """Draw a batch; the first arch of the first one is that of `sample` with one arch."""
-        seed = self._seed + 1_000_003 * self._num_batches
+        """Draw a batch of a stream that nothing else draws from; a single arch is drawn alone."""
+        count = min(_DRAWN, 4**self._num_batches)
+        seed = (self._seed, _STREAM, self._num_batches)
         self._num_batches += 1
-        columns = sample(self._neighbours.space, _DRAWN, seed, self._neighbours.band)
+        columns = sample(self._neighbours.space, count, seed, self._neighbours.band)
         rows = np.stack([columns[name] for name in self._neighbours.names], 1)
         self._waiting = [tuple(row) for row in reversed(rows.tolist())]

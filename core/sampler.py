@@ -20,7 +20,7 @@ _MAX_DRAWS = 4_000_000
 def sample(
     space: Space,
     count: int,
-    seed: int,
+    seed: int | tuple[int, ...],
     band: tuple[float, float] | None = None,
 ) -> dict[str, NDArray[np.int64]]:
     """Draw archs uniformly over the different archs whose FLOPs lie in the band.
@@ -33,7 +33,7 @@ def sample(
     Args:
         space: the space.
         count: number of archs, drawn with replacement.
-        seed: of the generator.
+        seed: of the generator; a number, or a tuple for a stream of one's own beside it.
         band: smallest and largest FLOPs, or None for the whole space.
 
     Returns:

@@ -63,8 +63,10 @@ def _conv(convs: Sequence[nn.Module]) -> nn.Module:
         first.kernel_size,  # type: ignore[arg-type]
         first.stride,  # type: ignore[arg-type]
         first.padding,  # type: ignore[arg-type]
+        dilation=first.dilation,  # type: ignore[arg-type]
         groups=first.groups * count,
         bias=first.bias is not None,
+        padding_mode=first.padding_mode,  # type: ignore[arg-type]
     )
     return _fill(result, convs, torch.cat)
 
@@ -83,12 +85,15 @@ class StackedLinear(nn.Module):
         super().__init__()
         states = [layer.state_dict() for layer in layers]
         self.weight = nn.Parameter(torch.stack([state["weight"] for state in states]))
-        self.bias = nn.Parameter(torch.stack([state["bias"] for state in states]))
+        has_bias = "bias" in states[0]
+        biases = [state["bias"] for state in states] if has_bias else []
+        self.bias = nn.Parameter(torch.stack(biases)) if has_bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, S, K] of [B, S D]."""
         x_BSD = x.reshape(len(x), len(self.weight), -1)
-        return torch.einsum("bsd,skd->bsk", x_BSD, self.weight) + self.bias
+        y_BSK = torch.einsum("bsd,skd->bsk", x_BSD, self.weight)
+        return y_BSK if self.bias is None else y_BSK + self.bias
 
 
 def _fill(
@@ -136,8 +141,8 @@ def train_stack(
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
     )
-    steps = task.size("weights") // recipe.batch_size
-    total = recipe.epochs * steps
+    total = recipe.num_steps(task.size("weights"))
+    steps = total // recipe.epochs
     checkpoints = []
     for step in range(total):
         factor = warmup_cosine(step / total, recipe.warmup)

@@ -7,8 +7,8 @@ page: these follow the page's theme, are a tenth of the size, and need no packag
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from .markup import Markup, tag
 
@@ -16,8 +16,6 @@ from .markup import Markup, tag
 WIDTH = 360
 _LEFT, _RIGHT, _TOP = 46, 10, 8
 _BOTTOM = 34
-
-Format = Callable[[float], str]
 
 
 def short(value: float) -> str:
@@ -47,7 +45,6 @@ class Axes:
         levels: dashed horizontal lines, (value, name).
         columns: dashed vertical lines, (value, name).
         shaded: a range of x that is set apart, and what it is.
-        formats: of the numbers at the two axes.
     """
 
     title: str
@@ -59,7 +56,6 @@ class Axes:
     levels: Sequence[tuple[float, str]] = ()
     columns: Sequence[tuple[float, str]] = ()
     shaded: tuple[float, float, str] | None = None
-    formats: tuple[Format, Format] = field(default=(short, short))
 
     def at_x(self, value: float) -> float:
         """Return the abscissa in the picture."""
@@ -94,11 +90,11 @@ class Axes:
         for value in ticks(*self.y):
             y = self.at_y(value)
             parts.append(stroke("grid", _LEFT, y, right, y))
-            parts.append(text(self.formats[1](value), _LEFT - 5, y + 3.5, "tick end"))
+            parts.append(text(short(value), _LEFT - 5, y + 3.5, "tick end"))
         for value in ticks(*self.x):
             x = self.at_x(value)
             parts.append(stroke("grid", x, bottom, x, bottom + 4))
-            parts.append(text(self.formats[0](value), x, bottom + 14, "tick middle"))
+            parts.append(text(short(value), x, bottom + 14, "tick middle"))
         for value, name in self.levels:
             y = self.at_y(value)
             parts.append(stroke("level", _LEFT, y, right, y))

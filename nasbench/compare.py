@@ -158,16 +158,24 @@ def summary(jobs: Sequence[Job]) -> dict[str, Any]:
         `rows` (one a contestant), `random_mean_top1_percent`, `improvement_percent` (100 (a - r)/r
         with a the top-1 of the found arch and r the random mean), `rank` of the found arch among
         the random ones by mean test loss (1 is best), `num_trainings`, `num_skipped` (the most
-        unreadable images that a training met) and `cpu_seconds`.
+        unreadable images that a training met), `cpu_seconds`, and of the device, that is of the
+        CPU or wall on a GPU, `device_seconds` of all trainings and `training_seconds`, the median
+        of one: the first of each process reads the data as well.
     """
     rows = list(_rows(jobs))
     found = next(row for row in rows if row["kind"] == "found")
     rivals = [row for row in rows if row["kind"] == "random"]
-    results = {job.path: job.result for job in jobs}
-    summed = sum(result["cpu_seconds"] for result in results.values() if result is not None)
-    answer: dict[str, Any] = {"rows": rows, "num_trainings": len(results), "cpu_seconds": summed}
-    skipped = [result["num_skipped"] for result in results.values() if result is not None]
-    answer["num_skipped"] = int(max(skipped, default=0))
+    by_path = {job.path: job.result for job in jobs}
+    results = [result for result in by_path.values() if result is not None]
+    seconds = [r["cpu_seconds" if jobs[0].device == "cpu" else "seconds"] for r in results]
+    answer: dict[str, Any] = {
+        "rows": rows,
+        "num_trainings": len(by_path),
+        "num_skipped": int(max((result["num_skipped"] for result in results), default=0)),
+        "cpu_seconds": sum(result["cpu_seconds"] for result in results),
+        "device_seconds": sum(seconds),
+        "training_seconds": statistics.median(seconds),
+    }
     if rivals:
         mean = statistics.mean(row["top1_percent"] for row in rivals)
         answer["random_mean_top1_percent"] = mean

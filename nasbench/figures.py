@@ -132,7 +132,7 @@ def _mean_probs(
 
 def trial_curve(story: Story) -> Markup | None:
     """Return the losses of the evaluated archs and the best so far, None without trials."""
-    trials = [t for t in story.trials if t.get("share", 1) == 1]
+    trials = story.full_trials
     points = [(float(n + 1), _loss(trial)) for n, trial in enumerate(trials)]
     finite = [y for _, y in points if math.isfinite(y)]
     if not finite:

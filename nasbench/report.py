@@ -11,7 +11,6 @@ from ..core.arch import Arch
 from ..core.budget import Budget, reachable_band
 from ..core.sampler import sample
 from ..core.space import Space
-from ..evaluators.recipe import RECIPES, recipe_hash
 from .ranking import judge, rank_scores
 from .reproduce import commands, missing_parts
 from .story import Story
@@ -34,7 +33,8 @@ def document(story: Story) -> dict[str, Any]:
         verdict, ranking = files["evidence"].get("verdict"), files["evidence"].get("ranking")
     elif judged:
         ranking = rank_scores(judged["rows"])
-        verdict = judge(judged["rows"], _trainings(story)) if story.is_search else None
+        share = _share_of_recipe(judged)
+        verdict = judge(judged["rows"], _trainings(story), share) if story.is_search else None
     return {
         "run": str(story.path),
         "status": story.status,
@@ -88,7 +88,8 @@ def _arch(story: Story) -> dict[str, Any] | None:
 def _search(story: Story) -> dict[str, Any]:
     """Return how the search went, in figures."""
     trials, updates, history = story.trials, story.updates, story.history
-    finite = [t["loss"] for t in trials if t.get("loss") is not None and math.isfinite(t["loss"])]
+    losses = [trial.get("loss") for trial in story.full_trials]
+    finite = [loss for loss in losses if loss is not None and math.isfinite(loss)]
     last = updates[-1] if updates else {}
     tail = [event["loss"] for event in updates[-max(len(updates) // 20, 1) :]]
     return {
@@ -158,19 +159,31 @@ def _skips(story: Story, space: Space, arch: Arch) -> dict[str, Any]:
 
 
 def _trainings(story: Story) -> float | None:
-    """Return what the search cost, in trainings of the comparison."""
-    result, compared = story.files.get("result"), story.files.get("compare")
-    if result is None or compared is None or not compared["num_trainings"]:
-        return None
-    one = compared["cpu_seconds"] / compared["num_trainings"]
-    return float(result["cpu_seconds"] / one) if one else None
+    """Return what the search cost, in whole trainings of the comparison's recipe."""
+    compared = story.files.get("compare", {})
+    spent, one = _device_seconds(story), compared.get("training_seconds")
+    return spent * _share_of_recipe(compared) / one if spent and one else None
+
+
+def _share_of_recipe(compared: Mapping[str, Any]) -> float:
+    """Return the share of the recipe's updates that each training of a comparison got."""
+    steps, whole = compared.get("steps"), compared.get("steps_of_the_recipe")
+    return steps / whole if steps and whole else 1.0
+
+
+def _device_seconds(story: Story) -> float | None:
+    """Return the seconds of the search: of the CPU, or wall on a GPU."""
+    on_cpu = str(story.manifest.get("device", "cpu")) == "cpu"
+    seconds: float | None = story.files.get("result", {}).get(
+        "cpu_seconds" if on_cpu else "seconds"
+    )
+    return seconds
 
 
 def _cost(story: Story) -> dict[str, Any]:
     result, evidence = story.files.get("result", {}), story.files.get("evidence", {})
     compared = story.files.get("compare", {})
-    on_cpu = str(story.manifest.get("device", "cpu")) == "cpu"
-    seconds = result.get("cpu_seconds" if on_cpu else "seconds")
+    seconds = _device_seconds(story)
     return {
         "device_hours": None if seconds is None else seconds / 3600,
         "seconds": result.get("seconds"),
@@ -186,11 +199,12 @@ def _cost(story: Story) -> dict[str, Any]:
 
 
 def _recipe(files: Mapping[str, Any]) -> dict[str, Any] | None:
-    source = files.get("compare") or files.get("evidence") or (files.get("retrain") or {})
-    name = source.get("recipe") or source.get("record", {}).get("recipe")
-    if name not in RECIPES:
+    """Return name and hash of the recipe, as they were when it was used."""
+    source = files.get("compare") or files.get("evidence")
+    source = source or files.get("retrain", {}).get("record", {})
+    if "recipe" not in source:
         return None
-    return {"name": name, "sha256": recipe_hash(RECIPES[name])}
+    return {"name": source["recipe"], "sha256": source.get("recipe_sha256")}
 
 
 def jsonable(value: Any) -> Any:

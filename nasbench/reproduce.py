@@ -12,35 +12,53 @@ from .story import Story
 
 
 def commands(story: Story) -> list[str]:
-    """Return the commands that make this run again."""
-    manifest, folder = story.manifest, shlex.quote(str(story.path))
+    """Return the commands that make this run again, in a folder beside it."""
+    manifest, again = story.manifest, f"{story.path}-again"
     if not story.is_search:
         command = manifest.get("command") or []
         return [shlex.join(["nastk", *map(str, command)])] if command else []
     words = ["nastk", "search", "--space", manifest["space"], "--flops", str(manifest["flops"])]
     words += ["--data", manifest["data"], "--strategy", manifest["strategy"]]
     words += ["--seed", str(manifest.get("seed", 0))]
-    for key in ("evaluator", "supernet", "device", "memory", "target_classes", "evidence"):
-        if manifest.get(key) not in (None, "cpu"):
-            words += ["--" + key.replace("_", "-"), str(manifest[key])]
+    words += _flags(manifest, "evaluator", "supernet", "device", "workers", "memory", "precision")
+    words += _flags(manifest, "cuda_graph", "strict", "target_classes", "evidence")
     words += _sizes(manifest)
     for name, value in manifest.get("strategy_options", {}).items():
         if name in ("steps", "evaluations"):
             words += [f"--{name}", str(value)]
         else:
             words += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
-    commands = [shlex.join(words)]
+    commands = [shlex.join([*words, "--out", again])]
     if "compare" in story.files:
-        record = story.files["compare"]
-        steps = "" if record.get("steps") is None else f" --steps {record['steps']}"
-        seeds = max(row["seeds"] for row in record["rows"])
-        count = sum(row["kind"] == "random" for row in record["rows"])
-        recipe = shlex.quote(str(record["recipe"]))
-        flags = f"--seeds {seeds} --random {count} --recipe {recipe}{steps}"
-        commands.append(f"nastk compare {folder} {flags}")
+        made = story.files["compare"]
+        count = sum(row["kind"] == "random" for row in made["rows"])
+        words = ["--seeds", str(max(row["seeds"] for row in made["rows"])), "--random", str(count)]
+        words += _flags(made, "recipe", "steps", "data")
+        words += _flags(made.get("record", {}), "seed", "device", "workers", "strict")
+        commands.append(shlex.join(["nastk", "compare", again, *words]))
     if "retrain" in story.files:
-        commands.append(f"nastk retrain {folder}")
-    return [*commands, f"nastk report {folder}"]
+        made, record = story.files["retrain"], story.files["retrain"].get("record", {})
+        words = {"inherit": ["--inherit"], "held-out": ["--hold-out"]}.get(record.get("start"), [])
+        words = words + _flags(made, "data") + _flags(record, "recipe", "steps", "seed", "device")
+        words += _flags(record, "workers", "memory", "precision", "cuda_graph", "strict")
+        commands.append(shlex.join(["nastk", "retrain", again, *words]))
+    return [*commands, shlex.join(["nastk", "report", again])]
+
+
+# What the commands take without being told; the others depend on the device or the data.
+_USUAL = {"device": "cpu", "workers": 0, "seed": 0, "cuda_graph": False, "strict": False}
+
+
+def _flags(record: Mapping[str, Any], *names: str) -> list[str]:
+    """Return the flags of what a record says and the command would not do by itself."""
+    words: list[str] = []
+    for name in names:
+        value = record.get(name)
+        if value is None or value == _USUAL.get(name):
+            continue
+        flag = "--" + name.replace("_", "-")
+        words += [flag] if value is True else [flag, str(value)]
+    return words
 
 
 def _sizes(manifest: Mapping[str, Any]) -> list[str]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import kendalltau
+
+from .ranking import ceiling, tau
 
 # A archs, S seeds
 
@@ -46,32 +50,18 @@ def intraclass_correlation(values_AS: Values) -> float:
     return (between - within) / total if total > 0 else float("nan")
 
 
-def ceiling_tau(losses_AS: Values) -> float:
-    """Return how well one training ranks archs: no cheap score can be expected to do better.
-
-    It is the Kendall tau of the losses of one seed and the mean of the other seeds, averaged over
-    the seeds; nan if losses of a seed are all equal.
-    """
-    seeds = range(losses_AS.shape[1])
-    taus = [
-        kendall_tau(losses_AS[:, seed], np.delete(losses_AS, seed, 1).mean(1)) for seed in seeds
-    ]
-    return float(np.mean(taus))
-
-
-def kendall_tau(first_A: Values, second_A: Values) -> float:
-    """Return Kendall's tau-b of two scores of the same archs; nan if one of them is constant."""
-    return float(kendalltau(first_A, second_A).statistic)
-
-
-def signal(losses_AS: Values, accuracies_AS: Values, params_A: Values) -> dict[str, float]:
+def signal(
+    losses_AS: Values, accuracies_AS: Values, params_A: Sequence[float]
+) -> dict[str, float | None]:
     """Return `icc_loss icc_accuracy ceiling_tau params_tau` of trainings.
 
-    `params_tau` is that of more params and lower mean loss.
+    `params_tau` is that of more params and lower mean loss. What is undefined is None.
     """
+    iccs = [intraclass_correlation(values_AS) for values_AS in (losses_AS, accuracies_AS)]
+    icc_loss, icc_accuracy = (icc if math.isfinite(icc) else None for icc in iccs)
     return {
-        "icc_loss": intraclass_correlation(losses_AS),
-        "icc_accuracy": intraclass_correlation(accuracies_AS),
-        "ceiling_tau": ceiling_tau(losses_AS),
-        "params_tau": kendall_tau(params_A, -losses_AS.mean(1)),
+        "icc_loss": icc_loss,
+        "icc_accuracy": icc_accuracy,
+        "ceiling_tau": ceiling(losses_AS.tolist()),
+        "params_tau": tau(params_A, losses_AS.mean(1).tolist()),
     }

@@ -65,6 +65,11 @@ class Story:
         return [event for event in self.events if "trial" in event]
 
     @property
+    def full_trials(self) -> list[dict[str, Any]]:
+        """Those of full effort, among which the search chose."""
+        return [trial for trial in self.trials if trial.get("share", 1) == 1]
+
+    @property
     def updates(self) -> list[dict[str, Any]]:
         """The steps of a supernet search."""
         steps = [event for event in self.events if "step" in event and "trial" not in event]

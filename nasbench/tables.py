@@ -33,7 +33,7 @@ def table(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[Any]]], num_l
 def pairs(entries: Sequence[tuple[str, Any]]) -> Markup:
     """Return a list of names and values; those that are None are left out."""
     known = [(name, value) for name, value in entries if value is not None]
-    return tag("dl", *(tag("dt", name) + tag("dd", value) for name, value in known and known))
+    return tag("dl", *(tag("dt", name) + tag("dd", value) for name, value in known))
 
 
 def figure(value: float | None, digits: int = 3, unit: str = "") -> str | None:
@@ -46,7 +46,7 @@ def figure(value: float | None, digits: int = 3, unit: str = "") -> str | None:
 def plus_minus(value: float, spread: float | None, digits: int) -> str:
     """Return a mean and its spread over seeds."""
     mean = figure(value, digits) or "-"
-    return mean if not spread else f"{mean} ± {spread:.{digits}f}"
+    return mean if spread is None else f"{mean} ± {spread:.{digits}f}"
 
 
 def overview(names: Sequence[str], facts: Sequence[Facts]) -> Markup:

@@ -22,7 +22,13 @@ from .width import AnyWidth, is_plain, repeated, width_of
 
 
 def orthogonal_features(num_random: int, features: int) -> Tensor:
-    """Return [M, E] a random matrix with orthogonal rows of length sqrt(M), M at most E."""
+    """Return [M, E] a random matrix with orthogonal rows of length sqrt(M).
+
+    Raises:
+        ValueError: if M is above E, where rows cannot be orthogonal.
+    """
+    if num_random > features:
+        raise ValueError(f"needs at most {features} random features, got {num_random}")
     matrix = torch.empty(num_random, features)
     if matrix.is_meta:
         return matrix

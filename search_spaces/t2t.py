@@ -123,6 +123,13 @@ class T2T(Space):
         lookup("scale", self.scale_by, dict.fromkeys(("head", "width")))
         if self.resolution < 8:
             raise ValueError(f"{self.name} needs at least 8 pixels a side, got {self.resolution}")
+        step = self.heads or self.head_width
+        if uneven := [width for width in self.widths if width % step]:
+            raise ValueError(f"{self.name} needs widths that {step} divides, got {uneven[0]}")
+        if wrong := [ratio for ratio in self.feature_ratios if not 0 < ratio <= 1]:
+            raise ValueError(f"{self.name} takes feature_ratios above 0 up to 1, got {wrong[0]}")
+        if self.strides[2] > 2:
+            raise ValueError(f"{self.name} takes a last stride of 1 or 2, got {self.strides[2]}")
 
     def proxy(self) -> Space:
         """Return the space at 64 px with a quarter of the width of every head."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,22 @@ class BlackBox(Strategy):
         shares = self.shares()
         return number - num_told < self.in_flight and shares[number] == shares[num_told]
 
+    def in_turn(self, ask: Callable[[int], Arch]) -> Iterator[tuple[int, Arch, float]]:
+        """Ask for archs as early as allowed, and yield each trial when its loss is to be told.
+
+        Args:
+            ask: returns the arch of the trial of a number.
+
+        Yields:
+            Number, arch and share of the trial whose loss has to be told before the next one.
+        """
+        shares, waiting, num_asked = self.shares(), deque[Arch](), 0
+        for number, share in enumerate(shares):
+            while num_asked < len(shares) and self.may_ask(num_asked, number):
+                waiting.append(ask(num_asked))
+                num_asked += 1
+            yield number, waiting.popleft(), share
+
     def search(self, problem: Problem, run: Run, report: Report) -> Arch:
         """Evaluate archs and return the one with the lowest loss at full effort."""
         assert problem.pool is not None
@@ -74,14 +90,9 @@ class _Search:
 
     def best(self, report: Report) -> Arch:
         """Return the arch of the lowest loss among the trials of full effort."""
-        waiting: deque[Arch] = deque()
-        found, lowest, num_asked = None, math.inf, 0
+        found, lowest = None, math.inf
         report({"phase": "evaluate", "step": 0, "total": len(self.shares)})
-        for number, share in enumerate(self.shares):
-            while num_asked < len(self.shares) and self.strategy.may_ask(num_asked, number):
-                waiting.append(self._ask(num_asked))
-                num_asked += 1
-            arch = waiting.popleft()
+        for number, arch, share in self.strategy.in_turn(self._ask):
             loss = self._loss(number, arch, share)
             self.sampler.tell(arch, loss)
             if share == 1 and (found is None or loss < lowest):
@@ -90,7 +101,8 @@ class _Search:
             report(event | {"loss": loss, "best_loss": lowest})
         if found is None or not math.isfinite(lowest):
             raise RuntimeError(
-                f"none of {len(self.shares)} trials has a finite loss; lower the learning rate"
+                f"none of {len(self.shares)} trials has a finite loss; take other data, another "
+                "--evaluator or, for trainings, other --steps"
             )
         return found
 

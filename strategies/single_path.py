@@ -126,7 +126,7 @@ class _Search:
         problem = self.problem
         is_banded = self.options.sampling == "band"
         band = reachable_band(problem.space, problem.budget) if is_banded else None
-        return sample(problem.space, self.total, problem.seed, band)
+        return sample(problem.space, self.total, (problem.seed, 4), band)
 
     def train(self, step: int) -> float:
         """Do one update of the weights and return its loss."""

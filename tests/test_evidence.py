@@ -82,7 +82,8 @@ def search(space):
 def timeless(made):
     """Evidence without what it cost, which differs from time to time."""
     rows = [{key: v for key, v in row.items() if key != "seconds"} for row in made["rows"]]
-    odd = {"cpu_seconds", "inherited_seconds", "share_percent", "verdict"}
+    odd = {"cpu_seconds", "device_seconds", "training_seconds"}
+    odd |= {"inherited_seconds", "share_percent", "verdict"}
     return rows, {key: v for key, v in made.items() if key not in odd | {"rows"}}
 
 

@@ -22,7 +22,7 @@ OPTIONS = {
     "flops": "60K",
     "data": "digits",
     "recipe": "demonstration",
-    "archs": 3,
+    "archs": 4,
     "seeds": 2,
     "steps": 3,
 }
@@ -38,7 +38,7 @@ def test_the_command_measures_warns_and_does_not_train_twice(tmp_path, capsys):
     assert set(result) >= KEYS and all(-1 <= result[key] <= 1 for key in KEYS)
     files = sorted((tmp_path / "trainings").glob("*/metrics.json"))
     stamps = [file.stat().st_mtime_ns for file in files]
-    assert len(files) == 6
+    assert len(files) == 8
     metrics = [json.loads(file.read_text()) for file in files]
     assert all("test_loss_nats" not in entry for entry in metrics)
     losses = np.array([entry["architecture_loss_nats"] for entry in metrics])
@@ -112,7 +112,7 @@ def test_archs_are_different_and_lie_in_the_band():
 @pytest.mark.parametrize(
     "options, words",
     [
-        ({"archs": 2}, "at least 3 archs"),
+        ({"archs": 3}, "at least 4 archs"),
         ({"seeds": 1}, "2 seeds"),
         ({"recipe": "smal"}, "did you mean 'small'"),
         ({"data": "digit"}, "did you mean 'digits'"),

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from .score import Batch, ZeroCost, mean_over
+from .score import Measure, ScoreOfBatch
 
 # B batch, U units (activations of one image), D elements of an image
 
@@ -33,12 +31,12 @@ def jacob_cov(network: nn.Module, x: Tensor, labels: Tensor) -> float:
         labels: not used.
 
     Returns:
-        The score; NaN if the gradient of an image is the same everywhere, which has no
-        correlation.
+        The score; NaN if the gradient of an image is the same everywhere, as that of a network
+        which does not read its input: it has no correlation.
     """
     with torch.enable_grad():
         x = x.detach().requires_grad_()
-        (jacobian,) = torch.autograd.grad(network(x).sum(), x)
+        (jacobian,) = torch.autograd.grad(network(x).sum(), x, materialize_grads=True)
     correlations_BB = torch.corrcoef(jacobian.flatten(1).double())
     if not bool(correlations_BB.isfinite().all()):
         return float("nan")
@@ -92,24 +90,18 @@ def naswot(network: nn.Module, x: Tensor, labels: Tensor) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JacobCov(ZeroCost):
+class JacobCov(ScoreOfBatch):
     """The correlation of input gradients, see `jacob_cov`."""
 
     name: ClassVar[str] = "jacob_cov"
     objective: ClassVar[str] = "jacob_cov_score"
-
-    def score(self, network: nn.Module, batches: Sequence[Batch]) -> float:
-        """Return the mean over batches."""
-        return mean_over(batches, partial(jacob_cov, network))
+    measure: ClassVar[Measure] = staticmethod(jacob_cov)
 
 
 @dataclass(frozen=True, kw_only=True)
-class NasWot(ZeroCost):
+class NasWot(ScoreOfBatch):
     """The overlap of activation patterns, see `naswot`."""
 
     name: ClassVar[str] = "naswot"
     objective: ClassVar[str] = "naswot_score"
-
-    def score(self, network: nn.Module, batches: Sequence[Batch]) -> float:
-        """Return the mean over batches."""
-        return mean_over(batches, partial(naswot, network))
+    measure: ClassVar[Measure] = staticmethod(naswot)

@@ -6,13 +6,12 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from .score import Batch, ZeroCost, loss_gradients, mean_over, weights_of
+from .score import Batch, Measure, ScoreOfBatch, ZeroCost, loss_gradients, weights_of
 
 # Left out of a synaptic flow.
 _PASSED_OVER = (
@@ -117,27 +116,21 @@ def _pass_on(x: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradNorm(ZeroCost):
+class GradNorm(ScoreOfBatch):
     """The norm of the gradient at initialisation, see `grad_norm`."""
 
     name: ClassVar[str] = "grad_norm"
     objective: ClassVar[str] = "grad_norm_score"
-
-    def score(self, network: nn.Module, batches: Sequence[Batch]) -> float:
-        """Return the mean over batches."""
-        return mean_over(batches, partial(grad_norm, network))
+    measure: ClassVar[Measure] = staticmethod(grad_norm)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Snip(ZeroCost):
+class Snip(ScoreOfBatch):
     """The sensitivity of the loss to the removal of weights, see `snip`."""
 
     name: ClassVar[str] = "snip"
     objective: ClassVar[str] = "snip_score"
-
-    def score(self, network: nn.Module, batches: Sequence[Batch]) -> float:
-        """Return the mean over batches."""
-        return mean_over(batches, partial(snip, network))
+    measure: ClassVar[Measure] = staticmethod(snip)
 
 
 @dataclass(frozen=True, kw_only=True)

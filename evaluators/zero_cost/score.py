@@ -16,6 +16,8 @@ from ...core.evaluator import Evaluator, Metrics
 
 Batch = tuple[Tensor, Tensor]
 """Images [B, C, H, W] and labels [B]."""
+Measure = Callable[[nn.Module, Tensor, Tensor], float]
+"""The score of a network on the images and labels of one batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +78,15 @@ def ready(network: nn.Module) -> nn.Module:
     return network
 
 
-def mean_over(batches: Sequence[Batch], score: Callable[[Tensor, Tensor], float]) -> float:
-    """Return the mean of a score over batches."""
-    return sum(score(x, labels) for x, labels in batches) / len(batches)
+@dataclass(frozen=True, kw_only=True)
+class ScoreOfBatch(ZeroCost):
+    """A proxy that looks at one batch at a time; its score is the mean over batches."""
+
+    measure: ClassVar[Measure]
+
+    def score(self, network: nn.Module, batches: Sequence[Batch]) -> float:
+        """Return the mean over batches."""
+        return sum(self.measure(network, x, labels) for x, labels in batches) / len(batches)
 
 
 def weights_of(network: nn.Module) -> list[Tensor]:

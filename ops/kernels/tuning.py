@@ -151,7 +151,7 @@ def _trials(
 
     x, vectors = feature(H, W), list(torch.rand(6, C, device=device))
     for kernel, stride in product(kernels, strides):
-        mixed = [torch.randn(C, 1, k, k, device=device) for k in range(3, kernel + 1, 2)]
+        mixed = [torch.randn(C, 1, k, k, device=device) for k in range(1, kernel + 1, 2)]
         probs = torch.full((len(mixed),), 1 / len(mixed), device=device)
         dy = feature(output_size(H, stride), output_size(W, stride))
         data = (dy, mixed[-1], H, W, stride)

@@ -11,7 +11,8 @@ from nastk.core.strategy import Problem
 from nastk.evaluators import EVALUATORS
 from nastk.evaluators.zero_cost import ZeroCost
 from nastk.evaluators.zero_cost.score import ready
-from nastk.search_spaces import SPACES
+from nastk.ops.attention import SelfAttention
+from nastk.search_spaces import SPACES, NasBench201
 
 SMALL = {"resolution": 32, "num_classes": 10, "scale": 0.2, "cells": 1}
 FAST = ("toy", "sandglass-micro", "nasbench201", "t2t-micro")
@@ -33,8 +34,19 @@ def test_networks_of_every_space_are_scored(space, name):
     drawn = [(x, torch.arange(4)) for x in torch.randn(shape, generator=generator)]
     problem = Problem(space=made, proxy=made, task=None, budget=Budget(None, 10**6))
     evaluator = EVALUATORS[name](problem=problem)
-    if name == "synflow" and "t2t" in space:
+    mixes_tokens = any(isinstance(m, SelfAttention) for m in network.modules())
+    if name == "synflow" and mixes_tokens:
         with pytest.raises(ValueError, match="attention"):
             evaluator.score(ready(network), drawn)
     else:
         assert math.isfinite(evaluator.score(ready(network), drawn))
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_a_network_that_does_not_read_its_input_is_no_crash(name):
+    space = NasBench201(cells=1)
+    network = space.build(dict.fromkeys(space.choices(), "none"))
+    drawn = [(torch.randn(4, *space.input_shape), torch.arange(4)) for _ in range(2)]
+    problem = Problem(space=space, proxy=space, task=None, budget=Budget(None, 10**9))
+    score = EVALUATORS[name](problem=problem).score(ready(network), drawn)
+    assert math.isnan(score) == (name == "jacob_cov")

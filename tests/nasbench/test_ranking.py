@@ -48,6 +48,12 @@ def test_chance_is_what_random_orders_stay_below():
     assert 0.02 < statistics.mean(size > chance(6) for size in sizes) < 0.08
 
 
+def test_the_ceiling_ranks_each_seed_by_the_others():
+    losses = [[1.0, 1.0, 1.0], [2.0, 3.0, 2.0], [3.0, 2.0, 3.0], [4.0, 4.0, 4.0]]
+    # Seeds 0 and 2 agree with the mean of the others but for one tie; seed 1 swaps one pair of 6.
+    assert ceiling(losses) == pytest.approx((2 * 5 / math.sqrt(6 * 5) + 4 / 6) / 3)
+
+
 def test_the_ceiling_is_one_where_all_seeds_agree():
     agreeing = [[number, number + 0.1] for number in range(5)]
     assert ceiling(agreeing) == pytest.approx(1)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from nastk.nasbench.signal import ceiling_tau, intraclass_correlation, kendall_tau, signal
+from nastk.nasbench.signal import intraclass_correlation, signal
 
 # Shrout and Fleiss 1979, table 2: six targets, four judges; their ICC(1,1) is 0.17.
 RATINGS = np.array(
@@ -35,16 +35,14 @@ def test_it_estimates_the_share_of_variance():
     assert intraclass_correlation(values * 7 + 5) == pytest.approx(intraclass_correlation(values))
 
 
-def test_the_ceiling_ranks_one_seed_by_the_others():
-    losses = np.array([[1.0, 1.0, 1.0], [2.0, 3.0, 2.0], [3.0, 2.0, 3.0]])
-    # Seed 0 and 2 agree with the mean of the others but for one tie; seed 1 swaps one pair of 3.
-    first = kendall_tau(losses[:, 0], np.array([1.0, 2.5, 2.5]))
-    assert ceiling_tau(losses) == pytest.approx((2 * first + 1 / 3) / 3)
-
-
 def test_more_params_and_lower_losses_agree():
-    losses = np.array([[3.0, 3.1], [2.0, 2.2], [1.0, 0.9]])
-    found = signal(losses, -losses, np.array([10.0, 20.0, 30.0]))
+    losses = np.array([[3.0, 3.1], [2.0, 2.2], [1.0, 0.9], [0.5, 0.6]])
+    found = signal(losses, -losses, [10.0, 20.0, 30.0, 40.0])
     assert found["params_tau"] == pytest.approx(1) and found["ceiling_tau"] == pytest.approx(1)
     assert found["icc_accuracy"] == pytest.approx(found["icc_loss"])
-    assert signal(losses, -losses, np.array([3.0, 2.0, 1.0]))["params_tau"] == pytest.approx(-1)
+    assert signal(losses, -losses, [4.0, 3.0, 2.0, 1.0])["params_tau"] == pytest.approx(-1)
+
+
+def test_what_is_undefined_is_none():
+    found = signal(np.ones((4, 2)), np.ones((4, 2)), [1.0, 2.0, 3.0, 4.0])
+    assert set(found.values()) == {None}
