@@ -107,8 +107,10 @@ def resolve(
     elif path.is_file():
         arch = _arch_in(path)
         space = make_space(named_space(arch.space, path), arch.options)
-    elif path.suffix == ".json":
-        raise ValueError(f"no file {path}; expected a run folder, an arch.json or a known name")
+    elif path.suffix == ".json" or len(path.parts) > 1:
+        raise ValueError(
+            f"no file or folder {path}; expected a run folder, an arch.json or a known name"
+        )
     else:
         space, arch = find_reference(str(what)).arch()
     sizes = {"resolution": resolution, "num_classes": classes}
