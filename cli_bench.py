@@ -85,6 +85,9 @@ def bench_strategies(
     nni: Annotated[
         bool, typer.Option("--nni", help="NNI's strategies too, which are slow.")
     ] = False,
+    table: Annotated[
+        str, typer.Option(help="Name of a table, or a file that `bench table` wrote.")
+    ] = "sandglass-micro-tab",
     json_: Json = False,
 ) -> None:
     """Run every black-box strategy many times on a table of trained archs, against random."""

@@ -106,7 +106,7 @@ def bench_strategies(
         seeds: searches of each strategy.
         evaluations: what each search may spend, in full trainings.
         nni: whether NNI's strategies take part, which are slow.
-        table: name in `nastk.nasbench.table.TABLES`.
+        table: name in `nastk.nasbench.table.TABLES`, or a file that `nastk bench table` wrote.
         report: receives progress events.
 
     Returns:

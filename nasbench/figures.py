@@ -16,7 +16,6 @@ from .story import Story
 # A curve of more points than this is no finer on a screen.
 _POINTS = 240
 _SNAPSHOTS = 26
-_STRIPS = 80
 
 Points = list[tuple[float, float]]
 
@@ -87,8 +86,8 @@ def probabilities(story: Story) -> Markup | None:
         return None
     every = max(1, math.ceil((len(history) - 1) / (_SNAPSHOTS - 1)))
     kept = history[::every] if (len(history) - 1) % every == 0 else [*history[::every], history[-1]]
-    strips = _strips(story, kept)
-    return bands("Probabilities of the candidates of each choice over the search", strips[:_STRIPS])
+    title = "Probabilities of the candidates of each choice over the search"
+    return bands(title, _strips(story, kept))
 
 
 def _strips(story: Story, history: Sequence[Mapping[str, Sequence[float]]]) -> list[Strip]:

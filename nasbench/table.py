@@ -129,13 +129,11 @@ def read_table(path: Path) -> Table:
         ValueError: if the file is missing, damaged, changed or of another schema.
     """
     if not path.is_file():
-        raise ValueError(
-            f"no table {path}; install nastk again, or build one: nastk bench table --out FILE"
-        )
+        raise ValueError(f"no table {path}; build one: nastk bench table --out {path}")
     try:
         content = json.loads(gzip.decompress(path.read_bytes()))
     except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise ValueError(f"table {path} is damaged ({error}); install nastk again") from None
+        raise ValueError(f"table {path} is damaged ({error}); take another copy") from None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise ValueError(f"{path} is no table of schema {SCHEMA}, which this nastk reads")
     if content.get("sha256") != hash_of_content(content):
@@ -145,9 +143,11 @@ def read_table(path: Path) -> Table:
 
 @lru_cache(maxsize=2)
 def load_table(name: str = "sandglass-micro-tab") -> Table:
-    """Return a table that nastk carries.
+    """Return a table: one that nastk carries, by its name, or one of `bench table`, by its file.
 
     Raises:
-        ValueError: if there is none of that name, or its file is damaged.
+        ValueError: if there is none of that name, or its file is missing or damaged.
     """
+    if Path(name).suffix:
+        return read_table(Path(name).expanduser())
     return read_table(Path(__file__).parent / lookup("table", name, TABLES))

@@ -99,6 +99,14 @@ def test_a_damaged_file_is_named_in_one_line(damage, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_a_table_of_ones_own_is_loaded_by_its_file(tmp_path):
+    file = tmp_path / "mine.json.gz"
+    file.write_bytes(FILE.read_bytes())
+    assert load_table(str(file)).content == load_table().content
+    with pytest.raises(ValueError, match=r"no table .*its\.json\.gz; build one: nastk bench table"):
+        load_table(str(tmp_path / "its.json.gz"))
+
+
 def test_archs_outside_of_the_band_and_of_other_spaces_are_refused():
     table = load_table()
     smallest = table.space.arch_at(dict.fromkeys(table.space.choices(), 0))
