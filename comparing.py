@@ -78,7 +78,7 @@ def compare(
     trained = target if ":" in data else proxy
     task = make_task(data, trained.resolution, strict=strict)
     trained = dataclasses.replace(trained, num_classes=task.num_classes)
-    chosen = named or default_recipe(target.name, is_demonstration=task.is_demonstration)
+    chosen = named or default_recipe(target, is_demonstration=task.is_demonstration)
     if processes is None:
         processes = default_processes(device)
     entrants = contestants(
