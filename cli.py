@@ -118,21 +118,33 @@ def spaces(config: Config = None, json_: Json = False) -> None:
 @app.command()
 def compare(
     context: typer.Context,
-    what: Annotated[str, typer.Argument(help="Run folder of a finished search.")],
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            help="Run folder of a finished search; or archs to stand beside each other: run "
+            "folders, arch.json files, published names."
+        ),
+    ],
     seeds: Annotated[int, typer.Option(help="Trainings of each network.")] = 3,
-    random: Annotated[int, typer.Option(help="Random archs of the same band.")] = 8,
+    random: Annotated[
+        int | None, typer.Option(help="Random archs of a search's band: 8 unless given.")
+    ] = None,
     data: Data = None,
     recipe: Recipe = None,
     seed: Annotated[int, typer.Option(help="Seed of the random archs.")] = 0,
     steps: Steps = None,
     processes: Processes = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a comparison of archs; runs/compare unless given."),
+    ] = None,
     device: Device = "cpu",
     workers: Workers = 0,
     strict: Strict = False,
     config: Config = None,
     json_: Json = False,
 ) -> None:
-    """Train the found arch, references and random archs alike; the same command goes on."""
+    """Train a found arch, its rivals and references alike, or archs; the same command goes on."""
     from . import screen
     from .comparing import compare as implementation
 

@@ -1,124 +1,238 @@
-"""Comparing a search result with references and random archs, trained alike."""
+"""Comparing a search result with references and random archs, or archs among themselves."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .core.arch import Arch
 from .core.budget import Budget
 from .core.lookup import lookup
 from .core.loop import Report, silent
 from .core.run import Run, write_json
-from .evaluators.recipe import RECIPES, default_recipe, recipe_hash
-from .evaluators.tasks import make_task
+from .core.space import Space
+from .core.task import Task
+from .evaluators.recipe import RECIPES, Recipe, default_recipe, recipe_hash
+from .evaluators.tasks import find_data, make_task
 from .manifests import absolute_data, circumstances
-from .naming import check_numbers, find_device, spaces_of
-from .nasbench.compare import Job, default_processes, summary, threads_each, train_all
-from .nasbench.contestants import contestants
+from .naming import check_numbers, find_device, resolve, spaces_of
+from .nasbench.compare import Job, default_processes, hash_of, summary, threads_each, train_all
+from .nasbench.contestants import Contestant, contestant, contestants
 from .ops.chain import default_memory
+
+NUM_RANDOM = 8  # archs around that of a search
 
 
 def compare(
-    what: str | Path,
+    what: str | Path | Sequence[str | Path],
     *,
     seeds: int = 3,
-    random: int = 8,
+    random: int | None = None,
     data: str | None = None,
     recipe: str | None = None,
     steps: int | None = None,
     seed: int = 0,
     processes: int | None = None,
+    out: str | Path | None = None,
     device: str = "cpu",
     workers: int = 0,
     strict: bool = False,
     report: Report = silent,
 ) -> dict[str, Any]:
-    """Train the found arch and its neighbours alike and say where it stands.
+    """Train networks alike with several seeds and say where each stands.
 
-    The neighbours: the arch of the space with the most params within the budget (which costs no
-    search), random archs of the budget's band, and the references within 15 % of the budget. On
-    embedded data all are trained as proxies, by the same rule. Given again, the command goes on
-    with what is not trained yet.
+    Given the run of a search, its arch stands beside its neighbours: the arch of the space with
+    the most params within the budget (which costs no search), random archs of the budget's band,
+    and the references within 15 % of the budget. Given several archs, those stand beside each
+    other. On embedded data all are trained as proxies, by the same rule. Given again, the command
+    goes on with what is not trained yet.
 
     Args:
-        what: run folder of a finished search.
+        what: run folder of a finished search; or run folders, arch.json files and published names.
         seeds: trainings of each network.
-        random: number of random archs.
-        data: as for search; the run's own if None.
+        random: number of random archs around a search, 8 if None.
+        data: as for search; the run's own, or digits-photo for archs, if None.
         recipe: name in `RECIPES`; the short one on embedded data, else the space's.
         steps: number of updates; the recipe's epochs if None.
         seed: of the random archs.
         processes: trainings at a time; one for each core if None, one on CUDA.
+        out: folder of a comparison of archs, `runs/compare` if None; it may serve several.
         device: `cpu` or `cuda`.
         workers: processes of each training that decode images.
         strict: refuse unreadable images instead of skipping them.
         report: receives progress events.
 
     Returns:
-        What `nastk.nasbench.compare.summary` says, and `run data recipe recipe_sha256 steps
-        steps_of_the_recipe seconds record`.
+        What `nastk.nasbench.compare.summary` says, and `run` (None for archs) `data recipe
+        recipe_sha256 steps steps_of_the_recipe seconds record file`.
 
     Raises:
         ValueError: if an argument is wrong, or the run has found nothing yet.
     """
-    if seeds < 1 or random < 0:
+    if seeds < 1 or (random or 0) < 0:
         raise ValueError(f"compare needs at least 1 seed and 0 random archs, got {seeds}, {random}")
     check_numbers(seed=seed, steps=steps, workers=workers, processes=processes)
     memory = default_memory(find_device(device))
     start = time.perf_counter()
-    run = Run.open(Path(what))
-    arch, manifest = run.arch, run.manifest
-    if "budget" not in manifest:
-        raise ValueError(f"{what} is no search, so there is no budget to compare under")
-    named = lookup("recipe", recipe, RECIPES) if recipe else None
-    data = absolute_data(data) if data else manifest["data"]
-    target, proxy = spaces_of(manifest)
-    trained = target if ":" in data else proxy
-    task = make_task(data, trained.resolution, strict=strict)
-    trained = dataclasses.replace(trained, num_classes=task.num_classes)
-    chosen = named or default_recipe(target.name, is_demonstration=task.is_demonstration)
+    names = [what] if isinstance(what, str | Path) else list(what)
+    asked = _Asked(data=data, recipe=recipe, strict=strict, out=out)
+    if len(names) == 1 and Path(names[0]).is_dir():
+        field = _around(Path(names[0]), asked, NUM_RANDOM if random is None else random, seed)
+    elif random:
+        raise ValueError("random archs need a budget: give one run of a search, or no --random")
+    else:
+        field = _given(names, asked)
     if processes is None:
         processes = default_processes(device)
-    entrants = contestants(
-        family=manifest["space"],
-        target=target,
-        proxy=trained,
-        arch=arch,
-        budget=Budget(*manifest["budget"]),
-        num_random=random,
-        seed=seed,
-    )
     jobs = [
         Job(
             contestant=entrant,
             seed=number,
-            data=data,
-            recipe=chosen.name,
+            data=field.data,
+            recipe=field.recipe.name,
             steps=steps,
             device=device,
             workers=workers,
             strict=strict,
             memory=memory,
             threads=threads_each(processes),
-            folder=str(run.path / "compare"),
+            folder=str(field.trainings),
         )
         for number in range(seeds)
-        for entrant in entrants
+        for entrant in field.entrants
     ]
     train_all(jobs, processes, report)
     how = circumstances(seed=seed, device=device, workers=workers, strict=strict)
     result = {
-        "run": str(run.path),
-        "data": data,
-        "recipe": chosen.name,
-        "recipe_sha256": recipe_hash(chosen),
+        **field.facts,
         "steps": steps,
-        "steps_of_the_recipe": chosen.num_steps(task.size("train")),
         **summary(jobs),
         "seconds": time.perf_counter() - start,
-        "record": how | {"data_record": task.describe()},
+        "record": how | {"data_record": field.task.describe()},
     }
-    write_json(run.path / "compare.json", result)
-    return result
+    file = field.file or field.trainings / f"{hash_of(str([job.path for job in jobs]))}.json"
+    write_json(file, result | {"file": str(file)})
+    return result | {"file": str(file)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """How a comparison was asked for."""
+
+    data: str | None
+    recipe: str | None
+    strict: bool
+    out: str | Path | None
+
+    def recipe_of(self, spaces: Sequence[Space], task: Task) -> Recipe:
+        """Return the recipe by which all are trained."""
+        if self.recipe:
+            return lookup("recipe", self.recipe, RECIPES)
+        recipes = {
+            s.name: default_recipe(s, is_demonstration=task.is_demonstration) for s in spaces
+        }
+        if len(set(recipes.values())) > 1:
+            ways = ", ".join(f"{name} by {recipe.name!r}" for name, recipe in recipes.items())
+            raise ValueError(f"these networks train differently, {ways}: give one --recipe for all")
+        return recipes[spaces[0].name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Field:
+    """Who is compared, on what data and by what recipe, and where that is written."""
+
+    entrants: list[Contestant]
+    data: str
+    task: Task
+    recipe: Recipe
+    trainings: Path
+    file: Path | None = None  # None where each comparison has one of its own
+    run: Path | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a result says of the field."""
+        return {
+            "run": None if self.run is None else str(self.run),
+            "data": self.data,
+            "recipe": self.recipe.name,
+            "recipe_sha256": recipe_hash(self.recipe),
+            "steps_of_the_recipe": self.recipe.num_steps(self.task.size("train")),
+        }
+
+
+def _around(path: Path, asked: _Asked, num_random: int, seed: int) -> _Field:
+    """Return the arch of a search and its neighbours."""
+    if asked.out is not None:
+        raise ValueError(f"{path} is a run, which is compared in its own folder: no --out")
+    run = Run.open(path)
+    arch, manifest = run.arch, run.manifest
+    if "budget" not in manifest:
+        raise ValueError(f"{path} is no search, so there is no budget to compare under")
+    data = absolute_data(asked.data) if asked.data else manifest["data"]
+    target, proxy = spaces_of(manifest)
+    trained = target if ":" in data else proxy
+    task = make_task(data, trained.resolution, strict=asked.strict)
+    entrants = contestants(
+        family=manifest["space"],
+        target=target,
+        proxy=dataclasses.replace(trained, num_classes=task.num_classes),
+        arch=arch,
+        budget=Budget(*manifest["budget"]),
+        num_random=num_random,
+        seed=seed,
+    )
+    return _Field(
+        entrants=entrants,
+        data=data,
+        task=task,
+        recipe=asked.recipe_of([target], task),
+        trainings=run.path / "compare",
+        file=run.path / "compare.json",
+        run=run.path,
+    )
+
+
+def _given(names: Sequence[str | Path], asked: _Asked) -> _Field:
+    """Return archs by name, file or run, which stand beside each other."""
+    data = absolute_data(asked.data or "digits-photo")
+    find_data(data)
+    found = [_resolved(what, data) for what in names]
+    spaces = [trained for _, trained, _, _ in found]
+    task = make_task(data, spaces[0].resolution, strict=asked.strict)
+    entrants = []
+    for name, (family, trained, target, arch) in zip(_short(names), found, strict=True):
+        sized = dataclasses.replace(trained, num_classes=task.num_classes)
+        counted = sized if ":" in data else target
+        entrants.append(
+            contestant(name, "given", family=family, target=counted, trained=sized, arch=arch)
+        )
+    return _Field(
+        entrants=entrants,
+        data=data,
+        task=task,
+        recipe=asked.recipe_of(spaces, task),
+        trainings=Path(asked.out) if asked.out else Path("runs", "compare"),
+    )
+
+
+def _resolved(what: str | Path, data: str) -> tuple[str, Space, Space, Arch]:
+    """Return family, the space that is trained, the one whose cost is counted, and the arch."""
+    target, arch = resolve(what)
+    manifest = Run.open(Path(what)).manifest if Path(what).is_dir() else None
+    proxy = target.proxy() if manifest is None else spaces_of(manifest)[1]
+    family = target.name if manifest is None else manifest["space"]
+    return family, target if ":" in data else proxy, target, arch
+
+
+def _short(names: Sequence[str | Path]) -> list[str]:
+    """Return names without folder and .json, or as they were typed if those are not distinct."""
+    for texts in ([Path(n).name.removesuffix(".json") for n in names], [str(n) for n in names]):
+        if len(set(texts)) == len(texts):
+            return texts
+    twice = next(n for n in texts if texts.count(n) > 1)
+    raise ValueError(f"{twice} is given twice: a comparison takes every arch once")

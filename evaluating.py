@@ -83,7 +83,7 @@ def make_evaluator(run: Run, problem: Problem) -> Evaluator:
     family, settings = EVALUATORS[manifest["evaluator"]], {}
     if family is Train:
         steps = manifest["strategy_options"].get("steps")
-        recipe = default_recipe(problem.space.name, is_demonstration=problem.task.is_demonstration)
+        recipe = default_recipe(problem.space, is_demonstration=problem.task.is_demonstration)
         settings = {"recipe": recipe, "steps": steps}
     if family is Inherit:
         owner = Run.open(Path(manifest["supernet"]))

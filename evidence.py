@@ -87,7 +87,7 @@ def gather(run: Run, level: str, report: Report) -> dict[str, Any]:
     data = run.manifest["data"]
     trained = problem.space if ":" in data else problem.proxy
     trained = dataclasses.replace(trained, num_classes=problem.task.num_classes)
-    recipe = default_recipe(trained.name, is_demonstration=problem.task.is_demonstration)
+    recipe = default_recipe(trained, is_demonstration=problem.task.is_demonstration)
     entrants = contestants(
         family=run.manifest["space"],
         target=problem.space,

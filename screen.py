@@ -151,7 +151,7 @@ def print_spaces(rows: list[dict[str, Any]]) -> None:
 
 
 def print_comparison(result: dict[str, Any]) -> None:
-    """Print where a found arch stands among its neighbours."""
+    """Print where every network of a comparison stands."""
     title = f"{result['data']}, recipe {result['recipe']}: mean ± spread over seeds"
     table = _table("", "FLOPs", "params", "test loss", "top-1 %", gap=1, title=title)
     rows = result["rows"]
@@ -166,7 +166,8 @@ def print_comparison(result: dict[str, Any]) -> None:
     _console.print(table)
     if not all(row["inside_budget"] for row in rows):
         _console.print("^: above the budget")
-    if not any(row["kind"] == "reference" for row in rows):
+    kinds = {row["kind"] for row in rows}
+    if "found" in kinds and "reference" not in kinds:
         _console.print("no reference that nastk can build lies within 15 % of the budget")
     if "rank" in result:
         count = sum(row["kind"] == "random" for row in rows)
@@ -178,7 +179,7 @@ def print_comparison(result: dict[str, Any]) -> None:
         )
     _console.print(
         f"{result['num_trainings']} trainings, {result['cpu_seconds']:.0f} CPU s in all, "
-        f"{result['seconds']:.0f} s wall now; results in {result['run']}/compare.json",
+        f"{result['seconds']:.0f} s wall now; results in {result['file']}",
         highlight=False,
     )
     _print_skipped(result)

@@ -100,7 +100,7 @@ def retrain(
         space = spaces_of(run.manifest)[0 if ":" in data else 1]
         task = make_task(data, space.resolution, workers=workers, strict=strict)
         space = dataclasses.replace(space, num_classes=task.num_classes)
-        chosen = named or default_recipe(space.name, is_demonstration=task.is_demonstration)
+        chosen = named or default_recipe(space, is_demonstration=task.is_demonstration)
         start = "inherit" if inherit else "held-out" if hold_out else "scratch"
         length = "full" if steps is None else steps
         way = memory if precision == "float32" else f"{memory}-{precision}"

@@ -1,4 +1,4 @@
-"""Training recipes, frozen and complete; each space has one for its own data and length."""
+"""Training recipes, frozen and complete; each space names its own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from ..core.lookup import lookup
+from ..core.space import Space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,26 +148,15 @@ RECIPES: dict[str, Recipe] = {
     )
 }
 
-_OF_SPACE = {
-    "nasbench201": SMALL,
-    "sandglass": MOBILENEXT,
-    "sandglass-micro": SMALL,
-    "sandglass-micro-tab": SMALL,
-    "t2t": T2T_VIT,
-    "t2t-micro": SMALL_TOKENS,
-    "toy": SMALL,
-}
-_SHORT = {"t2t": DEMONSTRATION_TOKENS, "t2t-micro": DEMONSTRATION_TOKENS}
 
+def default_recipe(space: Space, *, is_demonstration: bool) -> Recipe:
+    """Return the short recipe of a space on embedded data, its own on the user's.
 
-def default_recipe(space: str, *, is_demonstration: bool) -> Recipe:
-    """Return the short recipe on embedded data, the space's own on the user's.
-
-    A space without a recipe of its own gets MobileNet's.
+    Raises:
+        ValueError: if the space names a recipe that does not exist.
     """
-    if is_demonstration:
-        return _SHORT.get(space, DEMONSTRATION)
-    return _OF_SPACE.get(space, MOBILENET)
+    name = space.short_recipe if is_demonstration else space.recipe
+    return lookup(f"recipe of {space.name}", name, RECIPES)
 
 
 def recipe_hash(recipe: Recipe) -> str:

@@ -155,15 +155,16 @@ def summary(jobs: Sequence[Job]) -> dict[str, Any]:
     """Return mean and spread of every contestant, and what all of it cost.
 
     Returns:
-        `rows` (one a contestant), `random_mean_top1_percent`, `improvement_percent` (100 (a - r)/r
-        with a the top-1 of the found arch and r the random mean), `rank` of the found arch among
-        the random ones by mean test loss (1 is best), `num_trainings`, `num_skipped` (the most
-        unreadable images that a training met), `cpu_seconds`, and of the device, that is of the
-        CPU or wall on a GPU, `device_seconds` of all trainings and `training_seconds`, the median
-        of one: the first of each process reads the data as well.
+        `rows` (one a contestant), `num_trainings`, `num_skipped` (the most unreadable images that a
+        training met), `cpu_seconds`, and of the device, that is of the CPU or wall on a GPU,
+        `device_seconds` of all trainings and `training_seconds`, the median of one: the first of
+        each process reads the data as well. Where random archs stand beside a found one also
+        `random_mean_top1_percent`, `improvement_percent` (100 (a - r)/r with a the top-1 of the
+        found arch and r the random mean) and `rank` of the found arch among the random ones by mean
+        test loss (1 is best).
     """
     rows = list(_rows(jobs))
-    found = next(row for row in rows if row["kind"] == "found")
+    found = next((row for row in rows if row["kind"] == "found"), None)
     rivals = [row for row in rows if row["kind"] == "random"]
     by_path = {job.path: job.result for job in jobs}
     results = [result for result in by_path.values() if result is not None]
@@ -176,7 +177,7 @@ def summary(jobs: Sequence[Job]) -> dict[str, Any]:
         "device_seconds": sum(seconds),
         "training_seconds": statistics.median(seconds),
     }
-    if rivals:
+    if found and rivals:
         mean = statistics.mean(row["top1_percent"] for row in rivals)
         answer["random_mean_top1_percent"] = mean
         answer["random_mean_loss_nats"] = statistics.mean(row["loss_nats"] for row in rivals)

@@ -23,7 +23,8 @@ class Contestant:
 
     Attributes:
         name: unique in the comparison.
-        kind: `found`, `most-params`, `reference` or `random`.
+        kind: `found`, `most-params`, `reference`, `random`, or `given` where archs stand beside
+            each other.
         family: name of its space, or `FILE.py:CLASS`.
         options: of the space that is trained.
         choices: of the arch.
@@ -40,6 +41,31 @@ class Contestant:
     flops: int
     params: int
     inside_budget: bool = True
+
+
+def contestant(
+    name: str, kind: str, *, family: str, target: Space, trained: Space, arch: Arch
+) -> Contestant:
+    """Return one network, counted on the target.
+
+    Args:
+        name: unique in the comparison.
+        kind: of `Contestant`.
+        family: name of the space as the user gave it.
+        target: whose cost is counted.
+        trained: the space that is trained, maybe the target itself.
+        arch: of both.
+    """
+    counts = target.cost.count(target.indices(arch.choices))
+    return Contestant(
+        name=name,
+        kind=kind,
+        family=family,
+        options=trained.options,
+        choices=dict(arch.choices),
+        flops=counts["flops"],
+        params=counts["params"],
+    )
 
 
 def contestants(
@@ -67,16 +93,7 @@ def contestants(
     """
 
     def member(name: str, kind: str, values: Arch) -> Contestant:
-        counts = target.cost.count(target.indices(values.choices))
-        return Contestant(
-            name=name,
-            kind=kind,
-            family=family,
-            options=proxy.options,
-            choices=dict(values.choices),
-            flops=counts["flops"],
-            params=counts["params"],
-        )
+        return contestant(name, kind, family=family, target=target, trained=proxy, arch=values)
 
     result = [member("found", "found", arch)]
     result.append(member("most-params", "most-params", most_params(target, budget)))

@@ -16,8 +16,13 @@ from ..core.lookup import lookup
 from ..core.space import Space
 from ..search_spaces import SPACES
 from .published import Published
+from .t2t_variants import T2TVariant
 
-FAMILIES: dict[str, type[Space]] = {**SPACES, Published.name: Published}
+FAMILIES: dict[str, type[Space]] = {
+    **SPACES,
+    Published.name: Published,
+    T2TVariant.name: T2TVariant,
+}
 
 
 def find_space(name: str) -> type[Space]:

@@ -35,9 +35,7 @@ from ..search_spaces.blocks import (
     sandglass,
     scaled_channels,
 )
-from ..search_spaces.t2t import T2T
 from .ghost import GhostBottleneck
-from .t2t_variants import dense, ghost
 
 _GATES: Mapping[str, Callable[[], nn.Module]] = {
     "hard_sigmoid": nn.Hardsigmoid,
@@ -93,22 +91,8 @@ class Published(Space):
             "ghost": self._ghost,
             "inverted": self._inverted,
             "sandglass-se": self._sandglass_se,
-            "t2t-dense": partial(dense, base=self._t2t, choose=choose),
-            "t2t-ghost": partial(ghost, base=self._t2t, choose=choose),
         }
         return builders[table["kind"]](table)
-
-    @property
-    def _t2t(self) -> T2T:
-        """The space of T2T-ViT reduced to the token layers of the published models."""
-        return T2T(
-            first_kernels=(7,),
-            kernels=(3,),
-            layers=("performer",),
-            token_widths=(64,),
-            feature_ratios=(0.5,),
-            **{key: self.options[key] for key in ("resolution", "num_classes", "scale")},
-        )
 
     def _scaled(self, channels: int) -> int:
         return scaled_channels(channels, self.scale)

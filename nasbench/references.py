@@ -20,7 +20,6 @@ from ..core.lookup import lookup
 from ..core.space import Space
 from ..search_spaces.t2t import T2T
 from .families import FAMILIES
-from .published import Published
 from .released import load_released
 
 
@@ -83,7 +82,7 @@ class Reference:
         if self.space is None:
             raise ValueError(f"nastk cannot build {self.name!r}: only its figures were published")
         space = FAMILIES[self.space](**self.options)
-        if isinstance(space, Published):
+        if not space.choices():
             return space, space.arch({})
         arch: Arch = space.uniform(**self.uniform)  # type: ignore[attr-defined]
         return space, arch

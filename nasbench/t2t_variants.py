@@ -2,74 +2,123 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ..core.choice import Choose
+from ..core.lookup import lookup
+from ..core.space import Space
 from ..ops import layer_norm, linear, residual, self_attention
-from ..ops.attention import INIT_STD, SelfAttention
+from ..ops.attention import SelfAttention
 from ..search_spaces.blocks import scaled_channels
 from ..search_spaces.t2t import T2T, TokenHead, mlp
 
 # B batch, T tokens, D features
 
-Table = Mapping[str, Any]
+# The released models: depth, width and MLP ratio; and blocks of each stage, width in front of them,
+# features that a block adds, heads and MLP ratio.
+GHOST = (16, 384, 3)
+DENSE = ((3, 6, 6, 4), 128, 64, 8, 2)
 
 
-def ghost(table: Table, base: T2T, choose: Choose) -> nn.Module:
-    """Return T2T-ViT-Ghost, whose linear maps make half or a third of their outputs.
+@dataclass(frozen=True, kw_only=True)
+class T2TVariant(Space):
+    """One published T2T-ViT of other blocks; a space without choices, so that all commands take it.
 
-    Args:
-        table: `depth`, `width` and `mlp_ratio`.
-        base: the space whose token layers are used, with a single candidate everywhere.
-        choose: not asked for anything.
+    Attributes:
+        model: `t2t-vit-16-ghost` or `t2t-vit-dense`.
+        scale: factor on the widths, for proxies; the number of heads stays.
     """
-    width = table["width"] // base.head_width * scaled_channels(base.head_width, base.scale)
-    stages = base.embedding_stages(choose, width)
-    for number in range(1, table["depth"] + 1):
-        proj = linear(width, width, std=INIT_STD)
-        shape = (3, -1, scaled_channels(base.head_width, base.scale))
-        attention = SelfAttention(GhostMaps(width), proj, shape, "head")
-        branches = (attention, GhostMLP(width, table["mlp_ratio"]))
-        stages += [
-            residual(nn.Sequential(layer_norm(width), b), width, position=number) for b in branches
-        ]
-    head = linear(width, base.num_classes, std=INIT_STD)
-    return nn.Sequential(*stages, TokenHead(layer_norm(width), head))
 
+    name: ClassVar[str] = "t2t-variant"
+    learning_rates: ClassVar[Mapping[str, float]] = T2T.learning_rates
+    recipe: ClassVar[str] = T2T.recipe
+    short_recipe: ClassVar[str] = T2T.short_recipe
 
-def dense(table: Table, base: T2T, choose: Choose) -> nn.Module:
-    """Return T2T-ViT-Dense: every block adds features to those of the blocks before it.
+    model: str = "t2t-vit-16-ghost"
+    scale: float = 1.0
 
-    Args:
-        table: `stages` (blocks of each), `width` in front, `growth`, `heads` and `mlp_ratio`.
-        base: the space whose token layers are used, with a single candidate everywhere.
-        choose: not asked for anything.
-    """
-    heads = table["heads"]
-    width, growth = (
-        heads * scaled_channels(table[key] // heads, base.scale) for key in ("width", "growth")
-    )
-    stages = base.embedding_stages(choose, width)
-    position = 0
-    for number, blocks in enumerate(table["stages"]):
-        if number:
-            half = heads * math.ceil(width / 2 / heads)
-            stages += [linear(width, half, std=INIT_STD), nn.GELU()]
-            width = half
-        for _ in range(blocks):
-            position += 1
-            attention = nn.Sequential(layer_norm(width), self_attention(width, heads=heads))
-            branches = (attention, mlp(width, int(table["mlp_ratio"] * width)))
-            body = [residual(b, width, position=position) for b in branches]
-            stages.append(DenseBlock(nn.Sequential(*body, linear(width, growth, std=INIT_STD))))
-            width += growth
-    head = linear(width, base.num_classes, std=INIT_STD)
-    return nn.Sequential(*stages, TokenHead(layer_norm(width), head))
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        lookup("model", self.model, self._builders)
+
+    def proxy(self) -> Space:
+        """Return the network at 64 px with a quarter of the width of every head, as `T2T`'s."""
+        return dataclasses.replace(self, scale=0.25, resolution=64)
+
+    def network(self, choose: Choose) -> nn.Module:
+        """Build the network; nothing is chosen."""
+        return self._builders[self.model](choose)
+
+    @property
+    def _builders(self) -> dict[str, Callable[[Choose], nn.Module]]:
+        return {"t2t-vit-16-ghost": self._ghost, "t2t-vit-dense": self._dense}
+
+    @property
+    def _base(self) -> T2T:
+        """The space of T2T-ViT reduced to the token layers of the published models."""
+        return T2T(
+            first_kernels=(7,),
+            kernels=(3,),
+            layers=("performer",),
+            token_widths=(64,),
+            feature_ratios=(0.5,),
+            resolution=self.resolution,
+            num_classes=self.num_classes,
+            scale=self.scale,
+        )
+
+    def _head(self, width: int) -> nn.Module:
+        return TokenHead(
+            layer_norm(width), linear(width, self.num_classes, std=self._base.linear_std)
+        )
+
+    def _ghost(self, choose: Choose) -> nn.Module:
+        """Return T2T-ViT-Ghost, whose linear maps make half or a third of their outputs."""
+        base, (depth, unscaled, ratio) = self._base, GHOST
+        std, head_width = base.linear_std, scaled_channels(base.head_width, self.scale)
+        width = unscaled // base.head_width * head_width
+        stages = base.embedding_stages(choose, width)
+        for number in range(1, depth + 1):
+            proj = linear(width, width, std=std)
+            maps = GhostMaps(width, std)
+            attention = SelfAttention(maps, proj, (3, -1, head_width), "head")
+            branches = (attention, GhostMLP(width, ratio, std))
+            stages += [
+                residual(nn.Sequential(layer_norm(width), b), width, position=number)
+                for b in branches
+            ]
+        return nn.Sequential(*stages, self._head(width))
+
+    def _dense(self, choose: Choose) -> nn.Module:
+        """Return T2T-ViT-Dense: every block adds features to those of the blocks before it."""
+        base, (blocks_of_stages, unscaled, added, heads, ratio) = self._base, DENSE
+        std = base.linear_std
+        width, growth = (heads * scaled_channels(d // heads, self.scale) for d in (unscaled, added))
+        stages = base.embedding_stages(choose, width)
+        position = 0
+        for number, blocks in enumerate(blocks_of_stages):
+            if number:
+                half = heads * math.ceil(width / 2 / heads)
+                stages += [linear(width, half, std=std), nn.GELU()]
+                width = half
+            for _ in range(blocks):
+                position += 1
+                attention = self_attention(width, heads=heads, std=std)
+                branches = (
+                    nn.Sequential(layer_norm(width), attention),
+                    mlp(width, ratio * width, std=std),
+                )
+                body = [residual(b, width, position=position) for b in branches]
+                stages.append(DenseBlock(nn.Sequential(*body, linear(width, growth, std=std))))
+                width += growth
+        return nn.Sequential(*stages, self._head(width))
 
 
 class DenseBlock(nn.Module):
@@ -87,10 +136,10 @@ class DenseBlock(nn.Module):
 class GhostMaps(nn.Module):
     """Queries, keys and values of which a linear map makes half and scalars the other half."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, std: float) -> None:
         super().__init__()
         half = width // 2
-        self.maps = nn.ModuleList(linear(width, half, bias=False, std=INIT_STD) for _ in "qkv")
+        self.maps = nn.ModuleList(linear(width, half, bias=False, std=std) for _ in "qkv")
         self.scalars = nn.ModuleList(_scalars(half) for _ in "qkv")
 
     def forward(self, x_BTD: Tensor) -> Tensor:
@@ -105,12 +154,12 @@ class GhostMaps(nn.Module):
 class GhostMLP(nn.Module):
     """An MLP whose hidden features are those of one linear map and scaled copies of them."""
 
-    def __init__(self, width: int, ratio: int) -> None:
+    def __init__(self, width: int, ratio: int, std: float) -> None:
         super().__init__()
-        self.first = linear(width, width, std=INIT_STD)
+        self.first = linear(width, width, std=std)
         self.scalars = nn.ModuleList(_scalars(width) for _ in range(ratio - 1))
         self.act = nn.GELU()
-        self.last = linear(ratio * width, width, std=INIT_STD)
+        self.last = linear(ratio * width, width, std=std)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Return [B, T, D]."""

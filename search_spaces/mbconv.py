@@ -50,6 +50,7 @@ class MBConv(Space):
     """
 
     name: ClassVar[str] = "mbconv"
+    search_steps: ClassVar[int] = 200
 
     macro: str = "r1"
     kernels: tuple[int, ...] = (0, 3, 5, 7)

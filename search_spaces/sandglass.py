@@ -42,6 +42,7 @@ class Sandglass(Space):
     """
 
     name: ClassVar[str] = "sandglass"
+    recipe: ClassVar[str] = "mobilenext"
 
     width: float = 1.0
     kernels: tuple[int, ...] = (3, 5, 7)

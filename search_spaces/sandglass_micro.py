@@ -21,6 +21,8 @@ class SandglassMicro(Space):
     """Six sandglass blocks at 28 px with searched kernels, bottlenecks, widths and depth."""
 
     name: ClassVar[str] = "sandglass-micro"
+    recipe: ClassVar[str] = "small"
+    search_steps: ClassVar[int] = 450
 
     resolution: int = 28
     num_classes: int = 10

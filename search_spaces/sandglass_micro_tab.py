@@ -21,6 +21,7 @@ class SandglassMicroTab(Space):
     """
 
     name: ClassVar[str] = "sandglass-micro-tab"
+    recipe: ClassVar[str] = "small"
 
     resolution: int = 20
     num_classes: int = 10

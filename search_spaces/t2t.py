@@ -96,6 +96,8 @@ class T2T(Space):
 
     name: ClassVar[str] = "t2t"
     learning_rates: ClassVar[Mapping[str, float]] = {"adamw": 2e-3, "sgd": 0.05}
+    recipe: ClassVar[str] = "t2t-vit"
+    short_recipe: ClassVar[str] = "demonstration-tokens"
 
     first_kernels: tuple[int, ...] = (5, 7, 9)
     kernels: tuple[int, ...] = (3, 5)
@@ -158,11 +160,11 @@ class T2T(Space):
             hidden = joint_width(lambda d, r: int(r * d), width, ratio)
             branches = (
                 partial(self._attention, width, squeezed, keep_gate),
-                partial(mlp, width, hidden, std=self._std),
+                partial(mlp, width, hidden, std=self.linear_std),
             )
             keep = _keep(depth, number)
             stages += [residual(b, width, keep=keep, position=number) for b in branches]
-        head = TokenHead(layer_norm(width), linear(width, self.num_classes, std=self._std))
+        head = TokenHead(layer_norm(width), linear(width, self.num_classes, std=self.linear_std))
         return nn.Sequential(*stages, head)
 
     def embedding_stages(self, choose: Choose, width: AnyInt) -> list[nn.Module]:
@@ -202,13 +204,13 @@ class T2T(Space):
 
     def _performer(self, features: AnyWidth, width: AnyInt, num_random: AnyWidth) -> nn.Module:
         norm = layer_norm(features, approximates=self.folds_splits)
-        attention = performer(features, width, num_random, dropout=0.1, std=self._std)
-        return TokenLayer(norm, attention, mlp(width, width, dropout=0.1, std=self._std))
+        attention = performer(features, width, num_random, dropout=0.1, std=self.linear_std)
+        return TokenLayer(norm, attention, mlp(width, width, dropout=0.1, std=self.linear_std))
 
     def _transformer(self, features: AnyWidth, width: AnyInt) -> nn.Module:
         norm = layer_norm(features, approximates=self.folds_splits)
-        attention = token_attention(features, width, std=self._std)
-        return TokenLayer(norm, attention, mlp(width, width, std=self._std))
+        attention = token_attention(features, width, std=self.linear_std)
+        return TokenLayer(norm, attention, mlp(width, width, std=self.linear_std))
 
     def _attention(self, width: AnyInt, squeezed: AnyInt, keep_gate: AnyInt) -> nn.Module:
         attention = self_attention(
@@ -216,13 +218,14 @@ class T2T(Space):
             head_features=self._scaled(self.head_width),
             heads=self.heads or None,
             scale_by=self.scale_by,
-            std=self._std,
+            std=self.linear_std,
         )
-        gate = channel_attention(width, squeezed, keep=keep_gate, std=self._std)
+        gate = channel_attention(width, squeezed, keep=keep_gate, std=self.linear_std)
         return nn.Sequential(layer_norm(width), attention, gate)
 
     @property
-    def _std(self) -> float:
+    def linear_std(self) -> float:
+        """Standard deviation of initial weights of linear layers; 0 follows their inputs."""
         return self.init_std if self.scale == 1 else 0.0
 
     def _scaled(self, features: int) -> int:

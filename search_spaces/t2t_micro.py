@@ -15,6 +15,10 @@ class T2TMicro(T2T):
     """A small T2T-ViT at 32 px that ranks archs in minutes on embedded data (sizes are nastk's)."""
 
     name: ClassVar[str] = "t2t-micro"
+    learning_rates: ClassVar[Mapping[str, float]] = {"adamw": 4e-3, "sgd": 0.05}
+    recipe: ClassVar[str] = "small-tokens"
+    # Transformers start slowly, and a step trains one slice of the weights.
+    search_steps: ClassVar[int] = 1200
 
     resolution: int = 32
     num_classes: int = 10
@@ -25,7 +29,6 @@ class T2TMicro(T2T):
     strides: tuple[int, int, int] = (2, 2, 2)
     head_width: int = 16
     init_std: float = 0.0
-    learning_rates: ClassVar[Mapping[str, float]] = {"adamw": 4e-3, "sgd": 0.05}
 
     def proxy(self) -> Space:
         """Return the space itself, which is small already."""

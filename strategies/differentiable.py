@@ -58,12 +58,6 @@ class Differentiable(SupernetStrategy, ABC):
     kinds: ClassVar[tuple[str, ...]] = MIXTURES
     sums_features: ClassVar[bool] = False
     is_sampled: ClassVar[bool] = False
-    default_steps: ClassVar[Mapping[str, int]] = {
-        "sandglass": 300,
-        "mbconv": 200,
-        "sandglass-micro": 450,
-        "t2t-micro": 1200,  # transformers start slowly, and a step trains one slice of the weights
-    }
 
     level: str | None = None
     mixture: str = "gumbel"
@@ -112,7 +106,7 @@ class Differentiable(SupernetStrategy, ABC):
 
     def search(self, problem: Problem, run: Run, report: Report) -> Arch:
         """Train the supernet on the proxy and return the most probable arch within the budget."""
-        total = self.num_steps(problem.space.name)
+        total = self.num_steps(problem.space)
         search = _Search(self.resolved(total, problem.proxy.learning_rates), problem)
         loop = Loop(model=search.model, optimizers=search.optimizers, total=total, run=run)
         for step in loop:

@@ -50,12 +50,7 @@ class SinglePath(SupernetStrategy):
     """
 
     name: ClassVar[str] = "single_path"
-    default_steps: ClassVar[Mapping[str, int]] = {
-        "sandglass": 300,
-        "mbconv": 200,
-        "sandglass-micro": 430,
-        "t2t-micro": 1200,
-    }
+    share_of_steps: ClassVar[float] = 0.95  # the rest of the time tests archs
 
     sampling: str = "band"
     concentration_start: float = 1.0
@@ -85,7 +80,7 @@ class SinglePath(SupernetStrategy):
 
     def search(self, problem: Problem, run: Run, report: Report) -> Arch:
         """Train the supernet on the proxy and return the arch that does best with its weights."""
-        num_updates = self.num_steps(problem.space.name)
+        num_updates = self.num_steps(problem.space)
         search = _Search(self.resolved(num_updates, problem.proxy.learning_rates), problem)
         total = num_updates + self.evaluations
         loop = Loop(model=search.model, optimizers=search.optimizers, total=total, run=run)

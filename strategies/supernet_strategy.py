@@ -38,7 +38,8 @@ class SupernetStrategy(Strategy):
         weight_decay: of the weights: 0.02 with AdamW, 4e-5 with SGD.
     """
 
-    default_steps: ClassVar[Mapping[str, int]]
+    # Updates as a share of the space's, so that searches of all strategies take about as long.
+    share_of_steps: ClassVar[float] = 1.0
 
     batch_size: int | None = None
     optimizer: str | None = None
@@ -97,9 +98,9 @@ class SupernetStrategy(Strategy):
         missing = {k: v for k, v in defaults.items() if getattr(self, k) is None}
         return dataclasses.replace(self, **missing)
 
-    def num_steps(self, space: str) -> int:
-        """Return the number of updates in a space of that name."""
-        return self.steps or self.default_steps.get(space, 300)
+    def num_steps(self, space: Space) -> int:
+        """Return the updates asked for, else a share of the space's, rounded to tens."""
+        return self.steps or max(10, 10 * round(self.share_of_steps * space.search_steps / 10))
 
 
 def runs_whole(space: Space) -> bool:

@@ -124,7 +124,7 @@ def test_a_comparison_with_spreads_fits_into_80_columns(narrow, capsys):
         "top1_percent": 100.0,
         "top1_spread_percent": 10.0,
     }
-    costs = {"num_trainings": 3, "cpu_seconds": 3.0, "seconds": 2.0, "run": "runs/x"}
+    costs = {"num_trainings": 3, "cpu_seconds": 3.0, "seconds": 2.0, "file": "runs/x.json"}
     screen.print_comparison({"rows": [row], "data": "digits", "recipe": "small", **costs})
     line = next(line for line in capsys.readouterr().out.splitlines() if "mobilenet" in line)
     words = "mobilenetv3-large-0.75 ^ 1,356,123,456 13,535,416 11.100 ± 12.500 100.0 ± 10.0"

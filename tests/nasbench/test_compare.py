@@ -12,7 +12,7 @@ import nastk
 import pytest
 from nastk.core.budget import Budget
 from nastk.nasbench.contestants import contestants
-from nastk.search_spaces import Sandglass, SandglassMicro
+from nastk.search_spaces import Sandglass, SandglassMicro, Toy
 
 NASTK = [sys.executable, "-m", "nastk"]
 SMALL = {"seeds": 2, "random": 2, "steps": 3, "data": "digits"}
@@ -132,3 +132,47 @@ def wait_until_orphans_have_gone(run):
 def test_wrong_options_are_refused(run, options, words):
     with pytest.raises(ValueError, match=words):
         nastk.compare(run, **options)
+
+
+@pytest.fixture(scope="module")
+def archs(tmp_path_factory):
+    """Two archs of one space as files."""
+    folder, space = tmp_path_factory.mktemp("archs"), Toy()
+    for name, width in (("narrow", 8), ("wide", 16)):
+        arch = space.arch({"width": width, "kernel": 3})
+        (folder / f"{name}.json").write_text(arch.to_json())
+    return folder
+
+
+def test_archs_stand_beside_each_other(archs, run, tmp_path):
+    files = [str(archs / "narrow.json"), str(archs / "wide.json"), str(run)]
+    command = ["compare", *files, "--seeds", "2", "--steps", "3", "--data", "digits", "--json"]
+    command += ["--out", str(tmp_path), "--processes", "1", "--recipe", "demonstration"]
+    done = subprocess.run([*NASTK, *command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    rows = result["rows"]
+    assert [row["name"] for row in rows] == ["narrow", "wide", "run"]
+    assert all(row["kind"] == "given" and row["seeds"] == 2 for row in rows)
+    counted = [nastk.count(file)["flops"] for file in files]
+    assert [row["flops"] for row in rows] == counted
+    assert "rank" not in result and result["run"] is None and result["num_trainings"] == 6
+    options = {"seeds": 2, "steps": 3, "data": "digits", "processes": 1, "out": tmp_path}
+    assert nastk.compare(files[:2], **options)["rows"] == rows[:2]  # nothing trained again
+    assert len(list(tmp_path.glob("*.json"))) == 2
+
+
+@pytest.mark.parametrize(
+    "names, options, words",
+    [
+        (["narrow.json", "narrow.json"], {}, "narrow.json is given twice"),
+        (["narrow.json", "wide.json"], {"random": 2}, "random archs need a budget"),
+        (["narrow.json", "none.json"], {}, "no file or folder .*none.json"),
+        (["narrow.json", "t2t-vit-7"], {}, "t2t by 'demonstration-tokens': give one --recipe"),
+        (["run"], {"out": "folder"}, "compared in its own folder"),
+    ],
+)
+def test_archs_that_cannot_stand_beside_each_other_are_refused(archs, run, names, options, words):
+    places = {"run": run, "t2t-vit-7": "t2t-vit-7"}
+    with pytest.raises(ValueError, match=words):
+        nastk.compare([places.get(name, archs / name) for name in names], **options)

@@ -7,7 +7,10 @@ import pytest
 import torch
 from nastk.core.sampler import sample
 from nastk.evaluators.efficiency import outside_flops
+from nastk.evaluators.recipe import default_recipe
+from nastk.nasbench.families import FAMILIES
 from nastk.search_spaces import SPACES
+from nastk.strategies import MetaKernel
 from torch import nn
 
 SMALL = {
@@ -133,6 +136,27 @@ def test_polynomial_equals_the_outside_counter_on_fifty_random_archs(name):
         counted = space.cost.count(space.indices(arch))
         assert counted["flops"] == outside_flops(network, space.input_shape)[1]
         assert counted["params"] == sum(p.numel() for p in network.parameters())
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_space_names_recipes_that_exist_and_its_subclass_keeps_them(name):
+    class Mine(FAMILIES[name]):
+        pass
+
+    assert Mine.name == "Mine"
+    for is_demonstration in (False, True):
+        recipe = default_recipe(FAMILIES[name](), is_demonstration=is_demonstration)
+        assert default_recipe(Mine(), is_demonstration=is_demonstration) is recipe
+    assert MetaKernel().num_steps(Mine()) == Mine.search_steps > 0
+    assert MetaKernel(steps=7).num_steps(Mine()) == 7
+
+
+def test_a_space_whose_recipe_does_not_exist_is_refused():
+    class Mine(SPACES["toy"]):
+        recipe = "smal"
+
+    with pytest.raises(ValueError, match="unknown recipe of Mine 'smal'; did you mean 'small'"):
+        default_recipe(Mine(), is_demonstration=False)
 
 
 @pytest.mark.parametrize("name", SPACES)
