@@ -35,12 +35,9 @@ class Evolution(BlackBox):
     population: int | None = None
     tournament: int | None = None
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("population", "tournament"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"evolution takes as {name} at least 1; got {value}")
+    def least(self) -> dict[str, int]:
+        """Return for numbers the smallest that makes sense."""
+        return super().least() | {"population": 1, "tournament": 1}
 
     def sampler(self, space: Space, budget: Budget, seed: int) -> Sampler:
         """Return what breeds."""
