@@ -151,6 +151,8 @@ WRONG = {
     "driver": ("on_optuna", {"strategy_options": {"driver": "tpa"}}, "did you mean 'tpe'"),
     "no class": ("on_optuna", {"strategy_options": {"driver": "math:pi"}}, "a subclass of Base"),
     "no module": ("on_optuna", {"strategy_options": {"driver": "nowhere:X"}}, "MODULE:CLASS"),
+    "driver of NNI": ("on_nni", {"strategy_options": {"driver": "enas"}}, "known: evolution"),
+    "crowd": ("on_nni", {"strategy_options": {"population": 0}}, "population at least 1"),
     "eta": ("halving", {"strategy_options": {"eta": 1}}, "eta at least 2"),
     "starts": ("local", {"strategy_options": {"starts": 0}}, "starts at least 1"),
     "mixture": ("gumbel", {"strategy_options": {"mixture": "softmax"}}, "mixture one of two_path"),
