@@ -82,9 +82,7 @@ def bench_strategies(
     context: typer.Context,
     seeds: Annotated[int, typer.Option(help="Searches of each strategy.")] = 50,
     evaluations: Annotated[int, typer.Option(help="Trainings that a search may spend.")] = 100,
-    nni: Annotated[
-        bool, typer.Option("--nni", help="NNI's strategies too, which are slow.")
-    ] = False,
+    nni: Annotated[bool, typer.Option("--nni", help="NNI's evolution and TPE too.")] = False,
     table: Annotated[
         str, typer.Option(help="Name of a table, or a file that `bench table` wrote.")
     ] = "sandglass-micro-tab",

@@ -38,7 +38,10 @@ sampled candidates, and all three learn which are probable; single_path evolves
 archs on the weights of a trained supernet. The others propose archs within the
 budget and have each evaluated: evolution, local (search), halving (many short
 trainings, the best again longer), random (best of --evaluations; a single arch
-costs nothing):
+costs nothing). Two let others propose: on_optuna a sampler of Optuna, --set
+driver=tpe, random, cmaes, nsga2 or MODULE:CLASS; on_nni a strategy of NNI, --set
+driver=evolution, random or tpe (not its grid search, and none of its one-shot or
+reinforcement-learning strategies; NNI's experiments and web page do not run):
 
   nastk search --strategy evolution --space sandglass-micro --flops 0.8M
 
@@ -61,8 +64,8 @@ def search(
     strategy: Annotated[
         str,
         typer.Option(
-            help="meta_kernel, multi_feature, gumbel, single_path, evolution, halving, local or "
-            "random."
+            help="meta_kernel, multi_feature, gumbel, single_path, evolution, halving, local, "
+            "random, on_nni or on_optuna."
         ),
     ] = "meta_kernel",
     evaluator: Annotated[

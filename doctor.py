@@ -18,6 +18,7 @@ _EXTRAS = {
     "data": ("mlxtend",),
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "nni": ("nni", "pytorch_lightning"),
+    "optuna": ("optuna", "cmaes"),
     "ray": ("ray",),
     "report": ("tensorboardX",),
     "triton": ("triton",),

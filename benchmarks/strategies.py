@@ -22,9 +22,9 @@ from .method import machine
 
 # Regrets are printed when so much of the evaluations is spent.
 POINTS = (0.1, 0.2, 0.5, 1.0)
-# Strategies that need a package which nastk installs only on request, and those that are slow.
+# Strategies that need a package which nastk installs only on request, and those only asked for.
 OPTIONAL = {"on_optuna": "optuna", "on_nni": "nni"}
-SLOW = ("on_nni",)
+ON_REQUEST = ("on_nni",)
 
 
 @dataclass
@@ -83,13 +83,19 @@ def curve(strategy: BlackBox, table: Table, seed: int) -> list[float]:
 
 def contenders(evaluations: int, nni: bool) -> dict[str, BlackBox]:
     """Return the black-box strategies with their defaults; optional ones where installed."""
-    return {
+    families = {n: family for n, family in STRATEGIES.items() if issubclass(family, BlackBox)}
+    found = {
         name: family(evaluations=evaluations)
-        for name, family in STRATEGIES.items()
-        if issubclass(family, BlackBox)
-        and (nni or name not in SLOW)
+        for name, family in families.items()
+        if name not in ON_REQUEST
         and (name not in OPTIONAL or find_spec(OPTIONAL[name]) is not None)
     }
+    if nni:
+        asked: Any = {name: families[name] for name in ON_REQUEST}
+        for name, family in asked.items():
+            for driver in ("evolution", "tpe"):
+                found[f"{name} {driver}"] = family(evaluations=evaluations, driver=driver)
+    return found
 
 
 def bench_strategies(
@@ -105,7 +111,7 @@ def bench_strategies(
     Args:
         seeds: searches of each strategy.
         evaluations: what each search may spend, in full trainings.
-        nni: whether NNI's strategies take part, which are slow.
+        nni: whether the evolution and the TPE of NNI take part.
         table: name in `nastk.nasbench.table.TABLES`, or a file that `nastk bench table` wrote.
         report: receives progress events.
 

@@ -77,16 +77,26 @@ class Cost:
     def active(self, indices: Indices) -> dict[str, NDArray[np.bool_]]:
         """Return, for every choice, [A] whether it matters to each of A archs."""
         count = len(next(iter(indices.values()))) if indices else 1
-        result = {}
-        for name in self.choices:
+        result = {name: np.ones(count, dtype=bool) for name in self.choices}
+        for name, contexts in self._contexts.items():
             used = np.zeros(count, dtype=bool)
-            for use in self.uses[name]:
+            for gates in contexts:
                 runs = np.ones(count, dtype=bool)
-                for gate_name, alive in use.gates:
-                    runs &= np.array(alive)[indices[gate_name]]
+                for gate_name, alive in gates:
+                    runs &= alive[indices[gate_name]]
                 used |= runs
             result[name] = used
         return result
+
+    @cached_property
+    def _contexts(self) -> dict[str, list[list[tuple[str, NDArray[np.bool_]]]]]:
+        """The different sets of gates behind which each choice that can be idle is used."""
+        gates = {name: {use.gates for use in uses} for name, uses in self.uses.items()}
+        return {
+            name: [[(gate, np.array(alive)) for gate, alive in context] for context in contexts]
+            for name, contexts in gates.items()
+            if () not in contexts
+        }
 
     def canonical(self, indices: Mapping[str, int]) -> dict[str, int]:
         """Return the indices with every idle choice at its first candidate."""

@@ -42,20 +42,6 @@ class Neighbours:
         self.names = list(choices)
         self._candidates = [choice.candidates for choice in choices.values()]
         self._index = [{value: i for i, value in enumerate(c)} for c in self._candidates]
-        self._gates = self._find_gates()
-
-    def _find_gates(self) -> dict[int, list[list[tuple[int, NDArray[np.bool_]]]]]:
-        """Return the uses of each choice that can be idle, by position of the choice."""
-        position = {name: i for i, name in enumerate(self.names)}
-        result = {}
-        for name, uses in self.space.cost.uses.items():
-            contexts = {use.gates for use in uses}
-            if () not in contexts:
-                result[position[name]] = [
-                    [(position[gate], np.array(alive)) for gate, alive in gates]
-                    for gates in contexts
-                ]
-        return result
 
     def arch(self, key: Key) -> Arch:
         """Return the arch of a key."""
@@ -103,35 +89,65 @@ class Neighbours:
         Returns:
             The neighbour, None where no arch within the band is found.
         """
-        changed = np.array([key])
-        changed[0, choice] = candidate
-        others = [
-            (position, index)
-            for position, candidates in enumerate(self._candidates)
-            if position != choice
-            for index in range(len(candidates))
-            if index != changed[0, position]
-        ]
+        changed = [*key]
+        changed[choice] = candidate
+        return self._repair(tuple(changed), choice, generator)
+
+    def project(self, key: Key, generator: np.random.Generator) -> Key | None:
+        """Return an arch of the band in which few choices differ, None if none is found.
+
+        The choice that brings the FLOPs nearest to the band is changed, and the next one, until a
+        single change or, in thin bands, one of two choices leads inside.
+
+        Args:
+            key: of any arch, maybe outside of the band.
+            generator: of the draw where several changes lead inside.
+        """
+        low, high = self.band
+        distance = np.inf
+        while True:
+            rows = self._changed(key, 1)
+            flops = self.flops(np.where(self._active(rows), rows, 0))
+            distances = np.maximum(low - flops, flops - high)
+            if distances.min() <= 0 or distances.min() >= distance:
+                return self._repair(key, None, generator)
+            distance = distances.min()
+            key = tuple(rows[distances.argmin()].tolist())
+
+    def _repair(self, key: Key, kept: int | None, generator: np.random.Generator) -> Key | None:
+        """Return a nearest arch of the band in which a choice, if one is given, is kept."""
         for count in range(3):
-            sets = list(combinations(others, count))
-            rows = np.repeat(changed, len(sets), 0)
-            for number in range(count):
-                columns, values = np.array([s[number] for s in sets], dtype=int).reshape(-1, 2).T
-                rows[np.arange(len(sets)), columns] = values
-            if count == 2:
-                rows = rows[[a[0] != b[0] for a, b in sets]] if sets else rows
-            found = self._inside(rows, choice, candidate)
+            rows = self._changed(key, count, kept)
+            found = self._inside(rows, key, kept)
             if len(found):
                 chosen = found[0] if len(found) == 1 else found[generator.integers(len(found))]
                 return tuple(chosen.tolist())
-        return self._nearest(tuple(changed[0].tolist()), choice)
+        return self._solved(key, kept)
 
-    def _inside(self, rows_AD: NDArray[np.int64], choice: int, candidate: int) -> NDArray[np.int64]:
-        """Return the archs of the band in which the choice is active and takes the candidate."""
+    def _changed(self, key: Key, count: int, kept: int | None = None) -> NDArray[np.int64]:
+        """Return all keys in which so many choices differ, but not the one that is kept."""
+        others = [
+            (position, index)
+            for position, candidates in enumerate(self._candidates)
+            if position != kept
+            for index in range(len(candidates))
+            if index != key[position]
+        ]
+        sets = [s for s in combinations(others, count) if len({choice for choice, _ in s}) == count]
+        rows = np.repeat(np.array([key]), len(sets), 0)
+        for number in range(count):
+            columns, values = np.array([s[number] for s in sets], dtype=int).reshape(-1, 2).T
+            rows[np.arange(len(sets)), columns] = values
+        return rows
+
+    def _inside(self, rows_AD: NDArray[np.int64], key: Key, kept: int | None) -> NDArray[np.int64]:
+        """Return the archs of the band in which the kept choice is active and as in the key."""
         active = self._active(rows_AD)
         rows = np.where(active, rows_AD, 0)
         flops = self.flops(rows)
-        keep = active[:, choice] & (flops >= self.band[0]) & (flops <= self.band[1])
+        keep = (flops >= self.band[0]) & (flops <= self.band[1])
+        if kept is not None:
+            keep &= active[:, kept] & (rows[:, kept] == key[kept])
         for constraint in self.space.constraints:
             keep &= constraint.allows(dict(zip(self.names, rows.T, strict=True)))
         result: NDArray[np.int64] = rows[keep]
@@ -139,28 +155,20 @@ class Neighbours:
 
     def _active(self, rows_AD: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return [A, D] whether each choice matters."""
-        active = np.ones(rows_AD.shape, dtype=bool)
-        for position, contexts in self._gates.items():
-            used = np.zeros(len(rows_AD), dtype=bool)
-            for gates in contexts:
-                runs = np.ones(len(rows_AD), dtype=bool)
-                for gate, alive in gates:
-                    runs &= alive[rows_AD[:, gate]]
-                used |= runs
-            active[:, position] = used
-        return active
+        active = self.space.cost.active(dict(zip(self.names, rows_AD.T, strict=True)))
+        return np.stack([active[name] for name in self.names], 1)
 
-    def _nearest(self, key: Key, choice: int) -> Key | None:
+    def _solved(self, key: Key, kept: int | None) -> Key | None:
         """Return an arch within the band that differs least from a key, by integer programming."""
-        kept = Polynomial()
+        agreement = Polynomial()
         for position, (name, index) in enumerate(zip(self.names, key, strict=True)):
             weights = np.zeros(len(self._candidates[position]))
-            weights[index] = len(key) if position == choice else 1
-            kept = kept + Polynomial.of(name, weights)
-        found = solve(self.space, kept, *self.band)
-        if found is None or found[self.names[choice]] != key[choice]:
+            weights[index] = len(key) if position == kept else 1
+            agreement = agreement + Polynomial.of(name, weights)
+        found = solve(self.space, agreement, *self.band)
+        if found is None:
             return None
-        rows = self._inside(np.array([[found[n] for n in self.names]]), choice, key[choice])
+        rows = self._inside(np.array([[found[n] for n in self.names]]), key, kept)
         return tuple(rows[0].tolist()) if len(rows) else None
 
 

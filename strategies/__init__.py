@@ -8,6 +8,8 @@ from .halving import Halving
 from .local import LocalSearch
 from .meta_kernel import MetaKernel
 from .multi_feature import MultiFeature
+from .on_nni import OnNni
+from .on_optuna import OnOptuna
 from .random import RandomArch
 from .single_path import SinglePath
 
@@ -18,6 +20,8 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "local": LocalSearch,
     "meta_kernel": MetaKernel,
     "multi_feature": MultiFeature,
+    "on_nni": OnNni,
+    "on_optuna": OnOptuna,
     "random": RandomArch,
     "single_path": SinglePath,
 }
@@ -31,6 +35,8 @@ __all__ = [
     "LocalSearch",
     "MetaKernel",
     "MultiFeature",
+    "OnNni",
+    "OnOptuna",
     "RandomArch",
     "SinglePath",
 ]

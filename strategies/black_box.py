@@ -37,9 +37,14 @@ class BlackBox(Strategy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("evaluations", "in_flight"):
-            if (value := getattr(self, name)) < 1:
-                raise ValueError(f"{self.name} takes as {name} at least 1; got {value}")
+        for name, least in self.least().items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{self.name} takes as {name} at least {least}; got {value}")
+
+    def least(self) -> dict[str, int]:
+        """Return for numbers, unless they are None, the smallest that makes sense."""
+        return {"evaluations": 1, "in_flight": 1}
 
     @abstractmethod
     def sampler(self, space: Space, budget: Budget, seed: int) -> Sampler:

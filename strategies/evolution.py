@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -35,12 +36,9 @@ class Evolution(BlackBox):
     population: int | None = None
     tournament: int | None = None
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("population", "tournament"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"evolution takes as {name} at least 1; got {value}")
+    def least(self) -> dict[str, int]:
+        """Return for numbers the smallest that makes sense."""
+        return super().least() | {"population": 1, "tournament": 1}
 
     def sampler(self, space: Space, budget: Budget, seed: int) -> Sampler:
         """Return what breeds."""
@@ -81,9 +79,8 @@ class EvolutionSampler(Sampler):
 
         Where the neighbours of a parent have all been asked for, theirs are tried.
         """
-        count = min(self._tournament, len(self._population))
-        rivals = self._generator.choice(len(self._population), count, replace=False)
-        key: Key = min((self._population[i] for i in rivals), key=lambda member: member[0])[1]
+        losses = [loss for loss, _ in self._population]
+        key: Key = self._population[fittest(losses, self._tournament, self._generator)][1]
         for attempt in range(_MAX_MUTATIONS):
             changes = self._neighbours.changes(key)
             if not changes:
@@ -95,3 +92,9 @@ class EvolutionSampler(Sampler):
             if mutated is not None and attempt >= _MAX_MUTATIONS // 2:
                 key = mutated
         return None
+
+
+def fittest(losses: Sequence[Any], tournament: int, generator: np.random.Generator) -> int:
+    """Return the position of the lowest of a few losses, which are drawn without replacement."""
+    rivals = generator.choice(len(losses), min(tournament, len(losses)), replace=False)
+    return int(min(rivals, key=lambda position: losses[position]))

@@ -32,11 +32,9 @@ class Halving(BlackBox):
     eta: int = 2
     rungs: int = 3
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, least in (("eta", 2), ("rungs", 1)):
-            if (value := getattr(self, name)) < least:
-                raise ValueError(f"halving takes as {name} at least {least}; got {value}")
+    def least(self) -> dict[str, int]:
+        """Return for numbers the smallest that makes sense."""
+        return super().least() | {"eta": 2, "rungs": 1}
 
     def rung_sizes(self) -> list[int]:
         """Return the number of archs of each rung, the shortest trainings first."""

@@ -36,12 +36,9 @@ class LocalSearch(BlackBox):
     starts: int = 8
     patience: int | None = 3
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("starts", "patience"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"local takes as {name} at least 1; got {value}")
+    def least(self) -> dict[str, int]:
+        """Return for numbers the smallest that makes sense."""
+        return super().least() | {"starts": 1, "patience": 1}
 
     def sampler(self, space: Space, budget: Budget, seed: int) -> Sampler:
         """Return what walks."""
