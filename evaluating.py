@@ -59,8 +59,7 @@ def check_evaluator(
             raise ValueError(
                 "random draws a single arch and evaluates none; add for example --evaluations 16"
             )
-    if supernet is not None and evaluator != "inherit":
-        raise ValueError("--supernet is for --evaluator inherit; leave it out or add that")
+    _check_supernet(evaluator, supernet)
     if not isinstance(strategy, BlackBox):
         if options:
             raise ValueError(f"{strategy.name} asks no evaluator; leave out --evaluator-set")
@@ -71,15 +70,21 @@ def check_evaluator(
         raise ValueError(f"evaluator {name!r} trains nothing; leave out --steps")
     if min(strategy.shares()) < 1 and name != "train":
         raise ValueError(f"{strategy.name} needs trainings of several lengths: --evaluator train")
-    if name == "inherit":
+    place = supernet and str(Path(supernet).resolve())
+    return {"evaluator": name, "supernet": place, "evaluator_options": dict(options or {})}
+
+
+def _check_supernet(evaluator: str | None, supernet: str | Path | None) -> None:
+    """Refuse a supernet that nobody takes, and `inherit` without one."""
+    if supernet is not None and evaluator != "inherit":
+        raise ValueError("--supernet is for --evaluator inherit; leave it out or add that")
+    if evaluator == "inherit":
         if supernet is None:
             raise ValueError(
                 "evaluator 'inherit' needs a trained supernet: --supernet RUN, the folder of a "
                 "search by meta_kernel"
             )
         Run.open(Path(supernet))
-    place = supernet and str(Path(supernet).resolve())
-    return {"evaluator": name, "supernet": place, "evaluator_options": dict(options or {})}
 
 
 def _check_options(name: str, options: Mapping[str, Any]) -> None:

@@ -1,19 +1,16 @@
-"""NNI and Optuna beside nastk's evolution: the same task, budget and evaluations.
+"""NNI and Optuna beside nastk's evolution: the same table, budget and evaluations.
 
-`python -m nastk.benchmarks.side_by_side [--seeds N] [--train N]`: what a search costs without its
-evaluations, on the table; with `--train`, searches with so many real trainings as well.
+`python -m nastk.benchmarks.side_by_side [--seeds N]` measures what a search costs beside its
+evaluations, and what it finds.
 """
 
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from ..core.run import Run
 from ..nasbench.table import Table, load_table
 from ..strategies import BlackBox, Evolution, OnNni, OnOptuna
 from ..strategies.on_nni import to_nni
@@ -70,32 +67,7 @@ def on_table(seeds: int) -> list[dict[str, Any]]:
         regrets = [run(name, table, seed) for seed in range(seeds)]
         spent = 1000 * (time.process_time() - start) / seeds / EVALUATIONS
         row = {"contender": name, "CPU ms an evaluation": spent}
-        rows.append(row | {"regret at 100": sum(regrets) / seeds})
-    return rows
-
-
-def with_trainings(evaluations: int) -> list[dict[str, Any]]:
-    """Return a row for each strategy: a search of `sandglass-micro` at 0.8M, seed 0."""
-    from ..api import search as search_space
-
-    drivers = {"evolution": ("evolution", {}), "on_optuna, TPE": ("on_optuna", {})}
-    drivers |= {"on_nni, evolution": ("on_nni", {})}
-    drivers |= {"on_nni, TPE": ("on_nni", {"driver": "tpe"})}
-    rows = []
-    for name, (strategy, options) in drivers.items():
-        with tempfile.TemporaryDirectory() as folder:
-            found = search_space(
-                "sandglass-micro",
-                "0.8M",
-                strategy=strategy,
-                evaluations=evaluations,
-                strategy_options=options,
-                processes=1,
-                out=Path(folder) / "run",
-            )
-            losses = [event["loss"] for event in Run.open(Path(folder) / "run").events()]
-        row = {"strategy": name, "trainings": len(losses), "CPU s": found["cpu_seconds"]}
-        rows.append(row | {"flops": found["flops"], "lowest loss": min(losses)})
+        rows.append(row | {f"regret at {EVALUATIONS}": sum(regrets) / seeds})
     return rows
 
 
@@ -103,11 +75,8 @@ def main() -> None:
     """Measure, and print markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20, help="searches of each on the table")
-    parser.add_argument("--train", type=int, default=0, help="real trainings of a search")
     given = parser.parse_args()
     print(markdown({"machine": machine(), "rows": on_table(given.seeds)}))
-    if given.train:
-        print(markdown({"machine": machine(), "rows": with_trainings(given.train)}))
 
 
 if __name__ == "__main__":

@@ -161,6 +161,11 @@ WRONG = {
     "population": ("evolution", {"strategy_options": {"population": 0}}, "population at least 1"),
     "driver": ("on_optuna", {"strategy_options": {"driver": "tpa"}}, "did you mean 'tpe'"),
     "no class": ("on_optuna", {"strategy_options": {"driver": "math:pi"}}, "a subclass of Base"),
+    "enumeration": (
+        "on_optuna",
+        {"strategy_options": {"driver": "optuna.samplers:BruteForceSampler"}},
+        "ends a study",
+    ),
     "no module": ("on_optuna", {"strategy_options": {"driver": "nowhere:X"}}, "MODULE:CLASS"),
     "driver of NNI": ("on_nni", {"strategy_options": {"driver": "enas"}}, "known: evolution"),
     "crowd": ("on_nni", {"strategy_options": {"population": 0}}, "population at least 1"),
