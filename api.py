@@ -58,6 +58,7 @@ def search(
     proxy_scale: float | None = None,
     proxy_resolution: int | None = None,
     strategy_options: Mapping[str, Any] | None = None,
+    evaluator_options: Mapping[str, Any] | None = None,
     evidence: str | None = None,
     report: Report = silent,
 ) -> dict[str, Any]:
@@ -90,6 +91,7 @@ def search(
         proxy_scale: channel factor of the trained proxy, where the space has `scale`.
         proxy_resolution: pixels of the trained proxy.
         strategy_options: fields of the strategy.
+        evaluator_options: fields of the evaluator, `num_batches` of a proxy for example.
         evidence: `quick` or `full`: train random archs of the band too, see `nastk.evidence`.
         report: receives progress events.
 
@@ -109,7 +111,7 @@ def search(
     options = dict(strategy_options or {}) | {k: v for k, v in given.items() if v is not None}
     _check_options(chosen, options)
     made = chosen(**options)
-    evaluation = check_evaluator(made, evaluator, supernet)
+    evaluation = check_evaluator(made, evaluator, supernet, evaluator_options)
     extra = {} if evidence is None else {"evidence": lookup("evidence", evidence, EVIDENCE)}
     place = find_device(device)
     precision = find_precision(precision, place)

@@ -49,6 +49,7 @@ reinforcement-learning strategies; NNI's experiments and web page do not run):
 training data, tested on the rest), inherit (the weights of --supernet RUN),
 efficiency (the most params), or a zero-cost proxy, which scores the untrained
 network: params, flops, grad_norm, snip, synflow, jacob_cov, naswot or zico.
+--evaluator-set num_batches=4 sets an option of it.
 
 A budget reads 357M, 0.357G, 357e6, 60% (of the largest) or 340M:360M. Kill the
 search whenever you like: nastk search --resume RUN goes on where it stood.
@@ -101,6 +102,10 @@ def search(
         list[str] | None,
         typer.Option("--set", help="Option of the strategy, NAME=VALUE; may be repeated."),
     ] = None,
+    evaluator_set: Annotated[
+        list[str] | None,
+        typer.Option(help="Option of the evaluator, NAME=VALUE; may be repeated."),
+    ] = None,
     evidence: Annotated[
         str | None,
         typer.Option(
@@ -117,6 +122,8 @@ def search(
 
     options = options_of(context)
     options["strategy_options"] = dict(assignment(text) for text in options.pop("set_") or ())
+    given = options.pop("evaluator_set") or ()
+    options["evaluator_options"] = dict(assignment(text) for text in given)
     path = options.pop("resume")
     with screen.progress(enabled=not json_) as report:
         if path is not None:

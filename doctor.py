@@ -17,7 +17,7 @@ _EXTRAS = {
     "check": ("fvcore",),
     "data": ("mlxtend",),
     "export": ("onnx", "onnxscript", "onnxruntime"),
-    "nni": ("nni", "pytorch_lightning"),
+    "nni": ("nni", "pytorch_lightning", "filelock"),
     "optuna": ("optuna", "cmaes"),
     "ray": ("ray",),
     "report": ("tensorboardX",),

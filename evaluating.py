@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+import typing
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import cache, lru_cache
@@ -33,7 +34,10 @@ from .strategies import BlackBox
 
 
 def check_evaluator(
-    strategy: Strategy, evaluator: str | None, supernet: str | Path | None
+    strategy: Strategy,
+    evaluator: str | None,
+    supernet: str | Path | None,
+    options: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the manifest entries of a search that say how archs are evaluated.
 
@@ -41,6 +45,7 @@ def check_evaluator(
         strategy: what chooses.
         evaluator: name in `EVALUATORS`; `train` if None.
         supernet: folder of the search whose supernet `inherit` takes.
+        options: fields of the evaluator that a user may set.
 
     Raises:
         ValueError: if strategy and evaluator do not go together, or something is missing.
@@ -54,23 +59,47 @@ def check_evaluator(
             raise ValueError(
                 "random draws a single arch and evaluates none; add for example --evaluations 16"
             )
-    if supernet is not None and evaluator != "inherit":
-        raise ValueError("--supernet is for --evaluator inherit; leave it out or add that")
+    _check_supernet(evaluator, supernet)
     if not isinstance(strategy, BlackBox):
+        if options:
+            raise ValueError(f"{strategy.name} asks no evaluator; leave out --evaluator-set")
         return {}
     name = evaluator or "train"
+    _check_options(name, options or {})
     if strategy.steps is not None and name != "train":
         raise ValueError(f"evaluator {name!r} trains nothing; leave out --steps")
     if min(strategy.shares()) < 1 and name != "train":
         raise ValueError(f"{strategy.name} needs trainings of several lengths: --evaluator train")
-    if name == "inherit":
+    place = supernet and str(Path(supernet).resolve())
+    return {"evaluator": name, "supernet": place, "evaluator_options": dict(options or {})}
+
+
+def _check_supernet(evaluator: str | None, supernet: str | Path | None) -> None:
+    """Refuse a supernet that nobody takes, and `inherit` without one."""
+    if supernet is not None and evaluator != "inherit":
+        raise ValueError("--supernet is for --evaluator inherit; leave it out or add that")
+    if evaluator == "inherit":
         if supernet is None:
             raise ValueError(
                 "evaluator 'inherit' needs a trained supernet: --supernet RUN, the folder of a "
                 "search by meta_kernel"
             )
         Run.open(Path(supernet))
-    return {"evaluator": name, "supernet": supernet and str(Path(supernet).resolve())}
+
+
+def _check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that an evaluator does not have, or of another type than they have there."""
+    fields = dataclasses.fields(EVALUATORS[name])
+    hints = typing.get_type_hints(EVALUATORS[name])
+    known = {f.name: hints[f.name] for f in fields if f.name not in ("share", "steps")}
+    known = {key: kind for key, kind in known.items() if kind in (bool, int, float, str)}
+    if options and not known:
+        raise ValueError(f"evaluator {name!r} has no options; leave out --evaluator-set")
+    for option, value in options.items():
+        kind = lookup(f"option of evaluator {name!r}", option, known)
+        if type(value) is not kind or (kind is int and value < 1):
+            wanted = {bool: "true or false", int: "a whole number above 0"}.get(kind, kind.__name__)
+            raise ValueError(f"evaluator {name!r} takes as {option} {wanted}; got {value!r}")
 
 
 def make_evaluator(run: Run, problem: Problem) -> Evaluator:
@@ -98,7 +127,7 @@ def make_evaluator(run: Run, problem: Problem) -> Evaluator:
                 f"this search trains {manifest['space']} with {ours}; give them the same options"
             )
         settings = {"supernet": load_supernet(owner.path, problem.proxy)}
-    return family(problem=problem, **settings)
+    return family(problem=problem, **settings, **manifest.get("evaluator_options", {}))
 
 
 @contextmanager

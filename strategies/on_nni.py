@@ -60,6 +60,7 @@ class OnNni(BlackBox):
     def sampler(self, space: Space, budget: Budget, seed: int) -> Sampler:
         """Return what asks NNI."""
         bridge = import_nni()
+        logging.getLogger("nni").setLevel(logging.ERROR)  # it prints every trial, as nastk does
         seed_32 = seed % 2**32  # what the generators of NNI take
         if self.driver == "tpe":
             return NniSampler(space, budget, seed, bridge.TpeDriver(seed_32, space))
@@ -109,7 +110,6 @@ def import_nni() -> Any:
         raise ValueError(
             f"on_nni needs the package {error.name}: pip install 'nastk[nni]'"
         ) from None
-    logging.getLogger("nni").setLevel(logging.ERROR)  # it prints every trial, as nastk does
     return nni_bridge
 
 

@@ -76,13 +76,13 @@ def import_optuna() -> Any:
         ) from None
 
 
-def make_driver(driver: str, seed: int) -> optuna.samplers.BaseSampler:
-    """Return a sampler of Optuna by its short name or by MODULE:CLASS.
+def find_driver(driver: str) -> type[optuna.samplers.BaseSampler]:
+    """Return the class of a sampler of Optuna by its short name or by MODULE:CLASS.
 
     Raises:
-        ValueError: if there is no such sampler, or it cannot be made without arguments.
+        ValueError: if there is no such sampler, or it would end the study.
     """
-    base = import_optuna().samplers.BaseSampler
+    kinds = import_optuna().samplers
     path = driver if ":" in driver else lookup("driver of on_optuna", driver, DRIVERS)
     module, _, name = path.partition(":")
     try:
@@ -92,10 +92,25 @@ def make_driver(driver: str, seed: int) -> optuna.samplers.BaseSampler:
             f"on_optuna finds no driver {driver!r} ({error}); it takes MODULE:CLASS, for example "
             "optuna.samplers:GPSampler"
         ) from None
-    if not (isinstance(family, type) and issubclass(family, base)):
-        raise ValueError(f"on_optuna takes as driver a subclass of {base.__name__}, no {driver!r}")
+    if not (isinstance(family, type) and issubclass(family, kinds.BaseSampler)):
+        raise ValueError(f"on_optuna takes as driver a subclass of BaseSampler, no {driver!r}")
+    if issubclass(family, (kinds.BruteForceSampler, kinds.GridSampler)):
+        raise ValueError(
+            f"on_optuna cannot take {driver!r}, which ends a study when it has enumerated a space; "
+            "take for example optuna.samplers:RandomSampler"
+        )
+    return family
+
+
+def make_driver(driver: str, seed: int) -> optuna.samplers.BaseSampler:
+    """Return a sampler of Optuna with its defaults and a seed.
+
+    Raises:
+        ValueError: if there is no such sampler, or it cannot be made without arguments.
+    """
+    family = find_driver(driver)
     # Choices of skipped blocks come and go, and are sampled one by one: nothing to warn of.
-    wanted = {"seed": seed, "warn_independent_sampling": False}
+    wanted = {"seed": seed % 2**32, "warn_independent_sampling": False}
     known = inspect.signature(family).parameters
     try:
         with warnings.catch_warnings():

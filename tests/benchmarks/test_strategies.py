@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from nastk.benchmarks import side_by_side
 from nastk.benchmarks.strategies import NoisyTable, bench_strategies, contenders, curve, search
 from nastk.nasbench.table import load_table
 from nastk.strategies import STRATEGIES
@@ -86,9 +87,22 @@ def test_wrong_options_are_refused(options, words):
         bench_strategies(**options)
 
 
+def test_nni_takes_part_on_request_only():
+    added = set(contenders(10, nni=True)) - set(contenders(10, nni=False))
+    assert added == {"on_nni evolution", "on_nni tpe"}
+
+
+def test_nni_and_optuna_are_measured_beside_evolution(monkeypatch):
+    monkeypatch.setattr(side_by_side, "EVALUATIONS", 25)
+    rows = {row["contender"]: row for row in side_by_side.on_table(seeds=1)}
+    assert list(rows) == [*side_by_side.STRATEGIES, side_by_side.BY_ITSELF]
+    assert all(row["CPU ms an evaluation"] > 0 for row in rows.values())
+    assert all(row["regret at 25"] in load_table().regret for row in rows.values())
+
+
 @pytest.mark.slow
 def test_local_search_and_evolution_beat_random_search():
     """At the README's numbers; searches are deterministic, so the outcome is as well."""
     rows = {row["strategy"]: row for row in bench_strategies()["rows"]}
-    for name in ("local", "evolution"):
+    for name in ("local", "evolution", "on_optuna"):
         assert rows[name]["p_value"] < 0.01, rows[name]

@@ -127,6 +127,17 @@ def test_params_are_maximised_without_training(tmp_path):
     assert found["params"] > trials[0]["params"]
 
 
+def test_options_of_the_evaluator_are_used_and_recorded(tmp_path):
+    scores = []
+    for count in (1, 2):
+        options = {"evaluator": "snip", "steps": None, "evaluations": 2}
+        folder = tmp_path / str(count)
+        run("local", folder, **options, evaluator_options={"num_batches": count})
+        assert Run.open(folder).manifest["evaluator_options"] == {"num_batches": count}
+        scores.append([trial["snip_score"] for trial in Run.open(folder).events()])
+    assert scores[0] != scores[1]
+
+
 def test_inherited_weights_rank_archs(tmp_path):
     run("meta_kernel", tmp_path / "net")
     options = {"evaluator": "inherit", "supernet": tmp_path / "net", "steps": None}
@@ -150,9 +161,26 @@ WRONG = {
     "population": ("evolution", {"strategy_options": {"population": 0}}, "population at least 1"),
     "driver": ("on_optuna", {"strategy_options": {"driver": "tpa"}}, "did you mean 'tpe'"),
     "no class": ("on_optuna", {"strategy_options": {"driver": "math:pi"}}, "a subclass of Base"),
+    "enumeration": (
+        "on_optuna",
+        {"strategy_options": {"driver": "optuna.samplers:BruteForceSampler"}},
+        "ends a study",
+    ),
     "no module": ("on_optuna", {"strategy_options": {"driver": "nowhere:X"}}, "MODULE:CLASS"),
     "driver of NNI": ("on_nni", {"strategy_options": {"driver": "enas"}}, "known: evolution"),
     "crowd": ("on_nni", {"strategy_options": {"population": 0}}, "population at least 1"),
+    "option of nobody": ("meta_kernel", {"evaluator_options": {"x": 1}}, "leave out --evaluator-s"),
+    "option of trainings": ("local", {"evaluator_options": {"share": 0.5}}, "has no options"),
+    "option of proxies": (
+        "local",
+        {"evaluator": "snip", "steps": None, "evaluator_options": {"num_batchs": 1}},
+        "did you mean 'num_batches'",
+    ),
+    "no batches": (
+        "local",
+        {"evaluator": "snip", "steps": None, "evaluator_options": {"num_batches": 0}},
+        "num_batches a whole number above 0; got 0",
+    ),
     "eta": ("halving", {"strategy_options": {"eta": 1}}, "eta at least 2"),
     "starts": ("local", {"strategy_options": {"starts": 0}}, "starts at least 1"),
     "mixture": ("gumbel", {"strategy_options": {"mixture": "softmax"}}, "mixture one of two_path"),

@@ -146,6 +146,23 @@ def fewest_changes(neighbours, key, choice, candidate):
     return 3
 
 
+@pytest.mark.parametrize("case", BANDS)
+def test_what_lies_outside_of_the_band_is_projected_into_it_by_few_changes(case):
+    space, text = BANDS[case]
+    neighbours = Neighbours(space, reachable_band(space, parse_budget(text, space)))
+    generator, drawn = np.random.default_rng(0), sample(space, 20, 0)
+    differ = []
+    for number in range(20):
+        key = tuple(int(drawn[name][number]) for name in neighbours.names)
+        found = neighbours.project(key, generator)
+        flops = neighbours.flops(np.array([found]))[0]
+        assert neighbours.band[0] <= flops <= neighbours.band[1]
+        assert neighbours.key(space.arch(neighbours.arch(found).choices)) == found
+        assert neighbours.project(found, generator) == found
+        differ.append(sum(a != b for a, b in zip(key, found, strict=True)))
+    assert 0 < np.mean(differ) < max(2, len(key) / 3)
+
+
 def test_the_rungs_of_halving_cost_what_was_given():
     for evaluations in range(1, 40):
         for eta, rungs in ((2, 3), (3, 2), (4, 4)):
