@@ -48,9 +48,9 @@ struct ConvTask {
 
 // A run of `n` values per row with one parameter a value, or (`splat`) one for the whole row.
 struct NormTask {
-    const float *da, *z;
+    const float *da, *z, *x;
     const float *a, *b, *mean, *invstd, *p, *q, *r;
-    float *out;
+    float *out, *dx;
     int activation;
     bool splat;
 };
@@ -63,6 +63,9 @@ struct Table {
     void (*norm_act)(const NormTask &, long rows, long n);
     void (*apply)(const NormTask &, long rows, long n);
     void (*reduce)(const NormTask &, long rows, long n, double *sums);
+    void (*join)(const NormTask &, long rows, long n);
+    void (*join_backward)(const NormTask &, long rows, long n);
+    void (*join_reduce)(const NormTask &, long rows, long n, double *sums);
     void (*moments_columns)(const float *z, long rows, long n, double *mean, double *m2);
     void (*moments_plane)(const float *z, long n, double seen, double *mean, double *m2);
 };
