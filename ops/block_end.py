@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .kernels import joining, route
+from .kernels.route import Affine
 from .parts import Norm
 from .single_feature import norm_act
-from .statistics import affine_of, prepare, statistics_gradient, vector_gradients
+from .statistics import prepare, statistics_gradient, vector_gradients
 
 # B batch, C channels, H height, W width
 
@@ -58,8 +59,8 @@ class _Join(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        z, weight, bias, gain, mean, invstd, x, share = ctx.saved_tensors
-        affine = affine_of(weight, bias, gain, mean, invstd, "identity")
+        z, weight, bias, gain, mean, invstd, scale, shift, x, share = ctx.saved_tensors
+        affine = Affine(scale=scale, shift=shift, act="identity")
         needs_z, *needs, needs_x, _, _ = ctx.needs_input_grad
         grad = route.like(grad, z)
         sum_1 = sum_z = mean
@@ -71,7 +72,7 @@ class _Join(torch.autograd.Function):
         elif ctx.count or any(needs):
             sum_1, sum_z = route.norm_act_sums(grad, z, affine, mean, invstd)
         if x is not None or any(needs):
-            vectors = vector_gradients((weight, bias, gain), tuple(needs), sum_1, sum_z)
+            vectors = vector_gradients((weight, bias, gain), needs, sum_1, sum_z)
         q, r = statistics_gradient(ctx, affine, mean, invstd, sum_1, sum_z)
         if share is not None and needs_z and needs_x:
             both = joining.join_backward_apply(grad, z, affine.scale, q, r, share)

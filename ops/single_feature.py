@@ -21,7 +21,7 @@ from .kernels import route
 from .kernels.route import Affine, Geometry
 from .kernels.splitting import split_mixture
 from .parts import Conv, Norm
-from .statistics import affine_of, prepare, statistics_gradient, vector_gradients
+from .statistics import prepare, statistics_gradient, vector_gradients
 
 # B batch, C channels, H height, W width, O output channels, I input channels of a group, K kernel
 
@@ -115,8 +115,9 @@ class _NormAct(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        z, *norm = ctx.saved_tensors
-        return (*_norm_backward(ctx, grad, z, *norm), None, None)
+        z, *norm, mean, invstd, scale, shift = ctx.saved_tensors
+        affine = Affine(scale=scale, shift=shift, act=ctx.act)
+        return (*_norm_backward(ctx, grad, z, affine, norm, mean, invstd), None, None)
 
 
 class _NormActConv(torch.autograd.Function):
@@ -141,15 +142,14 @@ class _NormActConv(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        z, norm_weight, norm_bias, gain, mean, invstd, weight, *candidates = ctx.saved_tensors
-        affine = affine_of(norm_weight, norm_bias, gain, mean, invstd, ctx.act)
+        z, *norm, mean, invstd, scale, shift, weight = (saved := ctx.saved_tensors)[:9]
+        affine = Affine(scale=scale, shift=shift, act=ctx.act)
         needs = ctx.needs_input_grad
         needs_conv = (any(needs[:4]), needs[4], needs[5])
-        da, dw, db, shares = _conv_backward(ctx, grad, z, affine, weight, candidates, needs_conv)
+        da, dw, db, shares = _conv_backward(ctx, grad, z, affine, weight, saved[9:], needs_conv)
         dz: tuple[Tensor | None, ...] = (None,) * 4
         if da is not None:
-            vectors = (norm_weight, norm_bias, gain, mean, invstd)
-            dz = _norm_backward(ctx, da, z, *vectors, owns_da=True)
+            dz = _norm_backward(ctx, da, z, affine, norm, mean, invstd, owns_da=True)
         return (*dz, dw, db, None, None, None, *shares)
 
 
@@ -184,9 +184,8 @@ def _norm_backward(
     ctx: Any,
     da: Tensor,
     z: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    gain: Tensor | None,
+    affine: Affine,
+    norm: Sequence[Tensor | None],
     mean: Tensor,
     invstd: Tensor,
     *,
@@ -195,15 +194,15 @@ def _norm_backward(
     """Return the gradients of z, weight, bias and gain from that of act(norm(z)).
 
     Args:
+        norm: weight, bias and gain.
         owns_da: whether the gradient of act(norm(z)) may be overwritten.
     """
-    affine = affine_of(weight, bias, gain, mean, invstd, ctx.act)
     needs_z, *needs = ctx.needs_input_grad[:4]
     sum_1 = sum_z = mean
     vectors: tuple[Tensor | None, ...] = (None,) * 3
     if ctx.count or any(needs):
         sum_1, sum_z = route.norm_act_sums(da, z, affine, mean, invstd)
-        vectors = vector_gradients((weight, bias, gain), tuple(needs), sum_1, sum_z)
+        vectors = vector_gradients(norm, needs, sum_1, sum_z)
     if not needs_z:
         return None, *vectors
     q, r = statistics_gradient(ctx, affine, mean, invstd, sum_1, sum_z)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import ContextVar, Token
 from typing import Any
 
@@ -94,7 +95,8 @@ def affine_of(
 def prepare(ctx: Any, z: Tensor, norm: Norm, act: str, *more: Tensor | None) -> Affine:
     """Take the statistics, save what the backward pass needs and return the affine map.
 
-    The context then holds z, the norm's weight, bias and gain, mean and inverse deviation, `more`.
+    The context then holds z, the norm's weight, bias and gain, mean and inverse deviation, scale
+    and shift, and `more`.
     """
     if norm.uses_batch:
         mean, var, count = moments(z, norm)
@@ -105,17 +107,16 @@ def prepare(ctx: Any, z: Tensor, norm: Norm, act: str, *more: Tensor | None) -> 
         mean, var = norm.running_mean[norm.index], norm.running_var[norm.index]
         count = 0
     invstd = torch.rsqrt(var + norm.eps)
-    ctx.save_for_backward(z, norm.weight, norm.bias, norm.gain, mean, invstd, *more)
+    affine = affine_of(norm.weight, norm.bias, norm.gain, mean, invstd, act)
+    vectors = (norm.weight, norm.bias, norm.gain, mean, invstd, affine.scale, affine.shift)
+    ctx.save_for_backward(z, *vectors, *more)
     ctx.act, ctx.count, ctx.group = act, count, norm.group
-    return affine_of(norm.weight, norm.bias, norm.gain, mean, invstd, act)
-
-
-Vectors = tuple[Tensor | None, Tensor | None, Tensor | None]
+    return affine
 
 
 def vector_gradients(
-    norm: Vectors, needs: tuple[bool, ...], sum_1: Tensor, sum_z: Tensor
-) -> Vectors:
+    norm: Sequence[Tensor | None], needs: Sequence[bool], sum_1: Tensor, sum_z: Tensor
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Return the gradients of a norm's weight, bias and gain.
 
     Args:
