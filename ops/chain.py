@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +12,11 @@ from torch.utils.checkpoint import checkpoint
 
 from ..core.lookup import lookup
 from ..core.trace import active_tracer
+from .block_end import add_shortcut, join
 from .kernels import route
-from .meta_convolution import read_conv
 from .norm import read_norm, scaled_batch_norm
 from .parts import Conv, Norm
+from .reading import input_mask, read_conv
 from .single_feature import convolve, norm_act, norm_act_conv
 from .statistics import Recomputing
 
@@ -79,21 +80,36 @@ class Chain(Regrouped):
         last = self.steps[-1]
         return isinstance(last, Step) and last.norm is not None and last.act is None
 
-    def scaled(self, x: Tensor, gain: Tensor) -> Tensor:
-        """Return `gain * chain(x)` without storing one more feature; needs `can_scale`."""
+    def joined(self, x: Tensor, gain: Tensor | None, share_C: Tensor | None) -> Tensor:
+        """Return gain * chain(x) + share * x, the end of a residual block; None stands for one.
+
+        Where the chain `can_scale` this stores no feature beyond those of the chain.
+
+        Args:
+            x: [B, C, H, W].
+            gain: a scalar.
+            share_C: [C], for the channels of the shortcut.
+        """
+        if gain is not None and not self.can_scale:
+            return add_shortcut(gain * self(x), x, share_C)
         if _regroups(self, x):
-            return self._run(x, gain)
+            return self._run(x, gain, Shortcut(share_C))
+        return add_shortcut(self(x) if gain is None else self._scaled(x, gain), x, share_C)
+
+    def _scaled(self, x: Tensor, gain: Tensor) -> Tensor:
         for step in self.steps[:-1]:
             x = step(x)
         last = self.steps[-1]
         assert isinstance(last, Step) and last.norm is not None
         return scaled_batch_norm(last.norm, last.conv(x), gain)
 
-    def _run(self, x: Tensor, gain: Tensor | None = None) -> Tensor:
+    def _run(
+        self, x: Tensor, gain: Tensor | None = None, shortcut: Shortcut | None = None
+    ) -> Tensor:
         links = _read(list(self.steps), gain)
         is_compiling = torch.compiler.is_compiling()  # which plans by itself what is kept
         if self.memory != "lowest" or is_compiling or _updates_itself(links):
-            return _run(links, x)
+            return _run(links, x, shortcut)
         # Mixtures, norms and modes are read here, once: what changes between the two passes, such
         # as the next mixture, does not reach the second one.
         convs = [link.conv for link in links if link.conv is not None]
@@ -106,7 +122,7 @@ class Chain(Regrouped):
                     "a weight was changed in place between the forward and the backward pass, "
                     "which memory 'lowest' computes from it again; use memory 'low'"
                 )
-            return _run(links, x)
+            return _run(links, x, shortcut)
 
         y: Tensor = checkpoint(
             run, x, use_reentrant=False, context_fn=lambda: (nullcontext(), Recomputing())
@@ -176,6 +192,13 @@ def _has_hooks(module: nn.Module) -> bool:
 
 
 @dataclass(frozen=True)
+class Shortcut:
+    """What a residual block adds to its branch: its input times `share` [C], None for ones."""
+
+    share: Tensor | None
+
+
+@dataclass(frozen=True)
 class _Link:
     """A member of a chain as it is to run: its parts read, None where a module runs by itself."""
 
@@ -186,8 +209,11 @@ class _Link:
 
 
 def _read(steps: Sequence[nn.Module], gain: Tensor | None = None) -> list[_Link]:
-    """Read every step under the current mixtures, `gain` folded into the last norm."""
-    links = []
+    """Read every step under the current mixtures, `gain` folded into the last norm.
+
+    A mask of input channels is a gain of the norm in front, where no activation stands between.
+    """
+    links: list[_Link] = []
     for step in steps:
         if not isinstance(step, Step):
             links.append(_Link(step))
@@ -195,7 +221,15 @@ def _read(steps: Sequence[nn.Module], gain: Tensor | None = None) -> list[_Link]
         factor = gain if step is steps[-1] else None
         norm = None if step.norm is None else read_norm(step.norm, factor)
         act = "identity" if step.act is None else _ACTS.get(type(step.act))
-        links.append(_Link(step, read_conv(step.conv), norm, act))
+        before = links[-1] if links else None
+        mask = None
+        if before is not None and before.norm is not None and before.act == "identity":
+            mask = input_mask(step.conv)
+        conv = read_conv(step.conv, is_masked=mask is not None)
+        if mask is not None and conv is not None:
+            assert before is not None and before.norm is not None
+            links[-1] = replace(before, norm=replace(before.norm, gain=mask))
+        links.append(_Link(step, conv, norm, act))
     return links
 
 
@@ -212,8 +246,18 @@ def _updates_itself(links: Sequence[_Link]) -> bool:
     return False
 
 
-def _run(links: Sequence[_Link], x: Tensor) -> Tensor:
-    """Run links cut in front of each norm."""
+def _run(links: Sequence[_Link], x: Tensor, shortcut: Shortcut | None = None) -> Tensor:
+    """Run links cut in front of each norm, and add the shortcut if there is one."""
+    y, waiting = _advance(links, x)
+    if shortcut is None:
+        return _finish(y, waiting)
+    if waiting is not None and waiting[1] == "identity":
+        return join(y, waiting[0], x, shortcut.share)
+    return add_shortcut(_finish(y, waiting), x, shortcut.share)
+
+
+def _advance(links: Sequence[_Link], x: Tensor) -> tuple[Tensor, tuple[Norm, str] | None]:
+    """Return what comes out, and the norm and activation that it has yet to pass."""
     waiting: tuple[Norm, str] | None = None  # the norm and activation that x has yet to pass
     for link in links:
         step = link.module
@@ -235,7 +279,7 @@ def _run(links: Sequence[_Link], x: Tensor) -> Tensor:
         elif step.norm is not None:
             x = step.norm(x)
         x, waiting = (x if step.act is None else step.act(x)), None
-    return _finish(x, waiting)
+    return x, waiting
 
 
 def _finish(x: Tensor, waiting: tuple[Norm, str] | None) -> Tensor:

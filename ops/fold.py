@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from .constants import remembered
 from .definition import fold_kernels_definition
 from .kernels import folding
+from .kernels.splitting import centre, split_mixture
 
 # O output channels, I input channels of a group, K kernel size, N candidates
 
@@ -53,6 +54,8 @@ def fold_kernels(
         raise ValueError(f"kernel sizes must be odd to share a centre, got {even} among {sizes}")
     if torch.compiler.is_compiling():  # the compiler fuses what it can see
         return fold_kernels_definition(kernels, probs, columns_I)
+    if not torch.is_grad_enabled():
+        return _folded(probs, columns_I, kernels)
     folded: Tensor = _Fold.apply(probs, columns_I, *kernels)  # type: ignore[no-untyped-call]
     return folded
 
@@ -82,11 +85,6 @@ def ring_masks(sizes: Sequence[int], largest: int) -> Tensor:
     return torch.stack([(reach <= size // 2).float() for size in sizes])
 
 
-def _centre(kernel: Tensor, size: int) -> Tensor:
-    margin = (kernel.shape[-1] - size) // 2
-    return kernel[..., margin : margin + size, margin : margin + size]
-
-
 def _weight(probs: Tensor, n: int) -> Tensor:
     return probs[n] if probs.dim() == 1 else probs[:, n].reshape(-1, 1, 1, 1)
 
@@ -97,42 +95,32 @@ class _Fold(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, probs: Tensor, columns: Tensor | None, *kernels: Tensor) -> Tensor:
         ctx.save_for_backward(probs, columns, *kernels)
-        ctx.is_compiled = folding.supports(kernels, probs, columns)
-        if ctx.is_compiled:
-            return folding.fold(kernels, probs, columns)
-        largest = max(kernels, key=lambda kernel: kernel.shape[-1])
-        folded = torch.zeros_like(largest, memory_format=torch.contiguous_format)
-        for n, kernel in enumerate(kernels):
-            target = _centre(folded, kernel.shape[-1])
-            target.addcmul_(kernel, _weight(probs, n).to(kernel))
-        if columns is not None:
-            folded *= columns.reshape(1, -1, 1, 1)
-        return folded
+        return _folded(probs, columns, kernels)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         probs, columns, *kernels = ctx.saved_tensors
         needs = ctx.needs_input_grad
-        if ctx.is_compiled:
+        if columns is None:
+            d_probs, *shares = split_mixture(grad, kernels, probs, (needs[0], *needs[2:]))
+            return d_probs, None, *shares
+        if folding.supports(kernels, probs, columns):
             return folding.fold_backward(kernels, probs, columns, grad, needs)
         grad_columns = None
-        if columns is not None:
-            if needs[1]:
-                unmasked = torch.zeros_like(grad)
-                for n, kernel in enumerate(kernels):
-                    _centre(unmasked, kernel.shape[-1]).addcmul_(kernel, _weight(probs, n))
-                grad_columns = torch.einsum("oihw,oihw->i", grad, unmasked)
-            grad = grad * columns.reshape(1, -1, 1, 1)
-        grad_probs = None
-        if needs[0]:
-            pattern = "oihw,oihw->" if probs.dim() == 1 else "oihw,oihw->o"
-            inner = [
-                torch.einsum(pattern, _centre(grad, kernel.shape[-1]), kernel) for kernel in kernels
-            ]
-            grad_probs = torch.stack(inner, dim=-1).to(probs)
-        grad_kernels = [
-            _centre(grad, kernel.shape[-1]) * _weight(probs, n).to(kernel) if needs[n + 2] else None
-            for n, kernel in enumerate(kernels)
-        ]
-        return (grad_probs, grad_columns, *grad_kernels)
+        if needs[1]:
+            unmasked = _folded(probs, None, kernels)
+            grad_columns = torch.einsum("oihw,oihw->i", grad, unmasked)
+        masked = grad * columns.reshape(1, -1, 1, 1)
+        d_probs, *shares = split_mixture(masked, kernels, probs, (needs[0], *needs[2:]))
+        return d_probs, grad_columns, *shares
+
+
+def _folded(probs: Tensor, columns: Tensor | None, kernels: Sequence[Tensor]) -> Tensor:
+    if folding.supports(kernels, probs, columns):
+        return folding.fold(kernels, probs, columns)
+    largest = max(kernels, key=lambda kernel: kernel.shape[-1])
+    folded = torch.zeros_like(largest, memory_format=torch.contiguous_format)
+    for n, kernel in enumerate(kernels):
+        centre(folded, kernel.shape[-1]).addcmul_(kernel, _weight(probs, n).to(kernel))
+    return folded if columns is None else folded.mul_(columns.reshape(1, -1, 1, 1))

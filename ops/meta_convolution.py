@@ -65,7 +65,7 @@ class MetaConv2d(MetaOperator):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return the convolution under the current mixtures."""
         probs = self._probs()
-        columns = None if self.is_depthwise else self.in_width.mask()
+        columns = self.input_mask()
         if self._sums_features and probs is not None:
             y = self._features(x_BCHW, probs, columns)
         else:
@@ -94,12 +94,20 @@ class MetaConv2d(MetaOperator):
             groups=x.shape[1] if self.is_depthwise else self.groups,
         )
 
-    def folded(self) -> Conv | None:
-        """Return the one convolution under the current mixtures, None if features are summed."""
+    def input_mask(self) -> Tensor | None:
+        """Return the soft factor [C] on each input channel, None for ones."""
+        return None if self.is_depthwise else self.in_width.mask()
+
+    def folded(self, *, is_masked: bool = False) -> Conv | None:
+        """Return the one convolution under the current mixtures, None if features are summed.
+
+        Args:
+            is_masked: whether the feature has been multiplied with `input_mask` already.
+        """
         probs = self._probs()
         if self._sums_features and probs is not None:
             return None
-        fold = partial(self._folded, probs, None if self.is_depthwise else self.in_width.mask())
+        fold = partial(self._folded, probs, None if is_masked else self.input_mask())
         is_whole = self.is_depthwise and not self.shared and isinstance(self._rows(), slice)
         return fold() if probs is None or not is_whole else mixed(fold, self._stored(), probs)
 
@@ -266,20 +274,6 @@ class MetaConv2d(MetaOperator):
         for entry, count in zip(self.kernel, counts, strict=True):
             total = total + _square(entry) * count
         return total
-
-
-def read_conv(module: nn.Module) -> Conv | None:
-    """Return what the single-feature operator needs of a convolution, None if it cannot run it."""
-    if isinstance(module, MetaConv2d):
-        return module.folded()
-    if type(module) is not nn.Conv2d or module.padding_mode != "zeros":
-        return None
-    squares = [module.kernel_size, module.stride, module.padding, module.dilation]
-    if any(isinstance(pair, str) or pair[0] != pair[1] for pair in squares):
-        return None
-    stride, padding, dilation = (cast(int, pair[0]) for pair in squares[1:])
-    geometry = Geometry(stride=stride, padding=padding, dilation=dilation, groups=module.groups)
-    return Conv(weight=module.weight, bias=module.bias, geometry=geometry)
 
 
 def _square(entry: Kernel) -> Polynomial:

@@ -140,7 +140,7 @@ def read_norm(module: nn.Module, gain: Tensor | None = None) -> Norm | None:
 
     Args:
         module: any module.
-        gain: a scalar folded into the affine part, so that gain * norm(x) stores no feature more.
+        gain: a scalar on what comes out; gain * norm(x) then stores no feature more.
     """
     if type(module) not in (nn.BatchNorm2d, nn.SyncBatchNorm, MetaBatchNorm2d):
         return None
@@ -152,9 +152,6 @@ def read_norm(module: nn.Module, gain: Tensor | None = None) -> Norm | None:
         index = selection(module.width, module.weight.device)
         if isinstance(index, Tensor):  # all channels need no copy, and no gradient of one
             weight, bias = module.weight[index], module.bias[index]
-    if gain is not None:
-        weight = gain if weight is None else weight * gain.to(weight)
-        bias = None if bias is None else bias * gain.to(bias)
     tracks = module.running_mean is not None
     momentum = module.momentum or 0.0
     if module.training and tracks and not is_recomputing():
@@ -172,6 +169,7 @@ def read_norm(module: nn.Module, gain: Tensor | None = None) -> Norm | None:
         momentum=momentum,
         eps=module.eps,
         group=_group_of(module),
+        gain=gain,
     )
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .kernels import route
 from .kernels.route import Geometry
 
 # C channels, O output channels, I input channels of a group, K kernel size, N candidates
@@ -29,6 +28,7 @@ class Norm:
         momentum: share of the batch in the running statistics.
         eps: added to the variance.
         group: processes whose batches count as one (SyncBatchNorm), or None.
+        gain: [C] or [], a factor on what comes out, or None.
     """
 
     weight: Tensor | None
@@ -40,6 +40,7 @@ class Norm:
     momentum: float
     eps: float
     group: Any = None
+    gain: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,18 +77,16 @@ class Conv:
 def mixed(fold: Callable[[], Conv], kernels: Sequence[Tensor], probs: Tensor) -> Conv:
     """Return a depthwise convolution whose weight is a sum of candidates.
 
-    Where nastk's operators run, the sum has no gradient of its own: they hand the gradient of the
-    weight to the candidates in the pass that adds it up.
+    The sum has no gradient of its own: the convolution's backward pass hands the gradient of the
+    weight to the candidates.
 
     Args:
         fold: makes the convolution.
         kernels: N candidates [O, 1, K_n, K_n].
         probs: [N] or [O, N], their weights.
     """
-    if torch.compiler.is_compiling() or not route.uses_operators(probs.device):
+    if torch.compiler.is_compiling():
         return fold()
     with torch.no_grad():
         conv = fold()
-    if not route.takes_mixture(conv.weight, conv.geometry):
-        return fold()
     return replace(conv, mixture=Mixture(kernels=tuple(kernels), probs=probs))

@@ -14,9 +14,10 @@ from ..core.choice import Choice, Value
 from ..core.meta import MetaOperator
 from ..core.supernet import extract_part
 from ..core.trace import active_tracer, gate
-from .chain import Chain, Regrouped
+from .blend import keep_and_share
+from .block_end import add_shortcut
+from .chain import Chain
 from .constants import steps, vector
-from .single_feature import scale_channels
 from .width import AnyWidth, is_plain, width_of
 
 # B batch, C channels, H height, W width
@@ -125,7 +126,7 @@ def set_drop_path(network: nn.Module, rate: float) -> nn.Module:
     return network
 
 
-class MetaResidual(Regrouped, MetaOperator):
+class MetaResidual(MetaOperator):
     """keep * (branch(x) + mask * x) + (1 - keep) * x, with one feature for all candidates."""
 
     def __init__(
@@ -148,25 +149,15 @@ class MetaResidual(Regrouped, MetaOperator):
         """Return the block's output under the current mixtures."""
         if active_tracer() is not None:
             return self._trace(x_BCHW)
-        keep = _mean(self.keep)
-        if isinstance(keep, float):
-            if keep == 0:
-                return x_BCHW
-            y: Tensor = self.branch(x_BCHW)
-        elif isinstance(self.branch, Chain) and self.branch.can_scale:
-            y = self.branch.scaled(x_BCHW, keep)
-        else:
-            y = keep * self.branch(x_BCHW)
-        mask = self._mask(x_BCHW)
-        if isinstance(keep, float):
-            return y + x_BCHW if mask is None else y + mask * x_BCHW
-        if mask is None:
-            return y + x_BCHW  # keep + (1 - keep) of the shortcut
-        keep = keep.to(x_BCHW)
-        share = keep * mask + (1 - keep)
-        if self.memory != "high" and torch.is_grad_enabled():
-            return y + scale_channels(x_BCHW, share.flatten())
-        return y + share * x_BCHW
+        keep, share = self._factors(x_BCHW)
+        if isinstance(keep, float) and keep == 0:
+            return x_BCHW
+        gain = keep if isinstance(keep, Tensor) else None
+        if isinstance(self.branch, Chain):
+            return self.branch.joined(x_BCHW, gain, share)
+        y: Tensor = self.branch(x_BCHW)
+        y = y if gain is None else gain * y
+        return add_shortcut(y, x_BCHW, share)
 
     def extract(self, arch: Mapping[str, Value]) -> nn.Module:
         """Return the plain block of `arch`."""
@@ -177,19 +168,28 @@ class MetaResidual(Regrouped, MetaOperator):
         channels = None if share == 1 else shortcut_channels(self.width.size, share)
         return Residual(branch, channels, self.position).train(self.training)
 
-    def _mask(self, x: Tensor) -> Tensor | None:
-        """Return [1, C, 1, 1] the mean share of each channel in the shortcut; None for ones."""
+    def _factors(self, x: Tensor) -> tuple[float | Tensor, Tensor | None]:
+        """Return those of the branch, [], and of each channel of the shortcut, [C]; None is one."""
+        size, keep = self.width.size, self.keep
+        values, weights = self._shares(x)
+        masks = steps(tuple(shortcut_channels(size, value) for value in values), size, weights)
+        is_whole = values == [1]
+        if not isinstance(keep, Choice) or keep.slot.probs_N is None:
+            return _chosen(keep), None if is_whole else weights @ masks
+        probs = keep.slot.probs_N.to(weights)
+        keeps = vector(keep.values, weights)
+        if is_whole:  # keep + (1 - keep) of the shortcut
+            return torch.dot(probs, keeps), None
+        return keep_and_share(probs, keeps, weights, masks)
+
+    def _shares(self, x: Tensor) -> tuple[list[float], Tensor]:
+        """Return the candidates of the shortcut's share and the weight of each."""
         if not isinstance(self.multiplier, Choice):
-            shares, weights = [self.multiplier], x.new_ones(1)
-        elif self.multiplier.slot.probs_N is None:
-            shares = [self.multiplier.values[cast(int, self.multiplier.slot.index)]]
-            weights = x.new_ones(1)
-        else:
-            shares, weights = list(self.multiplier.values), self.multiplier.slot.probs_N.to(x)
-        if shares == [1]:
-            return None
-        counts = tuple(shortcut_channels(self.width.size, share) for share in shares)
-        return (weights @ steps(counts, self.width.size, x)).reshape(1, -1, 1, 1)
+            return [self.multiplier], vector((1.0,), x)
+        slot, values = self.multiplier.slot, self.multiplier.values
+        if slot.probs_N is None:
+            return [values[cast(int, slot.index)]], vector((1.0,), x)
+        return list(values), slot.probs_N.to(x)
 
     def _trace(self, x: Tensor) -> Tensor:
         tracer = active_tracer()
@@ -205,13 +205,8 @@ class MetaResidual(Regrouped, MetaOperator):
         return y
 
 
-def _mean(keep: int | Choice) -> float | Tensor:
-    """Return the chosen value, or the mean under a soft mixture."""
-    if not isinstance(keep, Choice):
-        return float(keep)
-    if keep.slot.probs_N is None:
-        return float(keep.values[cast(int, keep.slot.index)])
-    return torch.dot(keep.slot.probs_N, vector(keep.values, keep.slot.probs_N))
+def _chosen(keep: int | Choice) -> float:
+    return float(keep.values[cast(int, keep.slot.index)] if isinstance(keep, Choice) else keep)
 
 
 def _value(entry: Any, arch: Mapping[str, Value]) -> Any:

@@ -9,6 +9,7 @@ computed twice, forward and backward, and what they give is never stored:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,8 +19,9 @@ from torch.autograd.function import once_differentiable
 from . import traced
 from .kernels import route
 from .kernels.route import Affine, Geometry
+from .kernels.splitting import split_mixture
 from .parts import Conv, Norm
-from .statistics import affine_of, follow, is_recomputing, moments
+from .statistics import prepare, statistics_gradient, vector_gradients
 
 # B batch, C channels, H height, W width, O output channels, I input channels of a group, K kernel
 
@@ -45,7 +47,9 @@ def norm_act(z_BCHW: Tensor, norm: Norm, act: str) -> Tensor:
     """
     if torch.compiler.is_compiling():
         return traced.norm_act(z_BCHW, norm, act)
-    y: Tensor = _NormAct.apply(z_BCHW, norm.weight, norm.bias, norm, act)  # type: ignore[no-untyped-call]
+    y: Tensor = _NormAct.apply(  # type: ignore[no-untyped-call]
+        z_BCHW, norm.weight, norm.bias, norm.gain, norm, act
+    )
     return y
 
 
@@ -62,16 +66,9 @@ def norm_act_conv(z_BCHW: Tensor, norm: Norm, act: str, conv: Conv) -> Tensor:
     if torch.compiler.is_compiling():
         return traced.norm_act_conv(z, norm, act, weight, bias, conv.geometry)
     y: Tensor = _NormActConv.apply(  # type: ignore[no-untyped-call]
-        z, norm.weight, norm.bias, weight, bias, norm, act, conv.geometry, *conv.candidates
+        *(z, norm.weight, norm.bias, norm.gain),
+        *(weight, bias, norm, act, conv.geometry, *conv.candidates),
     )
-    return y
-
-
-def scale_channels(x_BCHW: Tensor, scale_C: Tensor) -> Tensor:
-    """Return scale * x [B, C, H, W]; the gradient of the scale makes no feature of its own."""
-    if torch.compiler.is_compiling():
-        return x_BCHW * scale_C.reshape(1, -1, 1, 1)
-    y: Tensor = _Scale.apply(x_BCHW, scale_C)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -98,46 +95,29 @@ class _Convolve(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, *candidates = ctx.saved_tensors
         needs = ctx.needs_input_grad[:3]
-        grads = route.conv_backward(grad, x, None, weight, ctx.geometry, needs)
-        return (*grads, None, *_candidates_backward(ctx, grad, x, None, candidates))
-
-
-class _Scale(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor) -> Tensor:
-        ctx.save_for_backward(x, scale)
-        return route.norm_act(x, _scaling(scale))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        x, scale = ctx.saved_tensors
-        dx = route.norm_act(grad, _scaling(scale)) if ctx.needs_input_grad[0] else None
-        if not ctx.needs_input_grad[1]:
-            return dx, None
-        zeros, ones = torch.zeros_like(scale), torch.ones_like(scale)
-        # With mean 0 and deviation 1 the "normalised" x is x.
-        _, d_scale = route.norm_act_sums(grad, x, _scaling(scale), zeros, ones)
-        return dx, d_scale.to(scale)
-
-
-def _scaling(scale: Tensor) -> Affine:
-    return Affine(scale=scale, shift=torch.zeros_like(scale), act="identity")
+        *grads, shares = _conv_backward(ctx, grad, x, None, weight, candidates, needs)
+        return (*grads, None, *shares)
 
 
 class _NormAct(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, z: Tensor, weight: Tensor | None, bias: Tensor | None, norm: Norm, act: str
+        ctx: Any,
+        z: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        gain: Tensor | None,
+        norm: Norm,
+        act: str,
     ) -> Tensor:
-        affine = _prepare(ctx, z, weight, bias, norm, act)
-        return route.norm_act(z, affine)
+        return route.norm_act(z, prepare(ctx, z, norm, act))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        z, weight, bias, mean, invstd = ctx.saved_tensors
-        return (*_norm_backward(ctx, grad, z, weight, bias, mean, invstd), None, None)
+        z, *norm, mean, invstd, scale, shift = ctx.saved_tensors
+        affine = Affine(scale=scale, shift=shift, act=ctx.act)
+        return (*_norm_backward(ctx, grad, z, affine, norm, mean, invstd), None, None)
 
 
 class _NormActConv(torch.autograd.Function):
@@ -147,6 +127,7 @@ class _NormActConv(torch.autograd.Function):
         z: Tensor,
         norm_weight: Tensor | None,
         norm_bias: Tensor | None,
+        gain: Tensor | None,
         weight: Tensor,
         bias: Tensor | None,
         norm: Norm,
@@ -154,93 +135,75 @@ class _NormActConv(torch.autograd.Function):
         at: Geometry,
         *candidates: Tensor,
     ) -> Tensor:
-        affine = _prepare(ctx, z, norm_weight, norm_bias, norm, act, weight, *candidates)
+        affine = prepare(ctx, z, norm, act, weight, *candidates)
         ctx.geometry = at
         return route.conv(z, affine, weight, bias, at)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        z, norm_weight, norm_bias, mean, invstd, weight, *candidates = ctx.saved_tensors
-        affine = affine_of(norm_weight, norm_bias, mean, invstd, ctx.act)
+        z, *norm, mean, invstd, scale, shift, weight = (saved := ctx.saved_tensors)[:9]
+        affine = Affine(scale=scale, shift=shift, act=ctx.act)
         needs = ctx.needs_input_grad
-        needs_conv = (any(needs[:3]), needs[3], needs[4])
-        da, dw, db = route.conv_backward(grad, z, affine, weight, ctx.geometry, needs_conv)
-        shares = _candidates_backward(ctx, grad, z, affine, candidates)
-        dz: tuple[Tensor | None, ...] = (None, None, None)
+        needs_conv = (any(needs[:4]), needs[4], needs[5])
+        da, dw, db, shares = _conv_backward(ctx, grad, z, affine, weight, saved[9:], needs_conv)
+        dz: tuple[Tensor | None, ...] = (None,) * 4
         if da is not None:
-            dz = _norm_backward(ctx, da, z, norm_weight, norm_bias, mean, invstd, owns_da=True)
+            dz = _norm_backward(ctx, da, z, affine, norm, mean, invstd, owns_da=True)
         return (*dz, dw, db, None, None, None, *shares)
 
 
-def _candidates_backward(
-    ctx: Any, grad: Tensor, x: Tensor, affine: Affine | None, candidates: list[Tensor]
-) -> tuple[Tensor, ...]:
-    """Return the gradients of a mixture's weights and kernels."""
-    if not candidates:
-        return ()
-    probs, *kernels = candidates
-    return route.mixture_backward(grad, x, affine, kernels, probs, ctx.geometry)
-
-
-def _prepare(
+def _conv_backward(
     ctx: Any,
-    z: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    norm: Norm,
-    act: str,
-    *more: Tensor,
-) -> Affine:
-    """Take the statistics, save what the backward pass needs and return the affine map."""
-    if norm.uses_batch:
-        mean, var, count = moments(z, norm)
-        if not is_recomputing():
-            follow(norm, mean, var, count)
-    else:
-        assert norm.running_mean is not None and norm.running_var is not None
-        mean, var = norm.running_mean[norm.index], norm.running_var[norm.index]
-        count = 0
-    invstd = torch.rsqrt(var + norm.eps)
-    ctx.save_for_backward(z, weight, bias, mean, invstd, *more)
-    ctx.act, ctx.count, ctx.group = act, count, norm.group
-    return affine_of(weight, bias, mean, invstd, act)
+    grad: Tensor,
+    x: Tensor,
+    affine: Affine | None,
+    weight: Tensor,
+    candidates: Sequence[Tensor],
+    needs: tuple[bool, bool, bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None, Sequence[Tensor | None]]:
+    """Return the gradients of the activated input, weight and bias, and of the candidates."""
+    at = ctx.geometry
+    wanted = ctx.needs_input_grad[len(ctx.needs_input_grad) - len(candidates) :]
+    if not any(wanted):
+        return *route.conv_backward(grad, x, affine, weight, at, needs), (None,) * len(wanted)
+    probs, *kernels = candidates
+    needs_x, _, needs_bias = needs
+    shares: Sequence[Tensor | None]
+    if route.takes_mixture(weight, at):
+        shares = route.mixture_backward(grad, x, affine, kernels, probs, at)
+        needs = (needs_x, False, needs_bias)
+        return *route.conv_backward(grad, x, affine, weight, at, needs), shares
+    needs = (needs_x, True, needs_bias)
+    da, dw, db = route.conv_backward(grad, x, affine, weight, at, needs)
+    assert dw is not None
+    return da, None, db, split_mixture(dw, kernels, probs, wanted)
 
 
 def _norm_backward(
     ctx: Any,
     da: Tensor,
     z: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
+    affine: Affine,
+    norm: Sequence[Tensor | None],
     mean: Tensor,
     invstd: Tensor,
     *,
     owns_da: bool = False,
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Return the gradients of z, weight and bias from that of act(norm(z)).
+) -> tuple[Tensor | None, ...]:
+    """Return the gradients of z, weight, bias and gain from that of act(norm(z)).
 
     Args:
+        norm: weight, bias and gain.
         owns_da: whether the gradient of act(norm(z)) may be overwritten.
     """
-    affine = affine_of(weight, bias, mean, invstd, ctx.act)
-    needs_z, needs_weight, needs_bias = ctx.needs_input_grad[:3]
-    uses_batch = ctx.count > 0
-    sum_1 = sum_z = mean.new_zeros(())
-    if uses_batch or needs_weight or needs_bias:
-        # Sums over positions of the gradient in front of the activation, and of its product with
-        # the normalised feature: the gradients of bias and weight.
+    needs_z, *needs = ctx.needs_input_grad[:4]
+    sum_1 = sum_z = mean
+    vectors: tuple[Tensor | None, ...] = (None,) * 3
+    if ctx.count or any(needs):
         sum_1, sum_z = route.norm_act_sums(da, z, affine, mean, invstd)
-    d_weight = sum_z.to(weight) if weight is not None and needs_weight else None
-    d_bias = sum_1.to(bias) if bias is not None and needs_bias else None
+        vectors = vector_gradients(norm, needs, sum_1, sum_z)
     if not needs_z:
-        return None, d_weight, d_bias
-    q = r = torch.zeros_like(mean)
-    if uses_batch:
-        if ctx.group is not None:
-            both = torch.stack([sum_1, sum_z])
-            torch.distributed.all_reduce(both, group=ctx.group)
-            sum_1, sum_z = both[0], both[1]
-        q = affine.scale * invstd * sum_z * (-1 / ctx.count)
-        r = affine.scale * sum_1 * (-1 / ctx.count) - q * mean
-    return route.norm_act_backward(da, z, affine, q, r, owns_da=owns_da), d_weight, d_bias
+        return None, *vectors
+    q, r = statistics_gradient(ctx, affine, mean, invstd, sum_1, sum_z)
+    return route.norm_act_backward(da, z, affine, q, r, owns_da=owns_da), *vectors

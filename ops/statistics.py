@@ -1,8 +1,10 @@
-"""What a batch normalisation takes from its batch, and when its running statistics follow."""
+"""What a batch normalisation takes from its batch, and what its gradients are made of."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import ContextVar, Token
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,9 +75,81 @@ def follow(norm: Norm, mean: Tensor, var: Tensor, count: int) -> None:
 
 
 def affine_of(
-    weight: Tensor | None, bias: Tensor | None, mean: Tensor, invstd: Tensor, act: str
+    weight: Tensor | None,
+    bias: Tensor | None,
+    gain: Tensor | None,
+    mean: Tensor,
+    invstd: Tensor,
+    act: str,
 ) -> Affine:
-    """Return norm and activation as act(scale * z + shift); all vectors are [C]."""
+    """Return norm, gain and activation as act(scale * z + shift), all [C] but a scalar gain."""
     scale = invstd if weight is None else weight.to(invstd) * invstd
+    if gain is not None:
+        gain = gain.to(invstd)
+        scale = scale * gain
+        bias = None if bias is None else bias.to(mean) * gain
     shift = -mean * scale if bias is None else bias.to(mean) - mean * scale
     return Affine(scale=scale, shift=shift, act=act)
+
+
+def prepare(ctx: Any, z: Tensor, norm: Norm, act: str, *more: Tensor | None) -> Affine:
+    """Take the statistics, save what the backward pass needs and return the affine map.
+
+    The context then holds z, the norm's weight, bias and gain, mean and inverse deviation, scale
+    and shift, and `more`.
+    """
+    if norm.uses_batch:
+        mean, var, count = moments(z, norm)
+        if not is_recomputing():
+            follow(norm, mean, var, count)
+    else:
+        assert norm.running_mean is not None and norm.running_var is not None
+        mean, var = norm.running_mean[norm.index], norm.running_var[norm.index]
+        count = 0
+    invstd = torch.rsqrt(var + norm.eps)
+    affine = affine_of(norm.weight, norm.bias, norm.gain, mean, invstd, act)
+    vectors = (norm.weight, norm.bias, norm.gain, mean, invstd, affine.scale, affine.shift)
+    ctx.save_for_backward(z, *vectors, *more)
+    ctx.act, ctx.count, ctx.group = act, count, norm.group
+    return affine
+
+
+def vector_gradients(
+    norm: Sequence[Tensor | None], needs: Sequence[bool], sum_1: Tensor, sum_z: Tensor
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Return the gradients of a norm's weight, bias and gain.
+
+    Args:
+        norm: weight, bias and gain.
+        needs: which of them are wanted.
+        sum_1: [C] sum over positions of the gradient in front of the activation.
+        sum_z: [C] that of its product with the normalised feature.
+    """
+    weight, bias, gain = norm
+    d_gain = None
+    if gain is not None:
+        if needs[2]:
+            d_gain = sum_z if weight is None else sum_z * weight
+            d_gain = d_gain if bias is None else d_gain + sum_1 * bias
+            d_gain = (d_gain if gain.dim() else d_gain.sum()).to(gain)
+        gain = gain.to(sum_1)
+        sum_1, sum_z = sum_1 * gain, sum_z * gain
+    d_weight = sum_z.to(weight) if weight is not None and needs[0] else None
+    d_bias = sum_1.to(bias) if bias is not None and needs[1] else None
+    return d_weight, d_bias, d_gain
+
+
+def statistics_gradient(
+    ctx: Any, affine: Affine, mean: Tensor, invstd: Tensor, sum_1: Tensor, sum_z: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return q and r [C]: z moves its own statistics, which adds q * z + r to its gradient."""
+    if not ctx.count:
+        zero = torch.zeros_like(mean)
+        return zero, zero
+    if ctx.group is not None:
+        both = torch.stack([sum_1, sum_z])
+        torch.distributed.all_reduce(both, group=ctx.group)
+        sum_1, sum_z = both[0], both[1]
+    share = affine.scale * (-1 / ctx.count)
+    q = share * invstd * sum_z
+    return q, share * sum_1 - q * mean

@@ -52,4 +52,5 @@ def _affine(z: Tensor, norm: Norm, act: str) -> Affine:
     else:
         assert norm.running_mean is not None and norm.running_var is not None
         mean, var = norm.running_mean[norm.index], norm.running_var[norm.index]
-    return affine_of(norm.weight, norm.bias, mean, torch.rsqrt(var + norm.eps), act)
+    invstd = torch.rsqrt(var + norm.eps)
+    return affine_of(norm.weight, norm.bias, norm.gain, mean, invstd, act)

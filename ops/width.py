@@ -17,6 +17,7 @@ from ..core.choice import Choice
 from ..core.meta import Pick
 from ..core.polynomial import Polynomial
 from ..core.trace import active_tracer
+from .blend import blend
 from .constants import remembered
 from .joint import JointWidth
 
@@ -94,14 +95,16 @@ class Width:
             return None
         soft = next(c.slot.probs_N for c in self.choices if c.slot.probs_N is not None)
         total = self._constant("always", soft, self._always)
+        mixtures, tables = [], []
         for choice in self.choices:
             kept_NC = self._constant(choice.name, soft, partial(self._kept_by, choice))
             slot = choice.slot
             if slot.probs_N is None:
                 total = total + kept_NC[cast(int, slot.index)]
             else:
-                total = total + slot.probs_N @ kept_NC
-        return total
+                mixtures.append(slot.probs_N)
+                tables.append(kept_NC)
+        return blend(total, mixtures, tables)
 
     def _constant(self, name: str, like: Tensor, rows: Callable[[], list[Any]]) -> Tensor:
         key = (name, like.dtype, like.device)

@@ -68,6 +68,8 @@ def check_shape(name: str, found: Tensor, wanted: tuple[int, ...]) -> None:
 def vector(name: str, values: Tensor, C: int) -> Tensor:
     """Return [C] contiguous floats."""
     check_shape(name, values, (C,))
+    if values.dtype is torch.float32 and values.is_cpu and values.is_contiguous():
+        return values
     return values.detach().to(device="cpu", dtype=torch.float32).contiguous()
 
 
@@ -93,6 +95,8 @@ def depthwise_weights(weight_C1KK: Tensor, C: int) -> Tensor:
     """Return [C, 1, K, K] contiguous floats."""
     size = weight_C1KK.shape[-1]
     check_shape("weight", weight_C1KK, (C, 1, size, size))
+    if weight_C1KK.dtype is torch.float32 and weight_C1KK.is_cpu and weight_C1KK.is_contiguous():
+        return weight_C1KK
     return weight_C1KK.detach().to(device="cpu", dtype=torch.float32).contiguous()
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..definition import ACTIVATION_GRADS, norm_act_definition
 from .layout import dense, is_channels_last, wide
+from .splitting import split_mixture
 
 # B batch, C channels, H height, W width, K kernel size
 
@@ -70,15 +71,9 @@ def backward_mixture(
     """Return the gradients of probs and, one behind the other, of the candidates' kernels."""
     largest = max(kernel.shape[-1] for kernel in kernels)
     dw = backward_weight(x, dy, largest, stride, scale, shift, act)
-    products, split = [], []
-    for n, kernel in enumerate(kernels):
-        margin = (largest - kernel.shape[-1]) // 2
-        crop = dw[..., margin : largest - margin, margin : largest - margin]
-        weight = probs[n] if probs.dim() == 1 else probs[:, n].reshape(-1, 1, 1, 1)
-        split.append((crop * weight.to(dw)).flatten())
-        products.append((crop * kernel.to(dw)).sum((1, 2, 3)))
-    product_CN = torch.stack(products, 1)
-    return product_CN.sum(0) if probs.dim() == 1 else product_CN, torch.cat(split)
+    d_probs, *shares = split_mixture(dw, kernels, probs)
+    assert d_probs is not None
+    return wide(d_probs), torch.cat([wide(s).flatten() for s in shares if s is not None])
 
 
 def norm_act(z: Tensor, scale: Tensor, shift: Tensor, act: str) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 
 from .dispatch import forced
 
-_ABI = 2  # of the declarations below, see `nastk_abi`
+_ABI = 3  # of the declarations below, see `nastk_abi`
 # Bits of `nastk_isas`, lowest first; each entry may be forced where the processor has it.
 _X86 = ("scalar", "avx2", "avx512")
 _ARM = ("neon",)
@@ -32,6 +32,9 @@ _SIGNATURES: dict[str, list[type]] = {
     "channel_moments": [*[_pointer] * 3, *_sizes],
     "norm_act_backward_reduce": [*[_pointer] * 6, _int, *[_pointer] * 2, *_sizes],
     "norm_act_backward_apply": [*[_pointer] * 7, _int, _pointer, *_sizes],
+    "join": [*[_pointer] * 6, *_sizes],
+    "join_backward_reduce": [*[_pointer] * 8, *_sizes],
+    "join_backward_apply": [*[_pointer] * 8, *_sizes],
     "fold": [*_candidates, _pointer],
     "fold_backward": [*_candidates, *[_pointer] * 4],
 }

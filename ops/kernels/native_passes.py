@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..definition import ACTIVATIONS
 from .layout import dense, is_channels_last, wide
+from .splitting import split_mixture
 
 # B batch, C channels, H height, W width, K kernel size
 
@@ -68,16 +69,9 @@ def backward_mixture(
     """Return the gradients of probs and, one behind the other, of the candidates' kernels."""
     largest = max(kernel.shape[-1] for kernel in kernels)
     dw = backward_weight(x, dy, largest, stride, scale, shift, act)
-    margins = [(largest - kernel.shape[-1]) // 2 for kernel in kernels]
-    crops = [dw[..., m : largest - m, m : largest - m].flatten(1) for m in margins]
-    products = [
-        torch.linalg.vecdot(crop, kernel.flatten(1).to(crop))
-        for crop, kernel in zip(crops, kernels, strict=True)
-    ]
-    rows = probs.to(dw).expand(dw.shape[0], -1).unbind(1)
-    split = [(crop * row[:, None]).flatten() for crop, row in zip(crops, rows, strict=True)]
-    product_CN = torch.stack(products, 1)
-    return product_CN.sum(0) if probs.dim() == 1 else product_CN, torch.cat(split)
+    d_probs, *shares = split_mixture(dw, kernels, probs)
+    assert d_probs is not None
+    return wide(d_probs), torch.cat([wide(s).flatten() for s in shares if s is not None])
 
 
 def norm_act(z: Tensor, scale: Tensor, shift: Tensor, act: str) -> Tensor:

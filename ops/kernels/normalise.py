@@ -18,13 +18,15 @@ from .arguments import (
 # B batch, C channels, H height, W width
 
 
-def _same_layout(name: str, other: Tensor, z: Tensor) -> None:
+def same_layout(name: str, other: Tensor, z: Tensor) -> None:
+    """Raise unless a feature has shape and layout of z."""
     check_shape(name, other, tuple(z.shape))
-    if not other.is_contiguous(memory_format=_layout(z)):
+    if not other.is_contiguous(memory_format=layout_of(z)):
         raise ValueError(f"{name} must have the layout of z; call .contiguous(memory_format=...)")
 
 
-def _layout(z: Tensor) -> torch.memory_format:
+def layout_of(z: Tensor) -> torch.memory_format:
+    """Return the memory format of a feature that has one of the two."""
     return torch.channels_last if channels_last(z) else torch.contiguous_format
 
 
@@ -49,9 +51,9 @@ def norm_act(
         threads: at most so many; torch's number by default.
         isa: instruction set; the best one by default.
     """
-    out = torch.empty_like(z_BCHW, memory_format=_layout(z_BCHW)) if out is None else out
+    out = torch.empty_like(z_BCHW, memory_format=layout_of(z_BCHW)) if out is None else out
     library = checked_library(z_BCHW, out)
-    _same_layout("out", out, z_BCHW)
+    same_layout("out", out, z_BCHW)
     C = z_BCHW.shape[1]
     scale, shift = vector("scale", scale_C, C), vector("shift", shift_C, C)
     library.call(
@@ -69,7 +71,7 @@ def channel_moments(
 ) -> tuple[Tensor, Tensor]:
     """Return mean [C] and biased variance [C] of z [B, C, H, W], as exact as float64 makes them."""
     library = checked_library(z_BCHW)
-    mean, var = torch.empty(2, z_BCHW.shape[1])
+    mean, var = torch.empty(z_BCHW.shape[1]), torch.empty(z_BCHW.shape[1])
     library.call(
         "channel_moments",
         thread_count(threads),
@@ -108,11 +110,11 @@ def norm_act_backward_reduce(
         isa: instruction set; the best one by default.
     """
     library = checked_library(da_BCHW, z_BCHW)
-    _same_layout("da", da_BCHW, z_BCHW)
+    same_layout("da", da_BCHW, z_BCHW)
     C = z_BCHW.shape[1]
     scale, shift = vector("scale", scale_C, C), vector("shift", shift_C, C)
     mean, invstd = vector("mean", mean_C, C), vector("invstd", invstd_C, C)
-    total, product = torch.empty(2, C)
+    total, product = torch.empty(C), torch.empty(C)
     library.call(
         "norm_act_backward_reduce",
         thread_count(threads),
@@ -153,10 +155,10 @@ def norm_act_backward_apply(
         threads: at most so many; torch's number by default.
         isa: instruction set; the best one by default.
     """
-    out = torch.empty_like(z_BCHW, memory_format=_layout(z_BCHW)) if out is None else out
+    out = torch.empty_like(z_BCHW, memory_format=layout_of(z_BCHW)) if out is None else out
     library = checked_library(da_BCHW, z_BCHW, out)
-    _same_layout("da", da_BCHW, z_BCHW)
-    _same_layout("out", out, z_BCHW)
+    same_layout("da", da_BCHW, z_BCHW)
+    same_layout("out", out, z_BCHW)
     C = z_BCHW.shape[1]
     scale, shift = vector("scale", scale_C, C), vector("shift", shift_C, C)
     p, q, r = vector("p", p_C, C), vector("q", q_C, C), vector("r", r_C, C)

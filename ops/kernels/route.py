@@ -87,7 +87,7 @@ def norm_act_sums(
 ) -> tuple[Tensor, Tensor]:
     """Return two [C]: sums of d = da * act'(scale * z + shift), and of d * normalised z."""
     if native.supports(z_BCHW):
-        da = _like(da_BCHW, z_BCHW)
+        da = like(da_BCHW, z_BCHW)
         return normalise.norm_act_backward_reduce(
             da, z_BCHW, affine.scale, affine.shift, mean_C, invstd_C, affine.act
         )
@@ -111,7 +111,7 @@ def norm_act_backward(
     """
     scale, shift, act = affine.scale, affine.shift, affine.act
     if native.supports(z_BCHW):
-        da = _like(da_BCHW, z_BCHW)
+        da = like(da_BCHW, z_BCHW)
         return normalise.norm_act_backward_apply(
             da, z_BCHW, scale, shift, scale, q_C, r_C, act, out=da if owns_da else None
         )
@@ -148,7 +148,7 @@ def conv_backward(
         at: geometry.
         needs: which of the three are wanted.
     """
-    grad_BOHW = _like(grad_BOHW, x_BCHW)
+    grad_BOHW = like(grad_BOHW, x_BCHW)
     if _is_small_pointwise(x_BCHW, weight, at, needs):
         a = x_BCHW if affine is None else norm_act(x_BCHW, affine)
         return _pointwise_backward(grad_BOHW, a, weight)
@@ -204,7 +204,7 @@ def mixture_backward(
 
     The convolution is one that `takes_mixture`; the other arguments are those of `conv_backward`.
     """
-    grad_BOHW, fused = _like(grad_BOHW, x_BCHW), _fused(affine) or ()
+    grad_BOHW, fused = like(grad_BOHW, x_BCHW), _fused(affine) or ()
     return depthwise_bwd_mixture(x_BCHW, grad_BOHW, kernels, probs, at.stride, *fused)
 
 
@@ -278,7 +278,7 @@ def _pointwise_backward(
     return dx, (rows.t() @ inputs).reshape(weight.shape), None
 
 
-def _like(other: Tensor, x: Tensor) -> Tensor:
+def like(other: Tensor, x: Tensor) -> Tensor:
     """Return a feature in the layout of another."""
     is_last = x.is_contiguous(memory_format=torch.channels_last)
     return other.contiguous(

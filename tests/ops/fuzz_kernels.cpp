@@ -187,6 +187,47 @@ static void fuzz_norm(int isa) {
     }
 }
 
+static void fuzz_join(int isa) {
+    const long B = draw(1, 4), C = draw(1, 150), P = draw(1, draw(1, 4) == 1 ? 900 : 60);
+    const bool last = draw(0, 1), has_share = draw(0, 1);
+    const int threads = draw(1, 3);
+    std::snprintf(shape, sizeof shape, "isa %d B %ld C %ld P %ld last %d share %d", isa, B, C, P,
+                  last, has_share);
+    Buffer z(B * C * P), x(B * C * P), g(B * C * P), out(B * C * P), dz(B * C * P), dx(B * C * P);
+    Buffer a(C), b(C), m(C), s(C), q(C), r(C), share(C), sum(C), product(C), d_share(C);
+    what = "join";
+    finished(nastk_join(isa, threads, z.data, a.data, b.data, x.data,
+                        has_share ? share.data : nullptr, out.data, last, B, C, P));
+    what = "join reduce";
+    finished(nastk_join_backward_reduce(isa, threads, g.data, z.data, m.data, s.data, x.data,
+                                        sum.data, product.data, d_share.data, last, B, C, P));
+    what = "join apply";
+    finished(nastk_join_backward_apply(isa, threads, g.data, z.data, a.data, q.data, r.data,
+                                       share.data, dz.data, dx.data, last, B, C, P));
+    for (long c = 0; c < C; ++c) {
+        double sums[3] = {}, sizes[3] = {};
+        for (long i = 0; i < B * P; ++i) {
+            const long at = place(last, i / P, c, i % P, C, P);
+            const double factor = has_share ? share[c] : 1;
+            const double terms[3] = {g[at], g[at] * ((double)z[at] - m[c]) * s[c], (double)g[at] * x[at]};
+            for (int k = 0; k < 3; ++k) sums[k] += terms[k], sizes[k] += std::fabs(terms[k]);
+            // A difference of like numbers is as exact as they are, not as their difference.
+            sizes[1] += std::fabs((double)g[at] * s[c]) * (std::fabs(z[at]) + std::fabs(m[c]));
+            what = "join";
+            check(out[at], a[c] * (double)z[at] + b[c] + factor * x[at],
+                  std::fabs(a[c] * z[at]) + std::fabs(b[c]) + std::fabs(factor * x[at]));
+            what = "join apply";
+            check(dz[at], (double)g[at] * a[c] + (double)z[at] * q[c] + r[c],
+                  std::fabs(g[at] * a[c]) + std::fabs(z[at] * q[c]) + std::fabs(r[c]));
+            check(dx[at], (double)g[at] * share[c], std::fabs(g[at] * share[c]));
+        }
+        what = "join reduce";
+        check(sum[c], sums[0], sizes[0]);
+        check(product[c], sums[1], sizes[1]);
+        check(d_share[c], sums[2], sizes[2]);
+    }
+}
+
 static void fuzz_fold(int isa) {
     // Pointwise kernels go by chunks of 64 inputs: up to three of them, tails included.
     const bool per_row = draw(0, 1), has_columns = draw(0, 1), points = draw(0, 2) == 0;
@@ -245,6 +286,7 @@ int main(int count, char **arguments) {
     for (long i = 0; i < shapes; ++i) {
         const int isa = isas[(i / 8) % isas.size()];
         if (i % 2) fuzz_depthwise(isa);
+        else if (i % 8 == 4) fuzz_join(isa);
         else if (i % 8) fuzz_norm(isa);
         else fuzz_fold(isa);
     }

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 from nastk.ops.definition import fold_kernels_definition
-from nastk.ops.kernels import definition_passes, folding, native, native_passes, normalise
+from nastk.ops.kernels import definition_passes, folding, joining, native, native_passes, normalise
 
 pytestmark = pytest.mark.skipif(not native.available(), reason=native.why_missing())
 
@@ -95,6 +95,28 @@ def test_normalisation_equals_its_definition(shape, act, layout, isa):
 
 @isas
 @layouts
+@shapes
+@pytest.mark.parametrize("has_share", [False, True])
+def test_the_end_of_a_block_equals_its_definition(shape, has_share, layout, isa):
+    z, x, g = (draw(*shape, seed=seed, layout=layout) for seed in range(3))
+    a, b, mean, invstd, q, r, share = (draw(shape[1], seed=seed) for seed in range(3, 10))
+    of_shortcut = share.double()[:, None, None] if has_share else 1
+    out = joining.join(z, a, b, x, share if has_share else None, isa=isa)
+    wanted = definition_passes.norm_act(*doubles((z, a, b)), "identity") + of_shortcut * x.double()
+    assert_close(out, wanted)
+    found = joining.join_backward_reduce(g, z, mean, invstd, x, isa=isa)
+    rest = (*doubles((a, b, mean, invstd)), "identity")
+    sums = definition_passes.norm_act_reduce(g.double(), z.double(), *rest)
+    for one, other in zip(found, [*sums, (g.double() * x).sum((0, 2, 3))], strict=True):
+        assert_close(one, other)
+    dz, dx = joining.join_backward_apply(g, z, a, q, r, share, isa=isa)
+    rest = (*doubles((a, b, a, q, r)), "identity")
+    assert_close(dz, definition_passes.norm_act_apply(g.double(), z.double(), *rest))
+    assert_close(dx, g.double() * share.double()[:, None, None])
+
+
+@isas
+@layouts
 @pytest.mark.parametrize("offset", [0.0, 1000.0])
 @pytest.mark.parametrize("shape", [*SHAPES, (32, 7, 29, 31), (8, 24, 64, 64)])
 def test_moments_are_as_exact_as_float64(shape, offset, layout, isa):
@@ -144,6 +166,9 @@ def test_results_do_not_depend_on_the_number_of_threads(layout, isa):
                 *normalise.channel_moments(z, **how),
                 *normalise.norm_act_backward_reduce(g, z, a, b, a, b, "silu", **how),
                 normalise.norm_act_backward_apply(g, z, a, b, a, b, a, "silu", **how),
+                joining.join(z, a, b, g, a, **how),
+                *joining.join_backward_reduce(g, z, a, b, z, **how),
+                *joining.join_backward_apply(g, z, a, b, a, b, **how),
             ]
         )
     for other in results[1:]:

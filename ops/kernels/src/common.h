@@ -48,11 +48,21 @@ struct ConvTask {
 
 // A run of `n` values per row with one parameter a value, or (`splat`) one for the whole row.
 struct NormTask {
-    const float *da, *z;
+    const float *da, *z, *x;
     const float *a, *b, *mean, *invstd, *p, *q, *r;
-    float *out;
+    float *out, *dx;
     int activation;
     bool splat;
+};
+
+// Candidates [channels][size][size] whose factors lie `p_step` apart, in squares of K rows.
+struct CropTask {
+    const float *w, *p;
+    long size, K, channels, p_step;
+    bool is_whole() const { return size == K; }
+    long rows() const { return is_whole() ? 1 : size; }
+    long length() const { return is_whole() ? K * K : size; }
+    long margin() const { return (K - size) / 2 * (K + 1); }
 };
 
 struct Table {
@@ -63,6 +73,11 @@ struct Table {
     void (*norm_act)(const NormTask &, long rows, long n);
     void (*apply)(const NormTask &, long rows, long n);
     void (*reduce)(const NormTask &, long rows, long n, double *sums);
+    void (*join)(const NormTask &, long rows, long n);
+    void (*join_backward)(const NormTask &, long rows, long n);
+    void (*join_reduce)(const NormTask &, long rows, long n, double *sums);
+    void (*add_crops)(const CropTask &, float *to);
+    double (*split_crops)(const CropTask &, const float *grad, float *out, float *dots);
     void (*moments_columns)(const float *z, long rows, long n, double *mean, double *m2);
     void (*moments_plane)(const float *z, long n, double seen, double *mean, double *m2);
 };
