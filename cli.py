@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from . import __version__
 from .cli_bench import bench
 from .cli_options import (
     Config,
@@ -33,13 +34,28 @@ from .cli_search import SEARCH_HELP, search
 _USAGE_ERROR: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
-    help="Find the best network under a compute budget.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
 app.command(help=SEARCH_HELP)(search)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"nastk {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def nastk(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Print it and exit."),
+    ] = False,
+) -> None:
+    """Find the best network under a compute budget."""
 
 
 @app.command()

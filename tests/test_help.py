@@ -53,3 +53,9 @@ def test_a_budget_out_of_reach_is_refused_in_five_seconds_of_cpu(budget, tmp_pat
         if spent < 5:
             break
     assert 0 < min(seconds) < 5
+
+
+def test_the_version_is_that_of_the_package():
+    import nastk
+
+    assert run("--version").stdout == f"nastk {nastk.__version__}\n"
