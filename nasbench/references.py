@@ -21,6 +21,7 @@ from ..core.space import Space
 from ..search_spaces.t2t import T2T
 from .families import FAMILIES
 from .released import load_released
+from .t2t_variants import T2TVariant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +173,7 @@ def load_reference(
     num_classes: int = 1000,
     resolution: int | None = None,
     weights: str | Path | None = None,
-    scale_by: str = "width",
+    scale_by: str | None = None,
 ) -> nn.Module:
     """Return a published network as a plain PyTorch module, freshly initialised without weights.
 
@@ -182,8 +183,8 @@ def load_reference(
         resolution: pixels, those of the publication if None; they decide the positions of tokens,
             elsewhere only counts.
         weights: a checkpoint of the authors' code, for T2T-ViT (`released.load_released`).
-        scale_by: of that checkpoint: `width` for released ones, `head` where the authors' code
-            trained from scratch.
+        scale_by: of that checkpoint: None for released ones, `head` where the authors' code
+            trained from scratch, see there.
 
     Raises:
         ValueError: if there is no such network, only its figures are known, or the weights are
@@ -194,6 +195,6 @@ def load_reference(
     sized = dataclasses.replace(space, num_classes=num_classes, resolution=side)
     if weights is None:
         return sized.build(arch.choices)
-    if not isinstance(sized, T2T):
+    if not isinstance(sized, T2T | T2TVariant):
         raise ValueError(f"weights of {name!r} cannot be read: only those of t2t-vit archs can")
     return load_released(sized, arch, weights, scale_by=scale_by)

@@ -33,6 +33,7 @@ class T2TVariant(Space):
 
     Attributes:
         model: `t2t-vit-16-ghost` or `t2t-vit-dense`.
+        scale_by: `head` or `width`, whose square root divides the scores of the blocks.
         scale: factor on the widths, for proxies; the number of heads stays.
     """
 
@@ -42,11 +43,13 @@ class T2TVariant(Space):
     short_recipe: ClassVar[str] = T2T.short_recipe
 
     model: str = "t2t-vit-16-ghost"
+    scale_by: str = "head"
     scale: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         lookup("model", self.model, self._builders)
+        lookup("scale", self.scale_by, dict.fromkeys(("head", "width")))
 
     def proxy(self) -> Space:
         """Return the network at 64 px with a quarter of the width of every head, as `T2T`'s."""
@@ -88,7 +91,7 @@ class T2TVariant(Space):
         for number in range(1, depth + 1):
             proj = linear(width, width, std=std)
             maps = GhostMaps(width, std)
-            attention = SelfAttention(maps, proj, (3, -1, head_width), "head")
+            attention = SelfAttention(maps, proj, (3, -1, head_width), self.scale_by)
             branches = (attention, GhostMLP(width, ratio, std))
             stages += [
                 residual(nn.Sequential(layer_norm(width), b), width, position=number)
@@ -110,7 +113,7 @@ class T2TVariant(Space):
                 width = half
             for _ in range(blocks):
                 position += 1
-                attention = self_attention(width, heads=heads, std=std)
+                attention = self_attention(width, heads=heads, scale_by=self.scale_by, std=std)
                 branches = (
                     nn.Sequential(layer_norm(width), attention),
                     mlp(width, ratio * width, std=std),

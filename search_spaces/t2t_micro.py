@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,7 +14,6 @@ class T2TMicro(T2T):
     """A small T2T-ViT at 32 px that ranks archs in minutes on embedded data (sizes are nastk's)."""
 
     name: ClassVar[str] = "t2t-micro"
-    learning_rates: ClassVar[Mapping[str, float]] = {"adamw": 4e-3, "sgd": 0.05}
     recipe: ClassVar[str] = "small-tokens"
     # Transformers start slowly, and a step trains one slice of the weights.
     search_steps: ClassVar[int] = 1200

@@ -9,7 +9,46 @@ from nastk.ops.tokens import sinusoid_positions
 CLASSES = 7
 
 
-def released(is_performer, depth=7, width=256, ratio=2, side=32):
+def plain_blocks(depth, width, ratio):
+    """Shapes of the layers of the released blocks, and the width behind them."""
+    shapes = {}
+    for block in range(depth):
+        name, hidden = f"blocks.{block}", int(ratio * width)
+        shapes |= {f"{name}.norm1": (width,), f"{name}.norm2": (width,)}
+        shapes |= {f"{name}.attn.qkv": (3 * width, width), f"{name}.attn.proj": (width, width)}
+        shapes |= {f"{name}.mlp.fc1": (hidden, width), f"{name}.mlp.fc2": (width, hidden)}
+    return shapes, width
+
+
+def ghost_blocks():
+    shapes, width = {}, 384
+    for block in range(16):
+        name = f"blocks.{block}"
+        shapes |= {f"{name}.norm1": (width,), f"{name}.norm2": (width,)}
+        for kind in "qkv":
+            shapes |= {f"{name}.attn.{kind}": (width // 2, width)}
+            shapes |= {f"{name}.attn.cheap_operation_{kind}": (width // 2, 1, 1)}
+        shapes |= {f"{name}.attn.proj": (width, width), f"{name}.mlp.fc1": (width, width)}
+        shapes |= {f"{name}.mlp.cheap_operation{n}": (width, 1, 1) for n in (2, 3)}
+        shapes |= {f"{name}.mlp.fc2": (width, 3 * width)}
+    return shapes, width
+
+
+def dense_blocks():
+    shapes, width, number = {}, 128, 0
+    for stage, blocks in enumerate((3, 6, 6, 4)):
+        if stage:
+            shapes[f"blocks.{number}.linear"] = (width // 2, width)
+            width, number = width // 2, number + 1
+        for _ in range(blocks):
+            layers, _ = plain_blocks(1, width, 2)
+            shapes |= {key.replace("blocks.0", f"blocks.{number}"): s for key, s in layers.items()}
+            shapes[f"blocks.{number}.dense_linear"] = (64, width)
+            width, number = width + 64, number + 1
+    return shapes, width
+
+
+def released(is_performer, depth=7, width=256, ratio=2, side=32, blocks=None):
     """Random weights under the names and in the shapes of the released code."""
     generator = torch.Generator().manual_seed(0)
     shapes = {"cls_token": (1, 1, width), "tokens_to_token.project": (width, 576)}
@@ -20,12 +59,8 @@ def released(is_performer, depth=7, width=256, ratio=2, side=32):
         shapes |= {f"{name}.norm1": (wide,), f"{name}.norm2": (64,)}
         shapes |= {f"{name}.{fused}": (192, wide), f"{name}.{proj}": (64, 64)}
         shapes |= {f"{name}.{inner}": (64, 64), f"{name}.{outer}": (64, 64)}
-    for block in range(depth):
-        name, hidden = f"blocks.{block}", int(ratio * width)
-        shapes |= {f"{name}.norm1": (width,), f"{name}.norm2": (width,)}
-        shapes |= {f"{name}.attn.qkv": (3 * width, width), f"{name}.attn.proj": (width, width)}
-        shapes |= {f"{name}.mlp.fc1": (hidden, width), f"{name}.mlp.fc2": (width, hidden)}
-    shapes |= {"norm": (width,), "head": (CLASSES, width)}
+    layers, last = blocks or plain_blocks(depth, width, ratio)
+    shapes |= layers | {"norm": (last,), "head": (CLASSES, last)}
     weights = {}
     for name, shape in shapes.items():
         value = torch.randn(shape, generator=generator)
@@ -34,7 +69,7 @@ def released(is_performer, depth=7, width=256, ratio=2, side=32):
             weights[name] = value
             continue
         weights[f"{name}.weight"] = value
-        if not name.endswith("attn.qkv"):
+        if not name.endswith(("attn.qkv", "attn.q", "attn.k", "attn.v")) and len(shape) < 3:
             weights[f"{name}.bias"] = torch.randn(shape[0], generator=generator) * 0.1
     if is_performer:
         for index in (1, 2):
@@ -46,7 +81,55 @@ def released(is_performer, depth=7, width=256, ratio=2, side=32):
     return weights
 
 
-def run(w, x, is_performer, depth=7, heads=4):
+def linear_of(w, name, z):
+    return F.linear(z, w[f"{name}.weight"], w.get(f"{name}.bias"))
+
+
+def attend(w, name, q, k, v, heads, divisor):
+    q, k, v = (z.unflatten(2, (heads, -1)).transpose(1, 2) for z in (q, k, v))
+    weights = torch.softmax(q @ k.transpose(2, 3) * divisor**-0.5, -1)
+    return linear_of(w, f"{name}.attn.proj", (weights @ v).transpose(1, 2).flatten(2))
+
+
+def plain_block(w, name, x, heads, divisor):
+    """One block of the paper: attention and MLP behind norms, each with a shortcut."""
+
+    def norm(part, z):
+        return F.layer_norm(z, z.shape[-1:], w[f"{name}.{part}.weight"], w[f"{name}.{part}.bias"])
+
+    z = norm("norm1", x)
+    if f"{name}.attn.qkv.weight" in w:
+        q, k, v = linear_of(w, f"{name}.attn.qkv", z).chunk(3, -1)
+    else:
+        halves = [(kind, linear_of(w, f"{name}.attn.{kind}", z)) for kind in "qkv"]
+        scales = {kind: w[f"{name}.attn.cheap_operation_{kind}.weight"].flatten() for kind in "qkv"}
+        q, k, v = (torch.cat([half, half * scales[kind]], -1) for kind, half in halves)
+    x = x + attend(w, name, q, k, v, heads, divisor)
+    hidden = F.gelu(linear_of(w, f"{name}.mlp.fc1", norm("norm2", x)))
+    if f"{name}.mlp.cheap_operation2.weight" in w:
+        scales = (w[f"{name}.mlp.cheap_operation{n}.weight"].flatten() for n in (2, 3))
+        hidden = torch.cat([hidden, *(F.gelu(hidden * scale) for scale in scales)], -1)
+    return x + linear_of(w, f"{name}.mlp.fc2", hidden)
+
+
+def ghost_body(w, x):
+    for block in range(16):
+        x = plain_block(w, f"blocks.{block}", x, heads=6, divisor=384)
+    return x
+
+
+def dense_body(w, x):
+    for block in range(22):
+        name = f"blocks.{block}"
+        if f"{name}.linear.weight" in w:
+            x = F.gelu(linear_of(w, f"{name}.linear", x))
+        else:
+            y = plain_block(w, name, x, heads=8, divisor=x.shape[-1] // 8)
+            x = torch.cat([x, linear_of(w, f"{name}.dense_linear", y)], -1)
+    return x
+
+
+def run(w, x, is_performer, depth=7, heads=4, body=None):
     """The network of the paper by its equations, on weights under the released names."""
 
     def norm(name, z):
@@ -83,15 +166,11 @@ def run(w, x, is_performer, depth=7, heads=4):
         x = F.unfold(x, 3, padding=1, stride=2).transpose(1, 2)
         x = token_layer(name, x) if name else linear("tokens_to_token.project", x)
     x = torch.cat([w["cls_token"].expand(len(x), -1, -1), x], 1) + w["pos_embed"]
-    width = x.shape[-1]
-    for block in range(depth):
-        name = f"blocks.{block}"
-        qkv = linear(f"{name}.attn.qkv", norm(f"{name}.norm1", x))
-        q, k, v = qkv.reshape(*x.shape[:2], 3, heads, -1).permute(2, 0, 3, 1, 4)
-        weights = torch.softmax(q @ k.transpose(2, 3) * width**-0.5, -1)
-        x = x + linear(f"{name}.attn.proj", (weights @ v).transpose(1, 2).flatten(2))
-        hidden = F.gelu(linear(f"{name}.mlp.fc1", norm(f"{name}.norm2", x)))
-        x = x + linear(f"{name}.mlp.fc2", hidden)
+    if body is not None:
+        x = body(w, x)
+    else:
+        for block in range(depth):
+            x = plain_block(w, f"blocks.{block}", x, heads, divisor=x.shape[-1])
     return linear("head", norm("norm", x)[:, 0])
 
 
@@ -126,6 +205,23 @@ def test_a_checkpoint_of_the_transformer_type(tmp_path):
     assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
+@pytest.mark.parametrize(
+    "name, width, blocks, body",
+    [
+        ("t2t-vit-16-ghost", 384, ghost_blocks, ghost_body),
+        ("t2t-vit-dense", 128, dense_blocks, dense_body),
+    ],
+)
+def test_a_checkpoint_of_other_blocks(name, width, blocks, body, tmp_path):
+    weights = released(is_performer=True, width=width, blocks=blocks())
+    torch.save(weights, tmp_path / "file.pth")
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = run(weights, x, is_performer=True, body=body)
+        found = load(tmp_path / "file.pth", name)(x)
+    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     file = tmp_path / "file.pth"
     torch.save(released(is_performer=False), file)
@@ -147,12 +243,12 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
         nastk.load_reference("mobilenext-1.0", weights=file)
 
 
-def test_the_names_cover_every_variant_that_lies_in_the_space():
+def test_the_names_cover_every_variant_that_can_be_built():
     from nastk.nasbench.references import references
     from nastk.nasbench.released import _names
 
     for name, reference in references().items():
-        if reference.space == "t2t":
+        if reference.space in ("t2t", "t2t-variant"):
             space, arch = reference.arch()
             with torch.device("meta"):
                 weights = space.build(arch).state_dict()
