@@ -35,10 +35,12 @@ Two examples:
 Four strategies train one supernet of all candidates: meta_kernel sums candidate
 weights, its baseline multi_feature sums candidate features, gumbel runs one or two
 sampled candidates, and all three learn which are probable; single_path evolves
-archs on the weights of a trained supernet. The others propose archs within the
-budget and have each evaluated: evolution, local (search), halving (many short
-trainings, the best again longer), random (best of --evaluations; a single arch
-costs nothing):
+archs on the weights of a trained supernet. Behind each, --finalists are trained by
+themselves, from the arch of the most params to the learned one, and the best is
+found. The others propose archs within the budget and have each evaluated:
+evolution, local (search), thompson (draws from a linear model), halving (many
+short trainings, the best again longer), random (best of --evaluations; a single
+arch costs nothing):
 
   nastk search --strategy evolution --space sandglass-micro --flops 0.8M
 
@@ -61,8 +63,8 @@ def search(
     strategy: Annotated[
         str,
         typer.Option(
-            help="meta_kernel, multi_feature, gumbel, single_path, evolution, halving, local or "
-            "random."
+            help="meta_kernel, multi_feature, gumbel, single_path, evolution, halving, local, "
+            "thompson or random."
         ),
     ] = "meta_kernel",
     evaluator: Annotated[
@@ -72,6 +74,13 @@ def search(
         int | None,
         typer.Option(
             help="Archs to evaluate: 16 unless given, 50 with single_path, 1 with random."
+        ),
+    ] = None,
+    finalists: Annotated[
+        int | None,
+        typer.Option(
+            help="Archs to train behind a supernet, the best of which is found: 0 unless given, "
+            "8 with sandglass-micro and no --steps."
         ),
     ] = None,
     supernet: Annotated[

@@ -24,7 +24,7 @@ from .method import machine
 POINTS = (0.1, 0.2, 0.5, 1.0)
 # Strategies that need a package which nastk installs only on request, and those that are slow.
 OPTIONAL = {"on_optuna": "optuna", "on_nni": "nni"}
-SLOW = ("on_nni",)
+SLOW = ("on_nni", "thompson")
 
 
 @dataclass
@@ -55,9 +55,9 @@ def search(strategy: BlackBox, table: Table, seed: int) -> Iterator[tuple[float,
 
     Yields:
         After each trial: the evaluations spent, in full trainings, and the regret of the arch that
-        would be returned then. That is the one of the lowest loss among the longest trainings so
-        far; its regret is its mean test loss over the seeds of the table, less that of the best
-        arch of the table.
+        would be returned then. That is the sampler's choice or, where it has none, the one of the
+        lowest loss among the longest trainings so far; its regret is its mean test loss over the
+        seeds of the table, less that of the best arch of the table.
     """
     sampler = strategy.sampler(table.space, table.budget, seed)
     noisy, spent = NoisyTable(table, seed), 0.0
@@ -68,7 +68,8 @@ def search(strategy: BlackBox, table: Table, seed: int) -> Iterator[tuple[float,
         sampler.tell(arch, loss)
         spent += share
         best = max(best, (share, -loss, row), key=lambda found: found[:2])
-        yield spent, float(table.regret[best[2]])
+        choice = sampler.choose()
+        yield spent, float(table.regret[best[2] if choice is None else table.position(choice)])
 
 
 def curve(strategy: BlackBox, table: Table, seed: int) -> list[float]:
@@ -105,7 +106,7 @@ def bench_strategies(
     Args:
         seeds: searches of each strategy.
         evaluations: what each search may spend, in full trainings.
-        nni: whether NNI's strategies take part, which are slow.
+        nni: whether the slow strategies take part, NNI's and `thompson`.
         table: name in `nastk.nasbench.table.TABLES`.
         report: receives progress events.
 

@@ -10,6 +10,7 @@ from .meta_kernel import MetaKernel
 from .multi_feature import MultiFeature
 from .random import RandomArch
 from .single_path import SinglePath
+from .thompson import Thompson
 
 STRATEGIES: dict[str, type[Strategy]] = {
     "evolution": Evolution,
@@ -20,6 +21,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "multi_feature": MultiFeature,
     "random": RandomArch,
     "single_path": SinglePath,
+    "thompson": Thompson,
 }
 
 __all__ = [
@@ -33,4 +35,5 @@ __all__ = [
     "MultiFeature",
     "RandomArch",
     "SinglePath",
+    "Thompson",
 ]
