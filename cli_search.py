@@ -79,8 +79,7 @@ def search(
     finalists: Annotated[
         int | None,
         typer.Option(
-            help="Archs to train behind a supernet, the best of which is found: 0 unless given, "
-            "8 with sandglass-micro and no --steps."
+            help="Archs to train behind a supernet, the best of which is found; 0 unless given."
         ),
     ] = None,
     supernet: Annotated[

@@ -81,7 +81,7 @@ class LinearModel:
         rows_AF, losses_A = self._centred(archs, losses)
         variance = self.prior.own_deviation**2 + self.prior.noise_deviation**2
         precision = np.diag(self._deviation_F**-2.0) + rows_AF.T @ rows_AF / variance
-        covariance: NDArray[np.float64] = np.linalg.inv(precision)
+        covariance: NDArray[np.float64] = np.linalg.inv(precision).astype(np.float64)
         known = self._mean_F / self._deviation_F**2 + rows_AF.T @ losses_A / variance
         return covariance @ known, covariance
 

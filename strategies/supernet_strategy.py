@@ -42,14 +42,13 @@ class SupernetStrategy(Strategy):
         weights_lr: peak learning rate of the weights, the space's own for the optimiser: 3e-2
             with AdamW and 0.1 with SGD in convolutional spaces.
         weight_decay: of the weights: 0.02 with AdamW, 4e-5 with SGD.
-        finalists: archs that are trained by themselves behind the supernet, see `nastk.strategies.
-            thompson`; the default of the space, and none where `steps` are given.
+        finalists: archs that are trained by themselves behind the supernet, the best of which is
+            found, see `nastk.strategies.thompson`.
     """
 
     default_steps: ClassVar[Mapping[str, int]]
-    default_finalists: ClassVar[Mapping[str, int]] = {"sandglass-micro": 8}
 
-    finalists: int | None = None
+    finalists: int = 0
     batch_size: int | None = None
     optimizer: str | None = None
     weights_lr: float | None = None
@@ -76,7 +75,7 @@ class SupernetStrategy(Strategy):
         """Return for numbers whether anything can be learned with them, and what is wanted."""
         above_zero = (self.weights_lr is None or self.weights_lr > 0, "a number above 0")
         return {
-            "finalists": (self.finalists is None or self.finalists >= 0, "at least 0"),
+            "finalists": (self.finalists >= 0, "at least 0"),
             "batch_size": (self.batch_size is None or self.batch_size >= 1, "at least 1"),
             "weights_lr": above_zero,
             "weight_decay": (self.weight_decay is None or self.weight_decay >= 0, "at least 0"),
@@ -112,25 +111,17 @@ class SupernetStrategy(Strategy):
         """Return the number of updates in a space of that name."""
         return self.steps or self.default_steps.get(space, 300)
 
-    def num_finalists(self, space: str) -> int:
-        """Return the number of archs that are trained behind the supernet."""
-        if self.finalists is None and self.steps is None:
-            return self.default_finalists.get(space, 0)
-        return self.finalists or 0
-
     def at_a_time(self, space: Space) -> int:
         """Return how many finalists may be under way at a time."""
-        count = self.num_finalists(space.name)
-        return Thompson(evaluations=count).at_a_time(space) if count else 0
+        return Thompson(evaluations=self.finalists).at_a_time(space) if self.finalists else 0
 
     def search(self, problem: Problem, run: Run, report: Report) -> Arch:
         """Train the supernet, then the finalists that it proposes, and return the best."""
         learned = self.learn(problem, run, report)
-        count = self.num_finalists(problem.space.name)
-        if not count:
+        if not self.finalists:
             return learned.arch
         assert problem.pool is not None
-        race = Thompson(evaluations=count)
+        race = Thompson(evaluations=self.finalists)
         sampler = race.sampler(problem.space, problem.budget, problem.seed, learned)
         with problem.pool() as pool:
             return Trials(race, sampler, run, pool, phase="finalists").best(report)

@@ -12,7 +12,7 @@ from nastk.core.sampler import sample
 from nastk.evaluators import Train
 from nastk.nasbench.table import load_table
 from nastk.search_spaces import SandglassMicro
-from nastk.strategies import STRATEGIES, BlackBox, MetaKernel, Thompson
+from nastk.strategies import STRATEGIES, BlackBox, Thompson
 from nastk.strategies.linear_model import LinearModel
 from nastk.strategies.thompson import Learned
 
@@ -90,13 +90,6 @@ def test_a_finalist_is_trained_for_the_recipe_and_not_for_the_steps_of_the_super
     monkeypatch.setattr(Train, "evaluate", evaluate)
     run(tmp_path / "run", finalists=1)
     assert seen == [None]
-
-
-def test_only_a_search_of_default_length_has_finalists_by_default():
-    assert MetaKernel().num_finalists("sandglass-micro") > 0
-    assert MetaKernel().num_finalists("sandglass") == 0
-    assert MetaKernel(steps=3).num_finalists("sandglass-micro") == 0
-    assert MetaKernel(steps=3, finalists=2).num_finalists("sandglass") == 2
 
 
 @pytest.mark.parametrize(
