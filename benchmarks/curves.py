@@ -196,7 +196,8 @@ def rows_of(
             row = {"search": name, "trainings": cost, "loss": statistics.mean(losses)}
             for rival, (loss, error) in (("random", drawn[cost]), ("most-params", most)):
                 middle, low, high = difference(losses, loss, error)
-                row[f"minus {rival} ({loss:.3f})"] = f"{middle:+.3f} ({low:+.3f} to {high:+.3f})"
+                row[rival] = loss
+                row[f"minus {rival}"] = f"{middle:+.3f} ({low:+.3f} to {high:+.3f})"
             rows.append(row)
     return rows
 
