@@ -28,7 +28,7 @@ from .naming import check_numbers, check_recording, family_of, find_device, reso
 from .nasbench.families import find_space
 from .ops.chain import MEMORY, default_memory
 from .problems import problem_of
-from .strategies import STRATEGIES, BlackBox
+from .strategies import STRATEGIES
 
 # Levels of evidence; what they mean stands in `nastk.evidence`.
 EVIDENCE = {"quick": "quick", "full": "full"}
@@ -42,6 +42,7 @@ def search(
     strategy: str = "meta_kernel",
     evaluator: str | None = None,
     evaluations: int | None = None,
+    finalists: int | None = None,
     supernet: str | Path | None = None,
     seed: int = 0,
     steps: int | None = None,
@@ -71,6 +72,7 @@ def search(
         strategy: name in `nastk.strategies.STRATEGIES`.
         evaluator: how a black-box strategy learns how good an arch is; `train` if None.
         evaluations: archs that `single_path` or a black-box strategy may evaluate, if not its own.
+        finalists: archs that are trained behind a supernet, see `nastk.strategies.thompson`.
         supernet: folder of the search whose supernet the evaluator `inherit` takes.
         seed: of everything random.
         steps: updates of the supernet, or of each training of a black-box strategy; the default
@@ -107,7 +109,7 @@ def search(
     data = absolute_data(data)
     family = find_space(space)
     chosen = lookup("strategy", strategy, STRATEGIES)
-    given = {"steps": steps, "evaluations": evaluations}
+    given = {"steps": steps, "evaluations": evaluations, "finalists": finalists}
     options = dict(strategy_options or {}) | {k: v for k, v in given.items() if v is not None}
     _check_options(chosen, options)
     made = chosen(**options)
@@ -198,8 +200,8 @@ def _search_in(run: Run, report: Report, processes: int | None) -> dict[str, Any
     manifest = run.manifest
     problem = problem_of(run)
     strategy = STRATEGIES[manifest["strategy"]](**manifest["strategy_options"])
-    if isinstance(strategy, BlackBox):
-        pool = partial(open_pool, run, problem, strategy, processes)
+    if at_a_time := strategy.at_a_time(problem.space):
+        pool = partial(open_pool, run, problem, at_a_time, processes)
         problem = dataclasses.replace(problem, pool=pool)
     target, task = problem.space, problem.task
     report = remember_skipped(task, run.path / "skipped.json", report)

@@ -83,6 +83,7 @@ def bench_strategies(
     seeds: Annotated[int, typer.Option(help="Searches of each strategy.")] = 50,
     evaluations: Annotated[int, typer.Option(help="Trainings that a search may spend.")] = 100,
     nni: Annotated[bool, typer.Option("--nni", help="NNI's evolution and TPE too.")] = False,
+    slow: Annotated[bool, typer.Option("--slow", help="Thompson too: 7 minutes more.")] = False,
     table: Annotated[
         str, typer.Option(help="Name of a table, or a file that `bench table` wrote.")
     ] = "sandglass-micro-tab",

@@ -35,10 +35,12 @@ Two examples:
 Four strategies train one supernet of all candidates: meta_kernel sums candidate
 weights, its baseline multi_feature sums candidate features, gumbel runs one or two
 sampled candidates, and all three learn which are probable; single_path evolves
-archs on the weights of a trained supernet. The others propose archs within the
-budget and have each evaluated: evolution, local (search), halving (many short
-trainings, the best again longer), random (best of --evaluations; a single arch
-costs nothing). Two let others propose: on_optuna a sampler of Optuna, --set
+archs on the weights of a trained supernet. Behind each, --finalists are trained by
+themselves, from the arch of the most params to the learned one, and the best is
+found. The others propose archs within the budget and have each evaluated:
+evolution, local (search), thompson (draws from a linear model), halving (many
+short trainings, the best again longer), random (best of --evaluations; a single
+arch costs nothing). Two let others propose: on_optuna a sampler of Optuna, --set
 driver=tpe, random, cmaes, nsga2 or MODULE:CLASS; on_nni a strategy of NNI, --set
 driver=evolution, random or tpe (not its grid search, and none of its one-shot or
 reinforcement-learning strategies; NNI's experiments and web page do not run):
@@ -66,7 +68,7 @@ def search(
         str,
         typer.Option(
             help="meta_kernel, multi_feature, gumbel, single_path, evolution, halving, local, "
-            "random, on_nni or on_optuna."
+            "thompson, random, on_nni or on_optuna."
         ),
     ] = "meta_kernel",
     evaluator: Annotated[
@@ -76,6 +78,12 @@ def search(
         int | None,
         typer.Option(
             help="Archs to evaluate: 16 unless given, 50 with single_path, 1 with random."
+        ),
+    ] = None,
+    finalists: Annotated[
+        int | None,
+        typer.Option(
+            help="Archs to train behind a supernet, the best of which is found; 0 unless given."
         ),
     ] = None,
     supernet: Annotated[

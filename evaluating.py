@@ -109,9 +109,10 @@ def make_evaluator(run: Run, problem: Problem) -> Evaluator:
         ValueError: if the supernet that it needs is of another space or missing.
     """
     manifest = run.manifest
-    family, settings = EVALUATORS[manifest["evaluator"]], {}
+    family, settings = EVALUATORS[manifest.get("evaluator", "train")], {}
     if family is Train:
-        steps = manifest["strategy_options"].get("steps")
+        # Where no evaluator is named, the steps are those of a supernet and not of its finalists.
+        steps = manifest["strategy_options"].get("steps") if "evaluator" in manifest else None
         recipe = default_recipe(problem.space, is_demonstration=problem.task.is_demonstration)
         settings = {"recipe": recipe, "steps": steps}
     if family is Inherit:
@@ -131,9 +132,7 @@ def make_evaluator(run: Run, problem: Problem) -> Evaluator:
 
 
 @contextmanager
-def open_pool(
-    run: Run, problem: Problem, strategy: BlackBox, processes: int | None
-) -> Iterator[Pool]:
+def open_pool(run: Run, problem: Problem, at_a_time: int, processes: int | None) -> Iterator[Pool]:
     """Open what evaluates the archs of one search.
 
     With one process archs are evaluated in this one. The threads of a training follow from the
@@ -142,11 +141,10 @@ def open_pool(
     Args:
         run: of the search; results are kept in its folder until `close_trials`.
         problem: of the search.
-        strategy: that asks.
+        at_a_time: evaluations that the strategy can have under way.
         processes: evaluations at a time; one for each core if None, one on CUDA.
     """
     evaluator = make_evaluator(run, problem)
-    at_a_time = min(strategy.in_flight, len(strategy.shares()))
     threads = max(1, run.manifest["threads"] // at_a_time)
     if processes is None:
         is_single = evaluator.is_cheap or problem.device.type != "cpu"

@@ -25,6 +25,7 @@ POINTS = (0.1, 0.2, 0.5, 1.0)
 # Strategies that need a package which nastk installs only on request, and those only asked for.
 OPTIONAL = {"on_optuna": "optuna", "on_nni": "nni"}
 ON_REQUEST = ("on_nni",)
+SLOW = ("thompson",)  # solves an integer program for each arch: 8 CPU s for 100 evaluations
 
 
 @dataclass
@@ -55,9 +56,9 @@ def search(strategy: BlackBox, table: Table, seed: int) -> Iterator[tuple[float,
 
     Yields:
         After each trial: the evaluations spent, in full trainings, and the regret of the arch that
-        would be returned then. That is the one of the lowest loss among the longest trainings so
-        far; its regret is its mean test loss over the seeds of the table, less that of the best
-        arch of the table.
+        would be returned then. That is the sampler's choice or, where it has none, the one of the
+        lowest loss among the longest trainings so far; its regret is its mean test loss over the
+        seeds of the table, less that of the best arch of the table.
     """
     sampler = strategy.sampler(table.space, table.budget, seed)
     noisy, spent = NoisyTable(table, seed), 0.0
@@ -68,7 +69,8 @@ def search(strategy: BlackBox, table: Table, seed: int) -> Iterator[tuple[float,
         sampler.tell(arch, loss)
         spent += share
         best = max(best, (share, -loss, row), key=lambda found: found[:2])
-        yield spent, float(table.regret[best[2]])
+        choice = sampler.choose()
+        yield spent, float(table.regret[best[2] if choice is None else table.position(choice)])
 
 
 def curve(strategy: BlackBox, table: Table, seed: int) -> list[float]:
@@ -81,13 +83,14 @@ def curve(strategy: BlackBox, table: Table, seed: int) -> list[float]:
     ]
 
 
-def contenders(evaluations: int, nni: bool) -> dict[str, BlackBox]:
+def contenders(evaluations: int, *, nni: bool, slow: bool = False) -> dict[str, BlackBox]:
     """Return the black-box strategies with their defaults; optional ones where installed."""
     families = {n: family for n, family in STRATEGIES.items() if issubclass(family, BlackBox)}
     found = {
         name: family(evaluations=evaluations)
         for name, family in families.items()
         if name not in ON_REQUEST
+        and (slow or name not in SLOW)
         and (name not in OPTIONAL or find_spec(OPTIONAL[name]) is not None)
     }
     if nni:
@@ -103,6 +106,7 @@ def bench_strategies(
     seeds: int = 50,
     evaluations: int = 100,
     nni: bool = False,
+    slow: bool = False,
     table: str = "sandglass-micro-tab",
     report: Report = silent,
 ) -> dict[str, Any]:
@@ -112,6 +116,7 @@ def bench_strategies(
         seeds: searches of each strategy.
         evaluations: what each search may spend, in full trainings.
         nni: whether the evolution and the TPE of NNI take part.
+        slow: whether strategies take part that need minutes, `thompson`.
         table: name in `nastk.nasbench.table.TABLES`, or a file that `nastk bench table` wrote.
         report: receives progress events.
 
@@ -132,7 +137,7 @@ def bench_strategies(
     if nni and find_spec("nni") is None:
         raise ValueError("--nni needs the package nni: pip install 'nastk[nni]'")
     start = time.perf_counter()
-    loaded, found = load_table(table), contenders(evaluations, nni)
+    loaded, found = load_table(table), contenders(evaluations, nni=nni, slow=slow)
     total = len(found) * seeds
     curves: dict[str, NDArray[np.float64]] = {}
     for number, (name, strategy) in enumerate(found.items()):

@@ -31,6 +31,10 @@ class Sampler(ABC):
         Called once for each ask, in the order of asking.
         """
 
+    def choose(self) -> Arch | None:
+        """Return the arch to choose after the last loss; None for that of the lowest loss."""
+        return None
+
 
 class Pool(ABC):
     """Evaluates archs, some of them at the same time; the front door supplies it."""

@@ -213,10 +213,19 @@ def most_probable(space: Space, log_probs: Mapping[str, Sequence[float]], budget
     Raises:
         InfeasibleBudgetError: if no arch lies within the budget.
     """
+    return best_arch(space, log_probability(log_probs), budget)
+
+
+def log_probability(log_probs: Mapping[str, Sequence[float]]) -> Polynomial:
+    """Return the log of an arch's probability over that of the most probable arch.
+
+    Args:
+        log_probs: for every choice, the logarithm of the probability of each candidate.
+    """
     scores = Polynomial()
     for name, values in log_probs.items():
         scores = scores + Polynomial.of(name, np.asarray(values) - np.max(values))
-    return best_arch(space, scores, budget)
+    return scores
 
 
 def most_params(space: Space, budget: Budget) -> Arch:

@@ -133,7 +133,7 @@ def _find_tilt(
     surrogate = Polynomial()
     for name, vector in effects.items():
         factor = Polynomial.of(name, -step * vector)
-        for gate_name, alive in _gates_of(space, name):
+        for gate_name, alive in gates_of(space, name):
             factor = factor * Polynomial.of(gate_name, [float(flag) for flag in alive])
         surrogate = surrogate + factor
     best = solve(space, surrogate, *band)
@@ -143,7 +143,8 @@ def _find_tilt(
     return tilt, surrogate, float(top)
 
 
-def _gates_of(space: Space, name: str) -> tuple[tuple[str, tuple[bool, ...]], ...]:
+def gates_of(space: Space, name: str) -> tuple[tuple[str, tuple[bool, ...]], ...]:
+    """Return the gates of a choice, outermost first; none where its uses disagree on them."""
     contexts = {use.gates for use in space.cost.uses[name]}
     return contexts.pop() if len(contexts) == 1 else ()
 
@@ -154,7 +155,7 @@ def _main_effects(space: Space) -> dict[str, NDArray[np.float64]]:
     effects = {name: np.zeros(count) for name, count in counts.items()}
     for key, table in space.cost.flops.tables.items():
         for axis, name in enumerate(key):
-            gates = dict(_gates_of(space, name))
+            gates = dict(gates_of(space, name))
             value = np.moveaxis(table.astype(float), axis, 0)
             for other in reversed([n for n in key if n != name]):
                 alive = np.array(gates.get(other, (True,) * counts[other]), dtype=float)

@@ -73,6 +73,10 @@ class Strategy(ABC):
         """Tell whether training steps do the same work on other numbers: one stands for all."""
         return True
 
+    def at_a_time(self, space: Space) -> int:
+        """Return how many archs of the space may be evaluated at a time; 0 if none ever is."""
+        return 0
+
     @abstractmethod
     def search(self, problem: Problem, run: Run, report: Report) -> Arch:
         """Return the best arch within the budget; checkpoints and events go into the run."""

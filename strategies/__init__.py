@@ -12,6 +12,7 @@ from .on_nni import OnNni
 from .on_optuna import OnOptuna
 from .random import RandomArch
 from .single_path import SinglePath
+from .thompson import Thompson
 
 STRATEGIES: dict[str, type[Strategy]] = {
     "evolution": Evolution,
@@ -24,6 +25,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "on_optuna": OnOptuna,
     "random": RandomArch,
     "single_path": SinglePath,
+    "thompson": Thompson,
 }
 
 __all__ = [
@@ -39,4 +41,5 @@ __all__ = [
     "OnOptuna",
     "RandomArch",
     "SinglePath",
+    "Thompson",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,10 @@ class BlackBox(Strategy):
     def sampler(self, space: Space, budget: Budget, seed: int) -> Sampler:
         """Return what proposes the archs of one search."""
 
+    def at_a_time(self, space: Space) -> int:
+        """Return how many archs may be evaluated at a time."""
+        return min(self.in_flight, len(self.shares()))
+
     def shares(self) -> list[float]:
         """Return for each trial the share of the full effort that it gets."""
         return [1.0] * self.evaluations
@@ -78,38 +82,59 @@ class BlackBox(Strategy):
     def search(self, problem: Problem, run: Run, report: Report) -> Arch:
         """Evaluate archs and return the one with the lowest loss at full effort."""
         assert problem.pool is not None
-        with problem.pool() as pool:
-            return _Search(self, problem, run, pool).best(report)
-
-
-class _Search:
-    """One search: recorded trials are told again, then new ones are evaluated."""
-
-    def __init__(self, strategy: BlackBox, problem: Problem, run: Run, pool: Pool) -> None:
-        self.strategy, self.run, self.pool = strategy, run, pool
-        self.shares = strategy.shares()
-        self.sampler = strategy.sampler(problem.space, problem.budget, problem.seed)
-        self.recorded = run.whole_events()
+        sampler = self.sampler(problem.space, problem.budget, problem.seed)
+        recorded = run.whole_events()
         run.restore_spent()
+        with problem.pool() as pool:
+            return Trials(self, sampler, run, pool, recorded).best(report)
+
+
+class Trials:
+    """The trials of one search: recorded ones are told again, then new ones are evaluated.
+
+    Args:
+        strategy: says how many trials there are, and which may be under way at a time.
+        sampler: proposes archs and learns from their losses.
+        run: where trials are recorded.
+        pool: evaluates archs.
+        recorded: events of earlier trials, in their order.
+        phase: shown as progress.
+    """
+
+    def __init__(
+        self,
+        strategy: BlackBox,
+        sampler: Sampler,
+        run: Run,
+        pool: Pool,
+        recorded: Sequence[dict[str, Any]] = (),
+        phase: str = "evaluate",
+    ) -> None:
+        self.strategy, self.sampler, self.run, self.pool = strategy, sampler, run, pool
+        self.recorded, self.phase = recorded, phase
+        self.shares = strategy.shares()
         self.answers: dict[tuple[str, float], Callable[[], Metrics]] = {}
 
     def best(self, report: Report) -> Arch:
-        """Return the arch of the lowest loss among the trials of full effort."""
+        """Return the sampler's choice among the trials of full effort, or that of lowest loss."""
         found, lowest = None, math.inf
-        report({"phase": "evaluate", "step": 0, "total": len(self.shares)})
+        self.run.save_spent()
+        event = {"phase": self.phase, "step": 0, "total": len(self.shares)}
+        report(event | {"choice": self.sampler.choose()})
         for number, arch, share in self.strategy.in_turn(self._ask):
             loss = self._loss(number, arch, share)
             self.sampler.tell(arch, loss)
             if share == 1 and (found is None or loss < lowest):
                 found, lowest = arch, loss
-            event = {"phase": "evaluate", "step": number + 1, "total": len(self.shares)}
-            report(event | {"loss": loss, "best_loss": lowest})
+            event = {"phase": self.phase, "step": number + 1, "total": len(self.shares)}
+            choice = self.sampler.choose() or found
+            report(event | {"loss": loss, "best_loss": lowest, "choice": choice})
         if found is None or not math.isfinite(lowest):
             raise RuntimeError(
                 f"none of {len(self.shares)} trials has a finite loss; take other data, another "
                 "--evaluator or, for trainings, other --steps"
             )
-        return found
+        return self.sampler.choose() or found
 
     def _ask(self, number: int) -> Arch:
         """Ask for an arch and see that it is evaluated, unless its loss is known."""

@@ -11,8 +11,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor
 
-from ..core.arch import Arch
-from ..core.budget import most_probable
+from ..core.budget import best_arch, log_probability
 from ..core.loop import Loop, Report
 from ..core.optimizer import backward, step_all
 from ..core.polynomial import Expectation
@@ -23,6 +22,7 @@ from ..core.strategy import Problem
 from ..ops.mixture import MIXTURES, Logits, dirichlet, snapshot
 from ..ops.score import ScoreFunction
 from .supernet_strategy import LONG_STEPS, SupernetStrategy, SupernetTraining, runs_whole
+from .thompson import Learned
 
 LEVELS = ("single", "bilevel")
 BUDGET_TERMS = ("smooth", "three_case", "fbnet")
@@ -104,8 +104,8 @@ class Differentiable(SupernetStrategy, ABC):
         """Tell whether steps do the same work: not where each runs candidates of its own."""
         return not self.is_sampled and runs_whole(space)
 
-    def search(self, problem: Problem, run: Run, report: Report) -> Arch:
-        """Train the supernet on the proxy and return the most probable arch within the budget."""
+    def learn(self, problem: Problem, run: Run, report: Report) -> Learned:
+        """Train the supernet on the proxy; the most probable arch within the budget is the best."""
         total = self.num_steps(problem.space)
         search = _Search(self.resolved(total, problem.proxy.learning_rates), problem)
         loop = Loop(model=search.model, optimizers=search.optimizers, total=total, run=run)
@@ -114,7 +114,8 @@ class Differentiable(SupernetStrategy, ABC):
             run.log(step=step, **event, **snapshot(search.logits, search.order, step, total))
             phase = "warm-up" if search.is_warmup(step) else "search"
             report({"phase": phase, "step": step + 1, "total": total, **event})
-        return most_probable(problem.space, search.log_probs(), problem.budget)
+        scores = log_probability(search.log_probs())
+        return Learned(arch=best_arch(problem.space, scores, problem.budget), score=scores)
 
 
 class _Search:

@@ -17,6 +17,7 @@ from ..core.budget import reachable_band
 from ..core.inherit import inherited_metrics
 from ..core.loop import Loop, Report
 from ..core.optimizer import backward, step_all
+from ..core.polynomial import Polynomial
 from ..core.run import Run
 from ..core.sampler import sample
 from ..core.schedule import geometric
@@ -24,7 +25,9 @@ from ..core.space import Space
 from ..core.strategy import Problem
 from ..ops.mixture import dirichlet
 from .evolution import Evolution
+from .linear_model import LinearModel
 from .supernet_strategy import SupernetStrategy, SupernetTraining, runs_whole
+from .thompson import Learned
 
 SAMPLINGS = ("band", "space", "mixtures")
 
@@ -78,8 +81,8 @@ class SinglePath(SupernetStrategy):
         """Tell whether steps do the same work: not where each runs a path of its own."""
         return self.sampling == "mixtures" and runs_whole(space)
 
-    def search(self, problem: Problem, run: Run, report: Report) -> Arch:
-        """Train the supernet on the proxy and return the arch that does best with its weights."""
+    def learn(self, problem: Problem, run: Run, report: Report) -> Learned:
+        """Train the supernet on the proxy; the arch that does best with its weights is the best."""
         num_updates = self.num_steps(problem.space)
         search = _Search(self.resolved(num_updates, problem.proxy.learning_rates), problem)
         total = num_updates + self.evaluations
@@ -99,7 +102,7 @@ class SinglePath(SupernetStrategy):
             raise RuntimeError(
                 f"none of {self.evaluations} archs has a finite loss; lower weights_lr"
             )
-        return arch
+        return Learned(arch=arch, score=search.score(loop.notes))
 
 
 class _Search:
@@ -179,3 +182,13 @@ class _Search:
         self._follow(losses)
         trial = min(range(len(losses)), key=lambda number: losses[str(number)])
         return self.asked[trial], losses[str(trial)]
+
+    def score(self, losses: Mapping[str, float]) -> Polynomial:
+        """Return what inherited losses say about every arch, fitted by a linear model."""
+        self._follow(losses)
+        told = [(arch, losses[str(n)]) for n, arch in enumerate(self.asked)]
+        known = [(arch, loss) for arch, loss in told if math.isfinite(loss)]
+        problem = self.problem
+        model = LinearModel(problem.space, problem.budget, [], problem.seed)
+        mean_F, _ = model.posterior([arch for arch, _ in known], [loss for _, loss in known])
+        return model.score(mean_F)

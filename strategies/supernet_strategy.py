@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, cast
@@ -11,13 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..core.arch import Arch
+from ..core.loop import Report
 from ..core.optimizer import set_learning_rate, weights_optimizer
 from ..core.precision import autocast, grad_scaler
+from ..core.run import Run
 from ..core.schedule import warmup_cosine
 from ..core.space import Space
 from ..core.static_step import StaticStep
 from ..core.strategy import Problem, Strategy
 from ..ops.chain import set_memory
+from .black_box import Trials
+from .thompson import Learned, Thompson
 
 LONG_STEPS = 5000
 
@@ -36,11 +42,14 @@ class SupernetStrategy(Strategy):
         weights_lr: peak learning rate of the weights, the space's own for the optimiser: 3e-2
             with AdamW and 0.1 with SGD in convolutional spaces.
         weight_decay: of the weights: 0.02 with AdamW, 4e-5 with SGD.
+        finalists: archs that are trained by themselves behind the supernet, the best of which is
+            found, see `nastk.strategies.thompson`.
     """
 
     # Updates as a share of the space's, so that searches of all strategies take about as long.
     share_of_steps: ClassVar[float] = 1.0
 
+    finalists: int = 0
     batch_size: int | None = None
     optimizer: str | None = None
     weights_lr: float | None = None
@@ -67,6 +76,7 @@ class SupernetStrategy(Strategy):
         """Return for numbers whether anything can be learned with them, and what is wanted."""
         above_zero = (self.weights_lr is None or self.weights_lr > 0, "a number above 0")
         return {
+            "finalists": (self.finalists >= 0, "at least 0"),
             "batch_size": (self.batch_size is None or self.batch_size >= 1, "at least 1"),
             "weights_lr": above_zero,
             "weight_decay": (self.weight_decay is None or self.weight_decay >= 0, "at least 0"),
@@ -101,6 +111,25 @@ class SupernetStrategy(Strategy):
     def num_steps(self, space: Space) -> int:
         """Return the updates asked for, else a share of the space's, rounded to tens."""
         return self.steps or max(10, 10 * round(self.share_of_steps * space.search_steps / 10))
+
+    def at_a_time(self, space: Space) -> int:
+        """Return how many finalists may be under way at a time."""
+        return Thompson(evaluations=self.finalists).at_a_time(space) if self.finalists else 0
+
+    def search(self, problem: Problem, run: Run, report: Report) -> Arch:
+        """Train the supernet, then the finalists that it proposes, and return the best."""
+        learned = self.learn(problem, run, report)
+        if not self.finalists:
+            return learned.arch
+        assert problem.pool is not None
+        race = Thompson(evaluations=self.finalists)
+        sampler = race.sampler(problem.space, problem.budget, problem.seed, learned)
+        with problem.pool() as pool:
+            return Trials(race, sampler, run, pool, phase="finalists").best(report)
+
+    @abstractmethod
+    def learn(self, problem: Problem, run: Run, report: Report) -> Learned:
+        """Train the supernet and return what it has taught."""
 
 
 def runs_whole(space: Space) -> bool:

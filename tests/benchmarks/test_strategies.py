@@ -88,7 +88,7 @@ def test_wrong_options_are_refused(options, words):
 
 
 def test_nni_takes_part_on_request_only():
-    added = set(contenders(10, nni=True)) - set(contenders(10, nni=False))
+    added = set(contenders(10, nni=True, slow=False)) - set(contenders(10, nni=False))
     assert added == {"on_nni evolution", "on_nni tpe"}
 
 

@@ -1,0 +1,129 @@
+"""Thompson sampling: a model of the loss is drawn, and the best arch by that draw is evaluated.
+
+A trained supernet knows something, the number of params knows something, and which of them is right
+about a task only trainings tell. So the model has both as features beside every single candidate.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ..core.arch import Arch
+from ..core.asktell import Sampler
+from ..core.budget import NEARLY, Budget, best_arch, most_params
+from ..core.polynomial import Polynomial
+from ..core.space import Space
+from .black_box import BlackBox
+from .linear_model import LinearModel
+
+_STREAM = 6  # of random numbers, beside those of models and samplers
+_TRIES = 8  # draws to find an arch that was not asked for before
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """What a supernet has taught.
+
+    Attributes:
+        arch: what it would choose by itself.
+        score: of every arch, higher is better.
+    """
+
+    arch: Arch
+    score: Polynomial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thompson(BlackBox):
+    """Learns a linear model of the loss; each arch is the best one of a draw from the model.
+
+    The first arch is that of the most params. The last choice weighs the loss of an arch against
+    what the model expects of it, so that a lucky training does not decide.
+
+    Attributes:
+        temperature: factor of the deviation of a draw; 1 is Thompson's, 0 takes the model's mean.
+    """
+
+    name: ClassVar[str] = "thompson"
+
+    temperature: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.temperature >= 0:
+            raise ValueError(f"thompson takes as temperature at least 0; got {self.temperature}")
+
+    def sampler(
+        self, space: Space, budget: Budget, seed: int, learned: Learned | None = None
+    ) -> Sampler:
+        """Return what proposes archs, by params and by what a supernet has learned."""
+        return ThompsonSampler(space, budget, seed, learned, self.temperature)
+
+
+class ThompsonSampler(Sampler):
+    """Asks for the arch of most params, for the learned one, then for the best of model draws."""
+
+    def __init__(
+        self,
+        space: Space,
+        budget: Budget,
+        seed: int,
+        learned: Learned | None = None,
+        temperature: float = 0.5,
+    ) -> None:
+        self._space, self._budget, self._seed = space, budget, seed
+        self._temperature = temperature
+        self._first = [most_params(space, budget)]
+        scores = [space.cost.params]
+        if learned is not None:
+            self._first.append(learned.arch)
+            scores.append(learned.score)
+        self._model = LinearModel(space, budget, scores, seed)
+        self._asked: list[Arch] = []
+        self._told: list[tuple[Arch, float]] = []
+
+    def ask(self) -> Arch:
+        """Return an arch that was not asked for before, if a draw gives one."""
+        asked = {arch.id for arch in self._asked}
+        arch = next((arch for arch in self._first if arch.id not in asked), None)
+        if arch is None:
+            arch = self._drawn(asked)
+        self._asked.append(arch)
+        return arch
+
+    def tell(self, arch: Arch, loss: float) -> None:
+        """Learn the loss of an arch; one that is not finite teaches nothing."""
+        if math.isfinite(loss):
+            self._told.append((arch, loss))
+
+    def choose(self) -> Arch:
+        """Return the arch whose loss is lowest when the model has smoothed it.
+
+        Before any loss is known that is the learned arch or, where nothing was learned, the one
+        of the most params.
+        """
+        archs, losses = self._known()
+        if not archs:
+            return self._first[-1]
+        return archs[int(np.argmin(self._model.smoothed(archs, losses)))]
+
+    def _drawn(self, asked: set[str]) -> Arch:
+        generator = np.random.default_rng((self._seed, _STREAM, len(self._asked)))
+        mean_F, covariance_FF = self._model.posterior(*self._known())
+        for attempt in range(1, _TRIES + 1):
+            heat = self._temperature * attempt  # the hotter, the less alike
+            effects_F = generator.multivariate_normal(
+                mean_F, heat**2 * covariance_FF, method="eigh"
+            )
+            score = self._model.score(effects_F)
+            arch = best_arch(self._space, score, self._budget, gap=NEARLY)
+            if arch.id not in asked:
+                break
+        return arch
+
+    def _known(self) -> tuple[list[Arch], list[float]]:
+        return [arch for arch, _ in self._told], [loss for _, loss in self._told]
