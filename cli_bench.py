@@ -83,7 +83,7 @@ def bench_strategies(
     seeds: Annotated[int, typer.Option(help="Searches of each strategy.")] = 50,
     evaluations: Annotated[int, typer.Option(help="Trainings that a search may spend.")] = 100,
     nni: Annotated[
-        bool, typer.Option("--nni", help="NNI's strategies too, which are slow.")
+        bool, typer.Option("--nni", help="The slow ones too: NNI's and thompson.")
     ] = False,
     json_: Json = False,
 ) -> None:
