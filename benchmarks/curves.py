@@ -90,7 +90,7 @@ class Setting:
             contestant=contestant,
             seed=seed,
             data=self.data,
-            recipe=default_recipe(self.space, is_demonstration=True).name,
+            recipe=default_recipe(SPACES[self.space](), is_demonstration=True).name,
             steps=self.steps,
             device="cpu",
             workers=0,
@@ -177,7 +177,7 @@ def _time_training(setting: Setting) -> float:
     training = Training(
         network=space.build(top.choices),
         task=task,
-        recipe=default_recipe(setting.space, is_demonstration=True),
+        recipe=default_recipe(space, is_demonstration=True),
         steps=setting.steps,
     )
     test_metrics(training.fit(), task)
