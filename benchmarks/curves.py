@@ -20,24 +20,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nastk
 import torch
-
-from ..api import search
-from ..core.arch import Arch
-from ..core.budget import most_params, parse_budget, reachable_band
-from ..core.metrics import test_metrics
-from ..core.run import write_json
-from ..core.sampler import sample
-from ..evaluators.recipe import default_recipe
-from ..evaluators.tasks import make_task
-from ..evaluators.train import Training
-from ..nasbench.compare import Job, train_all
-from ..nasbench.contestants import Contestant
-from ..nasbench.ranking import ceiling, tau
-from ..ops.chain import default_memory
-from ..search_spaces import SPACES
-from .equal_cost import chosen, difference, random_curve
-from .tables import table
+from nastk.benchmarks.equal_cost import chosen, difference, random_curve
+from nastk.benchmarks.tables import table
+from nastk.core.arch import Arch
+from nastk.core.budget import most_params, parse_budget, reachable_band
+from nastk.core.metrics import test_metrics
+from nastk.core.run import write_json
+from nastk.core.sampler import sample
+from nastk.evaluators.recipe import default_recipe
+from nastk.evaluators.tasks import make_task
+from nastk.evaluators.train import Training
+from nastk.nasbench.compare import Job, train_all
+from nastk.nasbench.contestants import Contestant
+from nastk.nasbench.ranking import ceiling, tau
+from nastk.ops.chain import default_memory
+from nastk.search_spaces import SPACES
 
 # A archs, S seeds
 
@@ -151,7 +150,7 @@ def history(setting: Setting, contender: str, seed: int, most: int) -> list[dict
                 cost = {"trainings": spent / one, "cpu_seconds": spent}
                 points.append(cost | {"choices": dict(event["choice"].choices)})
 
-        search(
+        nastk.search(
             setting.space,
             setting.flops,
             data=setting.data,

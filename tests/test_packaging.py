@@ -45,7 +45,7 @@ def test_imports_inside_the_package_are_relative():
     packages = [*FLOORS, "strategies"]
     inside = [path for folder in packages for path in (ROOT / folder).rglob("*.py")]
     for path in [*inside, *ROOT.glob("*.py")]:
-        if path.name == "micro.py":  # a script that uses nastk as a user would
+        if path.name in ("micro.py", "curves.py"):  # programs that use nastk as a user would
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
