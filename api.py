@@ -281,7 +281,7 @@ def load(what: str | Path, weights: str | Path | None = None, **options: Any) ->
     if weights is None:
         space, arch = resolve(what, **options)
         return space.build(arch)
-    from .training import check_owner, load_weights
+    from .weights import check_owner, load_weights
 
     check_owner(Path(weights), what)
     return load_weights(Path(weights), family_of(what))

@@ -14,7 +14,7 @@ from torch import nn
 from .core.files import write_atomically
 from .core.lookup import lookup
 from .naming import family_of, resolve
-from .training import last_weights, load_weights, metadata_of
+from .weights import last_weights, load_weights, metadata_of
 
 
 def export(what: str | Path, to: str | Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from nastk.core.run import Run
 from nastk.nasbench.compare import Job
 from nastk.nasbench.contestants import Contestant
 from nastk.nasbench.families import find_space
-from nastk.training import load_weights
+from nastk.weights import load_weights
 
 MINE = """
 from dataclasses import dataclass

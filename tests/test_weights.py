@@ -7,7 +7,7 @@ import nastk
 import pytest
 import torch
 from nastk.naming import resolve
-from nastk.training import save_weights
+from nastk.weights import save_weights
 
 
 def weights_of(what, folder, **changes):
