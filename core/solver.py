@@ -13,6 +13,7 @@ from scipy.sparse import csr_matrix
 
 from .constraint import Constraint
 from .polynomial import Polynomial, Table
+from .stdout import prints_to_stderr
 
 Row = tuple[NDArray[np.int64], NDArray[np.float64]]
 """Columns and values of what is not zero."""
@@ -149,13 +150,14 @@ class _Program:
         """Return the best candidate indices, or None if there are none."""
         if not self.num_candidates:
             return {}
-        result = milp(
-            -objective,
-            constraints=self._constraints(),
-            integrality=(np.arange(self.size) < self.num_binaries).astype(int),
-            bounds=Bounds(0, 1),
-            options={"mip_rel_gap": gap},
-        )
+        with prints_to_stderr():
+            result = milp(
+                -objective,
+                constraints=self._constraints(),
+                integrality=(np.arange(self.size) < self.num_binaries).astype(int),
+                bounds=Bounds(0, 1),
+                options={"mip_rel_gap": gap},
+            )
         if result.status == 2:
             return None
         if result.x is None or result.status != 0:
