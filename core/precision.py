@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 
 from .lookup import lookup
@@ -44,3 +46,9 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
 def grad_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler:
     """Return what keeps gradients in the range of float16; does nothing in other precisions."""
     return torch.amp.GradScaler(device.type, enabled=precision == "float16")
+
+
+def without_autocast(device: str) -> AbstractContextManager[object]:
+    """Return a context without autocast on a type of device, for sums that need float32."""
+    is_on = device in ("cpu", "cuda") and torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if is_on else nullcontext()

@@ -5,8 +5,11 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+_lock = threading.Lock()  # two at a time would restore each other's
 
 
 @contextmanager
@@ -15,19 +18,29 @@ def prints_to_stderr() -> Iterator[None]:
 
     HiGHS prints some troubles of its own whatever it is told, and `--json` promises JSON alone.
     """
+    with _lock:
+        try:
+            kept = os.dup(1)
+        except OSError:  # closed: nothing to keep clean
+            yield
+            return
+        try:
+            _flush()
+            if _is_open(2):
+                os.dup2(2, 1)
+            yield
+            _flush()
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
+
+
+def _is_open(descriptor: int) -> bool:
     try:
-        kept = os.dup(1)
-    except OSError:  # closed: nothing to keep clean
-        yield
-        return
-    _flush()
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        _flush()
-        os.dup2(kept, 1)
-        os.close(kept)
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def _flush() -> None:

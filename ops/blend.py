@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.precision import without_autocast
+
 # C channels, N candidates, M candidates of another choice
 
 
@@ -57,16 +59,18 @@ def keep_and_share(
 
 
 def _blended(base: Tensor, mixtures: Sequence[Tensor], tables: Sequence[Tensor]) -> Tensor:
-    for probs, table in zip(mixtures, tables, strict=True):
-        base = torch.addmv(base, table.t(), probs)
+    with without_autocast(base.device.type):
+        for probs, table in zip(mixtures, tables, strict=True):
+            base = torch.addmv(base, table.t(), probs)
     return base
 
 
 def _kept_and_shared(
     probs: Tensor, keeps: Tensor, shares: Tensor, masks: Tensor
 ) -> tuple[Tensor, Tensor]:
-    keep = torch.dot(probs, keeps)
-    return keep, torch.lerp(torch.ones_like(masks[0]), shares @ masks, keep)
+    with without_autocast(masks.device.type):
+        keep = torch.dot(probs, keeps)
+        return keep, torch.lerp(torch.ones_like(masks[0]), shares @ masks, keep)
 
 
 class _Blend(torch.autograd.Function):
@@ -79,7 +83,8 @@ class _Blend(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         needs = ctx.needs_input_grad[2:]
         pairs = zip(ctx.tables, needs, strict=True)
-        return None, None, *(table @ grad if need else None for table, need in pairs)
+        with without_autocast(grad.device.type):
+            return None, None, *(table @ grad if need else None for table, need in pairs)
 
 
 class _KeepAndShare(torch.autograd.Function):
@@ -95,7 +100,7 @@ class _KeepAndShare(torch.autograd.Function):
         ctx: Any, d_keep: Tensor, d_share: Tensor
     ) -> tuple[Tensor | None, Tensor | None, None, None]:
         probs, shares, keeps, masks = ctx.saved_tensors
-        mask = shares @ masks
-        d_keep = d_keep + torch.dot(d_share, mask - 1)
-        d_shares = (masks @ d_share) * torch.dot(probs, keeps) if ctx.needs_input_grad[1] else None
-        return d_keep * keeps, d_shares, None, None
+        with without_autocast(masks.device.type):
+            d_keep = d_keep + torch.dot(d_share, shares @ masks - 1)
+            d_shares = (masks @ d_share) * torch.dot(probs, keeps)
+        return d_keep * keeps, d_shares if ctx.needs_input_grad[1] else None, None, None

@@ -92,7 +92,7 @@ class Chain(Regrouped):
         """
         if gain is not None and not self.can_scale:
             return add_shortcut(gain * self(x), x, share_C)
-        if _regroups(self, x):
+        if _regroups(self, x) and not _has_hooks(self):
             return self._run(x, gain, Shortcut(share_C))
         return add_shortcut(self(x) if gain is None else self._scaled(x, gain), x, share_C)
 
@@ -161,6 +161,7 @@ def _regroups(module: Step | Chain, x: Tensor) -> bool:
         module.memory != "high"
         and torch.is_grad_enabled()
         and active_tracer() is None
+        and not torch.compiler.is_exporting()
         and x.dim() == 4
         and not any(_has_hooks(part) for part in _parts(module))
         and (not torch.compiler.is_compiling() or _compiles(module, x))
@@ -228,7 +229,7 @@ def _read(steps: Sequence[nn.Module], gain: Tensor | None = None) -> list[_Link]
         conv = read_conv(step.conv, is_masked=mask is not None)
         if mask is not None and conv is not None:
             assert before is not None and before.norm is not None
-            links[-1] = replace(before, norm=replace(before.norm, gain=mask))
+            links[-1] = replace(before, norm=replace(before.norm, gain=mask[before.norm.index]))
         links.append(_Link(step, conv, norm, act))
     return links
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from ..core.choice import Choice, Value
 from ..core.meta import MetaOperator, pick_from
+from ..core.precision import without_autocast
 from ..core.supernet import extract_part
 from ..core.trace import active_tracer
 from .attention import INIT_STD, Count, counts_of, sample_widths
@@ -52,17 +52,12 @@ def linear_attention(k_BTE: Tensor, q_BTE: Tensor, v_BTE: Tensor, matrix_ME: Ten
     exponentials overflow, so that float32 is the least, also under autocast.
     """
     dtype = torch.promote_types(v_BTE.dtype, torch.float32)
-    with _without_autocast(v_BTE.device.type):
+    with without_autocast(v_BTE.device.type):
         matrix_ME, v_BTE = matrix_ME.to(dtype), v_BTE.to(dtype)
         k_BTM, q_BTM = (positive_features(x.to(dtype), matrix_ME) for x in (k_BTE, q_BTE))
         norm_BT1 = q_BTM @ k_BTM.sum(1).unsqueeze(-1)
         values_BME = k_BTM.transpose(1, 2) @ v_BTE
         return (q_BTM @ values_BME) / (norm_BT1 + 1e-8)
-
-
-def _without_autocast(device: str) -> AbstractContextManager[object]:
-    is_on = device in ("cpu", "cuda") and torch.is_autocast_enabled(device)
-    return torch.autocast(device, enabled=False) if is_on else nullcontext()
 
 
 class Performer(nn.Module):
