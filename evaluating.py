@@ -182,8 +182,12 @@ class _Trials(Pool):
         return self._noted(result, time.process_time() - start)
 
     def _noted(self, result: dict[str, Any], cpu_seconds_here: float) -> Metrics:
-        """Take over what a trial cost elsewhere or earlier, and what it could not read."""
-        self.run.clock.charge(max(0.0, result["cpu_seconds"] - cpu_seconds_here))
+        """Take over what a trial cost elsewhere or earlier, once, and what it could not read."""
+        counted = self.run.path / "trials" / result["trial"] / "counted"
+        if not counted.exists():
+            self.run.clock.charge(max(0.0, result["cpu_seconds"] - cpu_seconds_here))
+            self.run.save_spent()
+            counted.touch()
         task = self.evaluator.problem.task
         task.skipped |= frozenset(result["skipped"])
         metrics: Metrics = result["metrics"]
@@ -215,6 +219,7 @@ def _evaluate(
         metrics = _metrics(trial, evaluator, arch, share, threads)
         loss = metrics[evaluator.objective] * (-1 if evaluator.maximises else 1)
         result = {
+            "trial": trial.path.name,
             "metrics": {"loss": loss, **metrics},
             "skipped": sorted(evaluator.problem.task.skipped),
             "cpu_seconds": trial.clock.spent[1],

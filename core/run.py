@@ -216,7 +216,7 @@ def fresh_run(path: Path, manifest: dict[str, Any]) -> Iterator[Run]:
         if not (path / "checkpoints").exists() and not has_trials:
             shutil.rmtree(path / "trials", ignore_errors=True)
             written = (run.manifest_path, run.events_path, run.arch_path, path / ".lock")
-            for file in (*written, *path.glob("*skipped.json")):
+            for file in (*written, path / "spent.json", *path.glob("*skipped.json")):
                 file.unlink(missing_ok=True)
             for folder in missing:
                 if any(folder.iterdir()):

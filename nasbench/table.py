@@ -47,7 +47,7 @@ class Table:
     @cached_property
     def space(self) -> Space:
         """The space of its archs."""
-        return SPACES[self.content["space"]](**self.content["options"])
+        return lookup("space", self.content["space"], SPACES)(**self.content["options"])
 
     @property
     def budget(self) -> Budget:
@@ -148,6 +148,6 @@ def load_table(name: str = "sandglass-micro-tab") -> Table:
     Raises:
         ValueError: if there is none of that name, or its file is missing or damaged.
     """
-    if Path(name).suffix:
+    if Path(name).suffix or Path(name).is_file():
         return read_table(Path(name).expanduser())
     return read_table(Path(__file__).parent / lookup("table", name, TABLES))

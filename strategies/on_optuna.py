@@ -87,10 +87,10 @@ def find_driver(driver: str) -> type[optuna.samplers.BaseSampler]:
     module, _, name = path.partition(":")
     try:
         family = getattr(importlib.import_module(module), name)
-    except (ModuleNotFoundError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(
-            f"on_optuna finds no driver {driver!r} ({error}); it takes MODULE:CLASS, for example "
-            "optuna.samplers:GPSampler"
+            f"on_optuna finds no driver {driver!r} ({error}); it takes the MODULE:CLASS of something "
+            "that Python can import (see PYTHONPATH), for example optuna.samplers:GPSampler"
         ) from None
     if not (isinstance(family, type) and issubclass(family, kinds.BaseSampler)):
         raise ValueError(f"on_optuna takes as driver a subclass of BaseSampler, no {driver!r}")
@@ -114,7 +114,7 @@ def make_driver(driver: str, seed: int) -> optuna.samplers.BaseSampler:
     known = inspect.signature(family).parameters
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore", FutureWarning)  # experimental samplers say so
             return family(**{key: value for key, value in wanted.items() if key in known})
     except (TypeError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]

@@ -122,6 +122,7 @@ class SupernetStrategy(Strategy):
         if not self.finalists:
             return learned.arch
         assert problem.pool is not None
+        run.restore_spent()  # finalists of an interrupted process cost more than its supernet
         race = Thompson(evaluations=self.finalists)
         sampler = race.sampler(problem.space, problem.budget, problem.seed, learned)
         with problem.pool() as pool:

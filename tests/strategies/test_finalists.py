@@ -1,6 +1,7 @@
 """Finalists behind a supernet, and the model that proposes them."""
 
 import math
+import time
 
 import nastk
 import numpy as np
@@ -76,6 +77,43 @@ def test_stopped_between_finalists_and_resumed_equals_unbroken(
     nastk.api.resume(tmp_path / "broken")
     for file in ("arch.json", "metrics.jsonl"):
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "broken" / file).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "space, budget, options",
+    [
+        ("sandglass-micro", "0.8M", {"steps": 1, "finalists": 4}),
+        # So few archs that some are asked for again.
+        ("toy", "49000:100M", {"strategy": "thompson", "evaluations": 9}),
+    ],
+)
+def test_a_resumed_search_costs_no_less_and_counts_nothing_twice(
+    space, budget, options, tmp_path, monkeypatch
+):
+    def evaluate(self, arch):
+        start = time.process_time()
+        while time.process_time() - start < 0.3:
+            pass
+        return {Train.objective: 1 + int(arch.id, 16) / 16**10}
+
+    monkeypatch.setattr(Train, "evaluate", evaluate)
+    original, spent = Run.log, []
+
+    def stopping(self, **event):
+        original(self, **event)
+        if event.get("trial") == 2:
+            spent.append(self.clock.spent[1])
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "log", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            folder = tmp_path / "broken"
+            nastk.search(space, budget, data="digits", processes=1, out=folder, **options)
+    start = time.process_time()
+    result = nastk.api.resume(tmp_path / "broken")
+    here = time.process_time() - start
+    assert abs(result["cpu_seconds"] - here - spent[0]) < 0.1  # a trial takes 0.3
 
 
 def test_a_finalist_is_trained_for_the_recipe_and_not_for_the_steps_of_the_supernet(
