@@ -61,7 +61,6 @@ class Setting:
         flops: the budget.
         data: embedded data by name.
         folder: where trainings and searches are kept.
-        steps: of each training; the short recipe's epochs if None.
         processes: trainings at a time, of what is no search.
     """
 
@@ -69,8 +68,12 @@ class Setting:
     flops: str
     data: str
     folder: Path
-    steps: int | None = None
     processes: int = 1
+
+    @property
+    def name(self) -> str:
+        """What tells the results of settings in one folder apart."""
+        return f"{self.space}-{self.flops}-{self.data}"
 
     def job(self, arch: Arch, seed: int, split: str = "train") -> Job:
         """Return one training of an arch."""
@@ -90,7 +93,7 @@ class Setting:
             seed=seed,
             data=self.data,
             recipe=default_recipe(SPACES[self.space](), is_demonstration=True).name,
-            steps=self.steps,
+            steps=None,
             device="cpu",
             workers=0,
             threads=1,
@@ -134,7 +137,7 @@ def history(setting: Setting, contender: str, seed: int, most: int) -> list[dict
         seed: of the search.
         most: finalists or evaluations of the longest search.
     """
-    file = setting.folder / "searches" / f"{setting.data}-{contender}-{seed}-{most}.json"
+    file = setting.folder / "searches" / f"{setting.name}-{contender}-{seed}-{most}.json"
     if file.is_file():
         found: list[dict[str, Any]] = json.loads(file.read_text())
         return found
@@ -177,7 +180,7 @@ def _time_training(setting: Setting) -> float:
         network=space.build(top.choices),
         task=task,
         recipe=default_recipe(space, is_demonstration=True),
-        steps=setting.steps,
+        steps=None,
     )
     test_metrics(training.fit(), task)
     return time.process_time() - start
@@ -260,7 +263,6 @@ def main() -> None:
     parser.add_argument("--flops", default="0.8M")
     parser.add_argument("--data", default="digits-photo")
     parser.add_argument("--folder", type=Path, default=Path("curves"))
-    parser.add_argument("--steps", type=int, default=None, help="of each training")
     parser.add_argument(
         "--searches", nargs="+", choices=CONTENDERS, default=["meta_kernel", "thompson"]
     )
@@ -277,11 +279,10 @@ def main() -> None:
         flops=options.flops,
         data=options.data,
         folder=options.folder,
-        steps=options.steps,
         processes=options.processes,
     )
     result = measure(setting, options)
-    write_json(options.folder / f"{setting.data}.json", result)
+    write_json(options.folder / f"{setting.name}.json", result)
     print("\n".join(table(result["rows"])))
     for key in ("random", "random_mean", "most_params", "training_cpu_seconds", "taus"):
         print(key, result[key])

@@ -89,7 +89,7 @@ def find_driver(driver: str) -> type[optuna.samplers.BaseSampler]:
         family = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(
-            f"on_optuna finds no driver {driver!r} ({error}); it takes the MODULE:CLASS of something "
+            f"on_optuna finds no driver {driver!r} ({error}); takes MODULE:CLASS of something "
             "that Python can import (see PYTHONPATH), for example optuna.samplers:GPSampler"
         ) from None
     if not (isinstance(family, type) and issubclass(family, kinds.BaseSampler)):
