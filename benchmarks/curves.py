@@ -180,7 +180,6 @@ def _time_training(setting: Setting) -> float:
         network=space.build(top.choices),
         task=task,
         recipe=default_recipe(space, is_demonstration=True),
-        steps=None,
     )
     test_metrics(training.fit(), task)
     return time.process_time() - start
