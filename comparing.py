@@ -55,7 +55,7 @@ def compare(
         what: run folder of a finished search; or run folders, arch.json files and published names.
         seeds: trainings of each network.
         random: number of random archs around a search, 8 if None.
-        data: as for search; the run's own, or digits-photo for archs, if None.
+        data: as for search; that of the runs, or digits-photo where there are none, if None.
         recipe: name in `RECIPES`; the short one on embedded data, else the space's.
         steps: number of updates; the recipe's epochs if None.
         seed: of the random archs.
@@ -199,11 +199,17 @@ def _around(path: Path, asked: _Asked, num_random: int, seed: int) -> _Field:
 
 def _given(names: Sequence[str | Path], asked: _Asked) -> _Field:
     """Return archs by name, file or run, which stand beside each other."""
-    data = absolute_data(asked.data or "digits-photo")
+    data = absolute_data(asked.data or _data_of(names))
     find_data(data)
     found = [_resolved(what, data) for what in names]
     spaces = [trained for _, trained, _, _ in found]
     task = make_task(data, spaces[0].resolution, strict=asked.strict)
+    recipe = asked.recipe_of(spaces, task)
+    if len(sizes := {space.resolution for space in spaces}) > 1:
+        raise ValueError(
+            f"these networks train at {', '.join(map(str, sorted(sizes)))} px: compare those of "
+            "one resolution"
+        )
     entrants = []
     for name, (family, trained, target, arch) in zip(_short(names), found, strict=True):
         sized = dataclasses.replace(trained, num_classes=task.num_classes)
@@ -215,9 +221,18 @@ def _given(names: Sequence[str | Path], asked: _Asked) -> _Field:
         entrants=entrants,
         data=data,
         task=task,
-        recipe=asked.recipe_of(spaces, task),
+        recipe=recipe,
         trainings=Path(asked.out) if asked.out else Path("runs", "compare"),
     )
+
+
+def _data_of(names: Sequence[str | Path]) -> str:
+    """Return the data that all runs among some archs searched on."""
+    folders = [Path(name) for name in names if Path(name).is_dir()]
+    known = sorted({Run.open(folder).manifest["data"] for folder in folders})
+    if len(known) > 1:
+        raise ValueError(f"these runs are of {' and '.join(known)}: say on which --data")
+    return known[0] if known else "digits-photo"
 
 
 def _resolved(what: str | Path, data: str) -> tuple[str, Space, Space, Arch]:

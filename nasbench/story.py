@@ -61,8 +61,10 @@ class Story:
 
     @property
     def trials(self) -> list[dict[str, Any]]:
-        """The archs that the search evaluated."""
-        return [event for event in self.events if "trial" in event]
+        """The archs that the search evaluated: finalists where a supernet's ranking had some."""
+        trials = [event for event in self.events if "trial" in event]
+        finalists = [trial for trial in trials if "share" in trial]
+        return finalists or trials
 
     @property
     def full_trials(self) -> list[dict[str, Any]]:

@@ -169,6 +169,7 @@ def test_archs_stand_beside_each_other(archs, run, tmp_path):
         (["narrow.json", "wide.json"], {"random": 2}, "random archs need a budget"),
         (["narrow.json", "none.json"], {}, "no file or folder .*none.json"),
         (["narrow.json", "t2t-vit-7"], {}, "t2t by 'demonstration-tokens': give one --recipe"),
+        (["narrow.json", "t2t-vit-7"], {"recipe": "demonstration"}, "train at 28, [0-9]+ px"),
         (["run"], {"out": "folder"}, "compared in its own folder"),
     ],
 )
@@ -176,3 +177,15 @@ def test_archs_that_cannot_stand_beside_each_other_are_refused(archs, run, names
     places = {"run": run, "t2t-vit-7": "t2t-vit-7"}
     with pytest.raises(ValueError, match=words):
         nastk.compare([places.get(name, archs / name) for name in names], **options)
+
+
+def test_runs_are_compared_on_the_data_that_they_searched(archs, run, tmp_path):
+    options = {"strategy": "random", "out": tmp_path / "other", "data": "digits"}
+    nastk.search("sandglass-micro", "0.8M", **options)
+    with pytest.raises(ValueError, match="of digits and digits-photo: say on which --data"):
+        nastk.compare([run, tmp_path / "other"])
+    result = nastk.compare(
+        [tmp_path / "other", archs / "wide.json"],
+        **{"seeds": 1, "steps": 1, "processes": 1, "recipe": "demonstration", "out": tmp_path},
+    )
+    assert result["data"] == "digits"
