@@ -24,10 +24,12 @@ def commands(story: Story) -> list[str]:
     words += _flags(manifest, "cuda_graph", "strict", "target_classes", "evidence")
     words += _sizes(manifest)
     for name, value in manifest.get("strategy_options", {}).items():
-        if name in ("steps", "evaluations"):
+        if name in ("steps", "evaluations", "finalists"):
             words += [f"--{name}", str(value)]
         else:
-            words += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
+            words += ["--set", _assignment(name, value)]
+    for name, value in manifest.get("evaluator_options", {}).items():
+        words += ["--evaluator-set", _assignment(name, value)]
     commands = [shlex.join([*words, "--out", again])]
     if "compare" in story.files:
         made = story.files["compare"]
@@ -43,6 +45,10 @@ def commands(story: Story) -> list[str]:
         words += _flags(record, "workers", "memory", "precision", "cuda_graph", "strict")
         commands.append(shlex.join(["nastk", "retrain", again, *words]))
     return [*commands, shlex.join(["nastk", "report", again])]
+
+
+def _assignment(name: str, value: Any) -> str:
+    return f"{name}={value if isinstance(value, str) else json.dumps(value)}"
 
 
 # What the commands take without being told; the others depend on the device or the data.

@@ -348,11 +348,23 @@ def test_the_commands_that_make_a_run_again_say_all_that_was_asked(tmp_path):
     assert set(search_again.pop("set_")) == options and str(search_again["out"]) == again
     wanted = how | {"memory": "high", "precision": "bfloat16", "steps": 2, "data": "digits"}
     assert {key: search_again[key] for key in wanted} == wanted
-    wanted = {"what": again, "seeds": 1, "random": 1, "steps": 2, "seed": 3, "data": "digits"}
+    wanted = {"what": [again], "seeds": 1, "random": 1, "steps": 2, "seed": 3, "data": "digits"}
     assert {key: compare_again[key] for key in wanted} == wanted
     wanted = {"what": again, "steps": 2, "hold_out": True, "precision": "bfloat16", "strict": True}
     assert {key: retrain_again[key] for key in wanted} == wanted
     assert report_again["runs"] == [again]
+
+
+def test_options_of_evaluators_are_among_the_commands(tmp_path):
+    options = {"strategy": "random", "evaluations": 2, "evaluator": "grad_norm"}
+    options |= {"evaluator_options": {"num_batches": 1}, "data": "digits"}
+    nastk.search("toy", "55K", out=tmp_path / "run", processes=1, **options)
+    (run,) = report([tmp_path / "run"])["runs"]
+    again = parsed(run["commands"][0])
+    assert list(again["evaluator_set"]) == ["num_batches=1"]
+    assert {key: again[key] for key in options if key != "evaluator_options"} == {
+        key: value for key, value in options.items() if key != "evaluator_options"
+    }
 
 
 def parsed(command):
