@@ -10,13 +10,14 @@ _PUBLIC = {
     "Choice": ".core.choice",
     "Space": ".core.space",
     "compare": ".comparing",
-    "count": ".api",
-    "evaluate": ".api",
-    "load": ".api",
+    "count": ".networks",
+    "evaluate": ".training",
+    "load": ".networks",
     "load_reference": ".nasbench.references",
     "report": ".reporting",
-    "retrain": ".api",
-    "search": ".api",
+    "resume": ".searching",
+    "retrain": ".training",
+    "search": ".searching",
 }
 __all__ = sorted(_PUBLIC)
 

@@ -81,10 +81,10 @@ def retrain(
     json_: Json = False,
 ) -> None:
     """Train a network from scratch and test it once; the same command again goes on."""
-    from . import api, screen
+    from . import screen, training
 
     with screen.progress(enabled=not json_) as report:
-        result = api.retrain(**options_of(context), report=report)
+        result = training.retrain(**options_of(context), report=report)
     show(result, json_, screen.print_metrics)
 
 
@@ -101,9 +101,9 @@ def evaluate(
     json_: Json = False,
 ) -> None:
     """Test trained weights on the test split."""
-    from . import api, screen
+    from . import screen, training
 
-    show(api.evaluate(**options_of(context)), json_, screen.print_metrics)
+    show(training.evaluate(**options_of(context)), json_, screen.print_metrics)
 
 
 @app.command()
@@ -117,10 +117,10 @@ def count(
     json_: Json = False,
 ) -> None:
     """Count multiply-adds, params and activations, exactly."""
-    from . import api, screen
+    from . import networks, screen
 
-    result = api.count(what, resolution=resolution, classes=classes, layers=per_layer, check=check)
-    show(result, json_, screen.print_count)
+    options = {"resolution": resolution, "classes": classes, "layers": per_layer, "check": check}
+    show(networks.count(what, **options), json_, screen.print_count)
 
 
 @app.command()

@@ -126,7 +126,7 @@ def search(
     json_: Json = False,
 ) -> None:
     """Search."""
-    from . import api, screen
+    from . import screen, searching
 
     options = options_of(context)
     options["strategy_options"] = dict(assignment(text) for text in options.pop("set_") or ())
@@ -135,9 +135,9 @@ def search(
     path = options.pop("resume")
     with screen.progress(enabled=not json_) as report:
         if path is not None:
-            result = api.resume(path, report, processes=processes, evidence=evidence)
+            result = searching.resume(path, report, processes=processes, evidence=evidence)
         else:
-            result = api.search(**options, report=report)
+            result = searching.search(**options, report=report)
     show(result, json_, screen.print_search)
     if "evidence" in result and not json_:
         from .reporting import print_evidence

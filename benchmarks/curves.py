@@ -33,7 +33,7 @@ from nastk.evaluators.recipe import default_recipe
 from nastk.evaluators.tasks import make_task
 from nastk.evaluators.train import Training
 from nastk.nasbench.compare import Job, train_all
-from nastk.nasbench.contestants import Contestant
+from nastk.nasbench.contestants import contestant
 from nastk.nasbench.ranking import ceiling, tau
 from nastk.ops.chain import default_memory
 from nastk.search_spaces import SPACES
@@ -78,21 +78,14 @@ class Setting:
     def job(self, arch: Arch, seed: int, split: str = "train") -> Job:
         """Return one training of an arch."""
         space = SPACES[self.space]()
-        counts = space.cost.count(space.indices(arch.choices))
-        contestant = Contestant(
-            name=arch.id,
-            kind="random",
-            family=self.space,
-            options=space.options,
-            choices=dict(arch.choices),
-            flops=counts["flops"],
-            params=counts["params"],
+        entrant = contestant(
+            arch.id, "random", family=self.space, target=space, trained=space, arch=arch
         )
         return Job(
-            contestant=contestant,
+            contestant=entrant,
             seed=seed,
             data=self.data,
-            recipe=default_recipe(SPACES[self.space](), is_demonstration=True).name,
+            recipe=default_recipe(space, is_demonstration=True).name,
             steps=None,
             device="cpu",
             workers=0,

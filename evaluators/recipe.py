@@ -129,8 +129,8 @@ T2T_VIT = Recipe(
 # The same for its models of up to 7M params.
 T2T_VIT_LITE = dataclasses.replace(T2T_VIT, name="t2t-vit-lite", lr=1e-3, weight_decay=0.03)
 # Short recipe and recipe of small networks, at a rate for transformers, which also take longer.
-# The short one's rate is the lowest of 1e-3, 2e-3, 3e-3 and 4e-3 at which a deep and a wide arch of
-# t2t-micro stopped gaining, measured on the architecture split with seeds 10 and 11.
+# The short one's rate is the lowest of 2e-3, 3e-3 and 4e-3, which two seeds could not tell apart on
+# a deep and a wide arch of t2t-micro (`benchmarks/results.md`); 1e-3 was slower.
 DEMONSTRATION_TOKENS = dataclasses.replace(
     DEMONSTRATION, name="demonstration-tokens", lr=2e-3, epochs=12
 )

@@ -163,5 +163,4 @@ class Trials:
             choices = dict(arch.choices)
             event = {"trial": number, "arch": arch.id, "share": share, **metrics}
             self.run.log(**event, choices=choices)
-            self.run.save_spent()
         return math.inf if event["loss"] is None else float(event["loss"])

@@ -5,8 +5,7 @@ import threading
 
 import nastk
 import pytest
-from nastk import evidence
-from nastk.api import resume
+from nastk import evidence, resume
 from nastk.cli import app
 from nastk.core.run import Run
 from nastk.evidence import LEVELS, Level, log_prob

@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 import nastk
-import nastk.api
+import nastk.searching
 import pytest
 import torch
 from nastk.core.checkpoint import load_checkpoint
@@ -25,7 +25,7 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 @pytest.fixture
 def recording_anywhere(monkeypatch):
     """Let the front door pass recorded steps on a CPU, where they run on the same buffers."""
-    monkeypatch.setattr(nastk.api, "check_recording", lambda *_, **__: None)
+    monkeypatch.setattr(nastk.searching, "check_recording", lambda *_, **__: None)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_a_recorded_search_that_was_stopped_goes_on_as_if_not(
     with pytest.raises(KeyboardInterrupt):
         nastk.search("toy", "55K", steps=6, out=tmp_path / "broken", cuda_graph=True)
     monkeypatch.undo()
-    nastk.api.resume(tmp_path / "broken")
+    nastk.resume(tmp_path / "broken")
     nastk.search("toy", "55K", steps=6, out=tmp_path / "whole")
     assert traces(tmp_path / "broken") == traces(tmp_path / "whole")
 
@@ -159,7 +159,7 @@ def test_a_search_in_bfloat16_is_recorded_and_resumed_so(
     with pytest.raises(KeyboardInterrupt):
         nastk.search("toy", "55K", steps=6, out=tmp_path / "broken", precision="bfloat16")
     monkeypatch.undo()
-    nastk.api.resume(tmp_path / "broken")
+    nastk.resume(tmp_path / "broken")
     nastk.search("toy", "55K", steps=6, out=tmp_path / "whole", precision="bfloat16")
     nastk.search("toy", "55K", steps=6, out=tmp_path / "wide")
     manifests = {name: Run.open(tmp_path / name).manifest for name in ("broken", "wide")}

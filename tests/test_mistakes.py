@@ -284,7 +284,7 @@ def test_a_resumed_search_counts_what_was_skipped_before(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         nastk.search("toy", **options, out=tmp_path / "run")
     monkeypatch.undo()
-    assert nastk.api.resume(tmp_path / "run")["num_skipped"] == 1
+    assert nastk.resume(tmp_path / "run")["num_skipped"] == 1
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import time
 
 import nastk
 import pytest
-from nastk.api import resume
+from nastk import resume
 from nastk.core.run import Run
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "NASTK_CHECKPOINT_SECONDS": "0"}

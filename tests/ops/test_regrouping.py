@@ -5,7 +5,7 @@ import json
 import pickle
 
 import nastk
-import nastk.api
+import nastk.searching
 import pytest
 import torch
 from nastk.core.choice import Choice
@@ -208,4 +208,4 @@ def test_a_run_of_before_goes_on_without_the_setting(tmp_path):
     del manifest["memory"]
     run.manifest_path.write_text(json.dumps(manifest))
     (run.path / "result.json").unlink()
-    assert nastk.api.resume(run.path)["flops"] > 0
+    assert nastk.resume(run.path)["flops"] > 0

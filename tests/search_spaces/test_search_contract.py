@@ -2,7 +2,7 @@
 
 import nastk
 import pytest
-from nastk.api import resume
+from nastk import resume
 from nastk.core.budget import flops_range, largest_below
 from nastk.core.loop import Loop
 from nastk.core.run import Run

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import nastk
-import nastk.api
+import nastk.searching
 import pytest
 from nastk.core.checkpoint import load_checkpoint, save_checkpoint
 from nastk.core.loop import Loop
@@ -88,7 +88,7 @@ def test_a_black_box_search_stopped_anywhere_and_resumed_equals_unbroken(
     monkeypatch.undo()
     with open(run / "metrics.jsonl", "a") as file:
         file.write('{"trial": 2, "ar')  # torn
-    result = nastk.api.resume(run)
+    result = nastk.resume(run)
     assert lines(run) == lines(tmp_path / "whole")
     assert (run / "arch.json").read_bytes() == (tmp_path / "whole/arch.json").read_bytes()
     trials = Run.open(run).events()
@@ -158,7 +158,7 @@ def test_a_supernet_search_stopped_anywhere_and_resumed_equals_unbroken(
         patched.setattr(Loop, "_save", stop_after)
         with pytest.raises(KeyboardInterrupt):
             nastk.search("sandglass-micro", "0.8M", out=tmp_path / "broken", **options)
-    nastk.api.resume(tmp_path / "broken")
+    nastk.resume(tmp_path / "broken")
     for file in ("arch.json", "metrics.jsonl"):
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "broken" / file).read_bytes()
 
@@ -211,7 +211,7 @@ def test_killed_before_the_first_checkpoint_and_resumed_equals_unbroken(tmp_path
         nastk.search("toy", "55K", steps=6, seed=3, out=run)
     monkeypatch.undo()
     assert len(Run.open(run).events()) == 3 and not (run / "checkpoints").exists()
-    nastk.api.resume(run)
+    nastk.resume(run)
     assert lines(run) == lines(tmp_path / "whole")
 
 
@@ -231,7 +231,7 @@ def test_stopped_while_the_data_are_read_and_resumed_equals_unbroken(tmp_path, m
     with pytest.raises(KeyboardInterrupt):
         nastk.search(**options, out=tmp_path / "broken")
     monkeypatch.undo()
-    nastk.api.resume(tmp_path / "broken")
+    nastk.resume(tmp_path / "broken")
     assert lines(tmp_path / "whole") == lines(tmp_path / "broken")
     whole, broken = (Run.open(tmp_path / name) for name in ("whole", "broken"))
     assert whole.arch == broken.arch and whole.manifest == broken.manifest
@@ -254,7 +254,7 @@ def test_killed_in_its_first_second_resumes(tmp_path):
     wait_for(process, lambda: (run / "manifest.json").exists())
     process.kill()
     process.wait()
-    assert nastk.api.resume(run)["flops"] <= 800_000
+    assert nastk.resume(run)["flops"] <= 800_000
 
 
 def test_same_seed_gives_the_same_bytes(tmp_path):
@@ -332,7 +332,7 @@ def test_the_test_split_is_never_read_by_a_search(tmp_path, monkeypatch):
         return original(self, part)
 
     monkeypatch.setattr(ArrayTask, "_arrays", poisoned)
-    for strategy, chosen in nastk.api.STRATEGIES.items():
+    for strategy, chosen in nastk.searching.STRATEGIES.items():
         options = {"evaluations": 2} if issubclass(chosen, BlackBox) else {}
         nastk.search(
             "toy",

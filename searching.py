@@ -1,4 +1,4 @@
-"""The library behind the commands: one public function for each thing a user does."""
+"""Searching a space under a FLOP budget, and going on with a search."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from .core.budget import Budget, parse_budget
 from .core.files import read_json, write_atomically
@@ -21,10 +20,10 @@ from .core.run import Run, free_folder, fresh_run, held, write_json
 from .core.skipped import remember_skipped
 from .core.space import Space
 from .evaluating import check_evaluator, close_trials, open_pool
-from .evaluators.efficiency import outside_flops, peak_memory_bytes, per_layer
+from .evaluators.efficiency import peak_memory_bytes
 from .evaluators.tasks import find_data
 from .manifests import absolute_data, absolute_space, circumstances, manifest_of
-from .naming import check_numbers, check_recording, family_of, find_device, resolve
+from .naming import check_numbers, check_recording, find_device
 from .nasbench.families import find_space
 from .ops.chain import MEMORY, default_memory
 from .problems import problem_of
@@ -225,80 +224,6 @@ def _search_in(run: Run, report: Report, processes: int | None) -> dict[str, Any
     }
     write_json(run.path / "result.json", result)
     return result
-
-
-def count(
-    what: str | Path,
-    *,
-    resolution: int | None = None,
-    classes: int | None = None,
-    layers: bool = False,
-    check: bool = False,
-) -> dict[str, Any]:
-    """Return the exact cost of a run's arch, an arch.json or a published network.
-
-    Args:
-        what: run folder, arch.json or name such as `mobilenext-1.0`.
-        resolution: pixels, the arch's own if None.
-        classes: number of classes, the arch's own if None.
-        layers: add a list of the cost of each layer.
-        check: compare with fvcore on the built network, or with torch's counter where products of
-            attention occur.
-
-    Returns:
-        `name params flops activations resolution num_classes`, and `layers`, `fvcore_flops` or
-        `torch_flops`.
-    """
-    space, arch = resolve(what, resolution=resolution, classes=classes)
-    result: dict[str, Any] = {
-        "name": str(what),
-        **space.cost.count(space.indices(arch)),
-        "resolution": space.resolution,
-        "num_classes": space.num_classes,
-    }
-    if layers:
-        result["layers"] = per_layer(space, arch)
-    if check:
-        counter, counted = outside_flops(space.build(arch), space.input_shape)
-        if counted != result["flops"]:
-            raise RuntimeError(f"{counter} counts {counted:,} FLOPs, nastk {result['flops']:,}")
-        result[f"{counter}_flops"] = counted
-    return result
-
-
-def load(what: str | Path, weights: str | Path | None = None, **options: Any) -> nn.Module:
-    """Return a plain PyTorch module.
-
-    Args:
-        what: run folder (the target whose cost was counted), arch.json or published name.
-        weights: a .safetensors file, whose own metadata say whether the proxy was trained, at
-            which resolution and with how many classes.
-        options: `resolution` and `classes` of an unweighted network.
-
-    Raises:
-        ValueError: if the weights belong to another network.
-    """
-    if weights is None:
-        space, arch = resolve(what, **options)
-        return space.build(arch)
-    from .weights import check_owner, load_weights
-
-    check_owner(Path(weights), what)
-    return load_weights(Path(weights), family_of(what))
-
-
-def retrain(what: str | Path, **options: Any) -> dict[str, Any]:
-    """Train the arch of a run; see `nastk.training.retrain`."""
-    from .training import retrain as implementation
-
-    return implementation(what, **options)
-
-
-def evaluate(what: str | Path, **options: Any) -> dict[str, Any]:
-    """Test trained weights; see `nastk.training.evaluate`."""
-    from .training import evaluate as implementation
-
-    return implementation(what, **options)
 
 
 def _check_options(strategy: type, options: Mapping[str, Any]) -> None:

@@ -1,0 +1,70 @@
+"""What is asked about one network: its exact cost, and its module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from .evaluators.efficiency import outside_flops, per_layer
+from .naming import family_of, resolve
+from .weights import check_owner, load_weights
+
+
+def count(
+    what: str | Path,
+    *,
+    resolution: int | None = None,
+    classes: int | None = None,
+    layers: bool = False,
+    check: bool = False,
+) -> dict[str, Any]:
+    """Return the exact cost of a run's arch, an arch.json or a published network.
+
+    Args:
+        what: run folder, arch.json or name such as `mobilenext-1.0`.
+        resolution: pixels, the arch's own if None.
+        classes: number of classes, the arch's own if None.
+        layers: add a list of the cost of each layer.
+        check: compare with fvcore on the built network, or with torch's counter where products of
+            attention occur.
+
+    Returns:
+        `name params flops activations resolution num_classes`, and `layers`, `fvcore_flops` or
+        `torch_flops`.
+    """
+    space, arch = resolve(what, resolution=resolution, classes=classes)
+    result: dict[str, Any] = {
+        "name": str(what),
+        **space.cost.count(space.indices(arch)),
+        "resolution": space.resolution,
+        "num_classes": space.num_classes,
+    }
+    if layers:
+        result["layers"] = per_layer(space, arch)
+    if check:
+        counter, counted = outside_flops(space.build(arch), space.input_shape)
+        if counted != result["flops"]:
+            raise RuntimeError(f"{counter} counts {counted:,} FLOPs, nastk {result['flops']:,}")
+        result[f"{counter}_flops"] = counted
+    return result
+
+
+def load(what: str | Path, weights: str | Path | None = None, **options: Any) -> nn.Module:
+    """Return a plain PyTorch module.
+
+    Args:
+        what: run folder (the target whose cost was counted), arch.json or published name.
+        weights: a .safetensors file, whose own metadata say whether the proxy was trained, at
+            which resolution and with how many classes.
+        options: `resolution` and `classes` of an unweighted network.
+
+    Raises:
+        ValueError: if the weights belong to another network.
+    """
+    if weights is None:
+        space, arch = resolve(what, **options)
+        return space.build(arch)
+    check_owner(Path(weights), what)
+    return load_weights(Path(weights), family_of(what))
