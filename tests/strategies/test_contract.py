@@ -42,12 +42,12 @@ def test_the_budget_is_never_exceeded_and_mostly_spent(name, flops, limit, tmp_p
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_the_same_seed_gives_the_same_archs_and_another_one_others(name, tmp_path):
+def test_the_same_seed_gives_the_same_search_and_another_one_another(name, tmp_path):
     found = []
     for number, seed in enumerate((5, 5, 6)):
         arch = run(name, tmp_path / str(number), seed)["arch_id"]
-        trials = [e["arch"] for e in Run.open(tmp_path / str(number)).events() if "trial" in e]
-        found.append((arch, trials))
+        events = [(e.get("arch"), e.get("loss")) for e in Run.open(tmp_path / str(number)).events()]
+        found.append((arch, events))
     assert found[0] == found[1] != found[2]
 
 
