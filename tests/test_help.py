@@ -59,3 +59,28 @@ def test_the_version_is_that_of_the_package():
     import nastk
 
     assert run("--version").stdout == f"nastk {nastk.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "given, found",
+    [
+        ({}, "1000"),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"OMP_WAIT_POLICY": "active"}, "None"),
+    ],
+)
+def test_waiting_threads_hardly_spin_unless_the_user_says_so(given, found):
+    names = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    environment = {k: v for k, v in os.environ.items() if k not in names} | given
+    probe = """
+import os, sys
+from nastk.cli import main
+sys.argv = ["nastk", "--version"]
+try:
+    main()
+finally:
+    print(os.environ.get("GOMP_SPINCOUNT"), "torch" in sys.modules)
+"""
+    command = [sys.executable, "-c", probe]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.stdout.splitlines()[-1] == f"{found} False"
