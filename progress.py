@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,10 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from .core.loop import Report, silent
 
+_SECONDS_A_LINE = 30
+
 
 @contextmanager
 def progress(*, enabled: bool) -> Iterator[Report]:
-    """Yield a report that draws a progress bar; a silent one if not enabled."""
+    """Yield a report that draws a progress bar, or lines in a log; a silent one if not enabled."""
     if not enabled:
         yield silent
         return
@@ -26,7 +30,11 @@ def progress(*, enabled: bool) -> Iterator[Report]:
         TextColumn("{task.fields[figures]}"),
         TimeRemainingColumn(),
     )
-    bar = Progress(*columns, console=Console(stderr=True))
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _lines()
+        return
+    bar = Progress(*columns, console=console)
     tasks: list[Any] = []
 
     def report(event: dict[str, Any]) -> None:
@@ -51,6 +59,21 @@ def progress(*, enabled: bool) -> Iterator[Report]:
     finally:
         if tasks:
             bar.stop()
+
+
+def _lines() -> Report:
+    """Return a report for logs: a line every half minute, and one at the end."""
+    due = time.monotonic() + _SECONDS_A_LINE
+
+    def report(event: dict[str, Any]) -> None:
+        nonlocal due
+        if time.monotonic() < due and event["step"] < event["total"]:
+            return
+        due = time.monotonic() + _SECONDS_A_LINE
+        line = f"{event['phase']} {event['step']}/{event['total']} {_figures(event)}"
+        print(line.rstrip(), file=sys.stderr, flush=True)
+
+    return report
 
 
 def _figures(event: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from nastk import screen
+from nastk import progress, screen
 from nastk.nasbench.references import list_references
 from rich.console import Console
 
@@ -129,3 +129,14 @@ def test_a_comparison_with_spreads_fits_into_80_columns(narrow, capsys):
     line = next(line for line in capsys.readouterr().out.splitlines() if "mobilenet" in line)
     words = "mobilenetv3-large-0.75 ^ 1,356,123,456 13,535,416 11.100 ± 12.500 100.0 ± 10.0"
     assert line.split() == words.split()
+
+
+@pytest.mark.parametrize("seconds, lines", [(0, 4), (60, 1)])
+def test_a_log_gets_a_line_now_and_then_and_one_at_the_end(seconds, lines, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_SECONDS_A_LINE", seconds)
+    with progress.progress(enabled=True) as report:
+        for step in range(1, 5):
+            report({"phase": "search", "step": step, "total": 4, "loss": 2.0})
+    said = capsys.readouterr()
+    assert said.out == "" and len(said.err.splitlines()) == lines
+    assert said.err.splitlines()[-1] == "search 4/4 loss 2.000"
