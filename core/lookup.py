@@ -6,12 +6,15 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+_MOST = 20  # names in an error; of a longer table those that are like the one given
+
 
 def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
     """Return `table[name]`, or explain what would have been understood.
 
     Raises:
-        ValueError: if the name is unknown; the message suggests the nearest name and lists all.
+        ValueError: if the name is unknown; the message suggests the nearest name and lists all, of
+            more than twenty those that are most like it.
 
     Example:
         >>> lookup("space", "sandglas", {"sandglass": 1, "toy": 2})
@@ -22,4 +25,8 @@ def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
         return table[name]
     near = difflib.get_close_matches(name, table, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
-    raise ValueError(f"unknown {kind} {name!r}{hint} known: {', '.join(sorted(table))}")
+    known = ", ".join(sorted(table))
+    if len(table) > _MOST:
+        alike = difflib.get_close_matches(name, table, n=_MOST // 2, cutoff=0.0)
+        known = f"{', '.join(alike)} and {len(table) - len(alike)} more"
+    raise ValueError(f"unknown {kind} {name!r}{hint} known: {known}")
