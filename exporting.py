@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,15 +81,30 @@ def _to_onnx(network: nn.Module, x: torch.Tensor, target: Path) -> torch.Tensor:
     except ImportError:
         raise ValueError("export to .onnx needs: pip install 'nastk[export]'") from None
     batch = {0: torch.export.Dim("batch")}
-    program = torch.onnx.export(
-        network,
-        (x,),
-        dynamo=True,
-        verbose=False,
-        input_names=["x"],
-        dynamic_shapes=(batch,),
-    )
+    with _without_notes():
+        program = torch.onnx.export(
+            network,
+            (x,),
+            dynamo=True,
+            verbose=False,
+            input_names=["x"],
+            dynamic_shapes=(batch,),
+        )
     assert program is not None
     write_atomically(target, program.model_proto.SerializeToString())
     session = onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
     return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])
+
+
+@contextmanager
+def _without_notes() -> Iterator[None]:
+    """Keep to itself what the exporter notes of packages that it does not need, and of its own."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        log.setLevel(level)

@@ -64,6 +64,7 @@ def test_retrain_evaluate_and_export_follow_a_search(run, tmp_path):
         target = tmp_path / f"model.{ending}"
         done = nastk("export", run, "--to", target, "--json")
         assert json.loads(done.stdout)["max_difference"] <= 1e-5 and target.exists()
+        assert done.stderr == ""
     code = (
         "import sys; sys.modules['nastk'] = None\nimport torch\n"
         f"m = torch.export.load(r'{tmp_path / 'model.pt2'}').module()\n"
