@@ -99,10 +99,12 @@ def print_evidence(evidence: dict[str, Any]) -> None:
             f"(by chance below {ranked['chance']:.2f})"
         )
     share = evidence["share_percent"]
-    cost = "" if share is None else f", {share:.0f} % of the search's cost"
+    cost = "" if share is None else f", together {share:.0f} % of the search's cost"
+    inherited = evidence["inherited_seconds"]
+    scored = f", inherited scores in {inherited:.0f} CPU s" if inherited else ""
     print(
-        f"evidence: {evidence['num_trainings']} trainings of {evidence['steps']} updates, "
-        f"{evidence['cpu_seconds']:.0f} CPU s{cost}"
+        f"evidence: {evidence['num_trainings']} trainings of {evidence['steps']} updates in "
+        f"{evidence['cpu_seconds']:.0f} CPU s{scored}{cost}"
     )
 
 
@@ -112,7 +114,7 @@ def print_report(result: dict[str, Any]) -> None:
         if run["status"] == "unfinished":
             print(f"{run['run']} has not ended: the report is partial")
         if run["verdict"]:
-            print(run["verdict"]["sentence"])
+            print(f"{run['run']}: {run['verdict']['sentence']}")
         for text in (*run["notes"], *run["collapse"]["warnings"]):
-            print(f"warning: {text}")
+            print(f"{run['run']}: warning: {text}")
     print(f"report in {result['html']} and {result['json']}")

@@ -121,6 +121,9 @@ def test_a_search_with_evidence_ranks_and_judges_and_resumes(search, tmp_path, m
     print_evidence(again)
     said = capsys.readouterr().out
     assert again["verdict"]["sentence"] in said and "Kendall tau" in said and "inherited" in said
+    spent = json.loads((broken / "result.json").read_text())["cpu_seconds"]
+    paid = again["device_seconds"] + again["inherited_seconds"]
+    assert f"together {100 * paid / spent:.0f} % of the search's cost" in said
 
     def fail(*_):
         raise AssertionError("evidence was gathered again")
