@@ -1,38 +1,60 @@
 """Compare searches on sandglass-micro with random archs of the same band, all trained alike.
 
-python benchmarks/micro.py --out micro.json
+python -m nastk.benchmarks.micro --searches 5 --out micro.json
+
+Every arch is trained with three seeds by the same recipe; its loss is the median on the test split.
 """
 
+from __future__ import annotations
+
 import argparse
-import itertools
 import json
 import statistics
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import nastk
 import numpy as np
 import torch
+from nastk.benchmarks.tables import table
 from nastk.core.arch import Arch
-from nastk.core.budget import Budget, best_arch
+from nastk.core.budget import Budget, most_params
 from nastk.core.metrics import test_metrics
+from nastk.core.run import write_json
 from nastk.core.sampler import sample
 from nastk.evaluators.recipe import DEMONSTRATION
 from nastk.evaluators.tasks import make_task
 from nastk.evaluators.train import Training
 from nastk.search_spaces import SandglassMicro
 
-
-def train(space, choices, task, seed):
-    """Return the test loss of one training, and its CPU seconds."""
-    start = time.process_time()
-    network = space.build(choices, seed=seed)
-    trained = Training(network=network, task=task, recipe=DEMONSTRATION, seed=seed).fit()
-    return test_metrics(trained, task)["test_loss_nats"], time.process_time() - start
+SEEDS = 3
+POOL_SEED = 1234  # of the random archs
+DRAWS = 2000  # of so many random archs, for the best of a few
 
 
-def search(options, seed):
+class Trainings:
+    """Trains archs of one space on one task and remembers what that took."""
+
+    def __init__(self, space: SandglassMicro) -> None:
+        self.space, self.task = space, make_task("digits-photo", space.resolution)
+        self.seconds: list[float] = []
+
+    def losses(self, arch: Arch) -> list[float]:
+        """Return the test loss of an arch by seed."""
+        losses = []
+        for seed in range(SEEDS):
+            start = time.process_time()
+            network = self.space.build(arch, seed=seed)
+            trained = Training(network=network, task=self.task, recipe=DEMONSTRATION, seed=seed)
+            losses.append(test_metrics(trained.fit(), self.task)["test_loss_nats"])
+            self.seconds.append(time.process_time() - start)
+        return losses
+
+
+def search(options: argparse.Namespace, seed: int) -> tuple[Mapping[str, Any], Arch]:
     """Return what a search found, and its arch."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "run")
@@ -48,37 +70,79 @@ def search(options, seed):
         return found, Arch.from_json((out / "arch.json").read_text())
 
 
-def best_of(count, medians, losses):
-    """Return the mean and the deviation of the best of so many archs, picked by one training."""
+def best_of(
+    count: int, medians: Sequence[float], losses: Sequence[Sequence[float]]
+) -> tuple[float, float]:
+    """Return mean and deviation of the best of so many archs, chosen by one of its trainings."""
     rng = np.random.default_rng(0)
     picks = []
-    for _ in range(2000):
-        subset, seed = rng.choice(len(medians), count, replace=False), int(rng.integers(3))
-        picks.append(medians[min(subset, key=lambda i: losses[i][seed])])
-    return [statistics.mean(picks), statistics.stdev(picks)]
+    for _ in range(DRAWS):
+        drawn, seed = rng.choice(len(medians), count, replace=False), int(rng.integers(SEEDS))
+        picks.append(medians[min(drawn, key=lambda i: losses[i][seed])])
+    return statistics.mean(picks), statistics.stdev(picks)
 
 
-def baselines(options, space, losses):
-    """Return the losses of the arch with the most parameters and of random archs of the band."""
-    budget = Budget.parse(options.flops)
-    drawn = sample(space, options.random, 1234, budget.band)
-    rows = {"most_params": losses(best_arch(space, space.cost.params, budget).choices)}
-    print("most params", rows["most_params"], flush=True)
-    rows["random"] = []
-    for i in range(options.random):
-        arch = space.arch_at({name: int(column[i]) for name, column in drawn.items()})
-        rows["random"].append(losses(arch.choices))
-        print("random", i, rows["random"][-1], flush=True)
-    medians = [statistics.median(r) for r in rows["random"]]
-    rows["random_mean"], rows["random_best"] = statistics.mean(medians), min(medians)
+def random_archs(space: SandglassMicro, count: int, budget: Budget) -> list[Arch]:
+    """Return archs drawn uniformly within the band of a budget."""
+    drawn = sample(space, count, POOL_SEED, budget.band)
+    return [space.arch_at({n: int(column[i]) for n, column in drawn.items()}) for i in range(count)]
+
+
+def row(
+    what: str, loss: float, spread: float | None, trainings: float | None = None
+) -> dict[str, Any]:
+    """Return a row of the printed table."""
+    return {
+        "archs": what,
+        "test loss": loss,
+        "deviation": "" if spread is None else spread,
+        "cost in trainings": "" if trainings is None else round(trainings, 1),
+    }
+
+
+def rows_of(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return where the searches stand beside random archs and the arch with the most params."""
+    one = statistics.median(result["training_cpu_seconds"])
+    cost = statistics.mean(result["search_cpu_seconds"]) / one
+    found = [statistics.median(losses) for losses in result["search"]]
+    spread = statistics.stdev(found) if len(found) > 1 else None
+    rows = [row(f"found, mean of {len(found)} searches", statistics.mean(found), spread, cost)]
+    if not result["random"]:
+        return rows
+    medians = [statistics.median(losses) for losses in result["random"]]
+    count = len(medians)
+    mean, deviation = statistics.mean(medians), statistics.stdev(medians)
+    rows.append(row(f"random, mean of {count}", mean, deviation))
     for k in (4, 8):
-        rows[f"best_of_{k}"] = best_of(k, medians, rows["random"])
+        rows.append(row(f"random, best of {k}", *best_of(k, medians, result["random"]), k))
+    rows.append(row(f"random, best of {count}", min(medians), None))
+    rows.append(row("most params", statistics.median(result["most_params"]), None, 0))
     return rows
 
 
-def main():
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Search and train, and return all losses and costs."""
+    space = SandglassMicro()
+    budget, trainings = Budget.parse(options.flops), Trainings(space)
+    result: dict[str, Any] = {"search": [], "search_cpu_seconds": [], "search_params": []}
+    for seed in range(options.searches):
+        found, arch = search(options, seed)
+        result["search_cpu_seconds"].append(found["cpu_seconds"])
+        result["search_params"].append(found["params"])
+        result["search"].append(trainings.losses(arch))
+        print("search", seed, found["flops"], found["params"], result["search"][-1], flush=True)
+    result["random"] = []
+    for number, arch in enumerate(random_archs(space, options.random, budget)):
+        result["random"].append(trainings.losses(arch))
+        print("random", number, result["random"][-1], flush=True)
+    if options.random:
+        result["most_params"] = trainings.losses(most_params(space, budget))
+    return result | {"training_cpu_seconds": trainings.seconds}
+
+
+def main() -> None:
     """Search, train, compare, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--flops", default="0.8M")
     parser.add_argument("--searches", type=int, default=3)
     parser.add_argument("--random", type=int, default=16, help="8 or more; 0 for no baselines")
@@ -88,30 +152,9 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("micro.json"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    space = SandglassMicro()
-    task = make_task("digits-photo", space.resolution)
-    seconds = []
-
-    def losses(choices):
-        results = [train(space, choices, task, seed) for seed in range(3)]
-        seconds.extend(s for _, s in results)
-        return [loss for loss, _ in results]
-
-    rows = {"search": [], "search_cpu_seconds": [], "search_params": []}
-    for seed in range(options.searches):
-        found, arch = search(options, seed)
-        rows["search_cpu_seconds"].append(found["cpu_seconds"])
-        rows["search_params"].append(found["params"])
-        rows["search"].append(losses(arch.choices))
-        print("search", seed, found["flops"], found["params"], rows["search"][-1], flush=True)
-    if options.random:
-        rows |= baselines(options, space, losses)
-    rows["training_cpu_seconds"] = statistics.median(seconds)
-    found = [statistics.median(r) for r in rows["search"]]
-    rows["search_mean"], rows["search_medians"] = statistics.mean(found), found
-    options.out.write_text(json.dumps(rows, indent=1))
-    for key in itertools.islice(reversed(rows), 9):
-        print(key, rows[key])
+    result = measure(options)
+    write_json(options.out, result)
+    print("\n".join(table(rows_of(result))))
 
 
 if __name__ == "__main__":
