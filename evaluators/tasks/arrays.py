@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from ...core.augment import rand_augment
 from ...core.task import Task
-from .augment import rand_augment
 
 # B batch, R resolution
 

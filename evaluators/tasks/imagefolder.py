@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from ...core.augment import rand_augment
 from ...core.task import Task
 from .arrays import check_size
-from .augment import rand_augment
 
 _ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"}
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels
