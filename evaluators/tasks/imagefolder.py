@@ -29,7 +29,8 @@ class ImageFolder(Task):
 
     Training images are random-resized crops (area 8 to 100 %, aspect 3/4 to 4/3) with random
     flips, each a function of (seed, epoch, item); evaluation takes the centre of 8/7 of the side.
-    Unreadable images are skipped and counted, or refused with `strict`.
+    Unreadable images are counted, or refused with `strict`: evaluation leaves them out, and in a
+    training batch another image, which follows from (seed, epoch, item) too, takes their place.
     """
 
     def __init__(
@@ -68,47 +69,66 @@ class ImageFolder(Task):
         epoch, position = divmod(step, len(items) // batch_size)
         order = np.random.default_rng((seed, epoch)).permutation(len(items))
         chosen = order[position * batch_size : (position + 1) * batch_size]
-        return self._load(
-            [items[i] for i in chosen], [(seed, epoch, int(i)) for i in chosen], rand_augment
-        )
+        seeds = [(seed, epoch, int(i)) for i in chosen]
+        drawn = [items[i] for i in chosen]
+        loaded = self._decoded(split, drawn, seeds, rand_augment)
+        while missing := [n for n, image in enumerate(loaded) if image is None]:
+            for n in missing:
+                drawn[n] = self._replacement(items, seeds[n])
+            again = ([drawn[n] for n in missing], [seeds[n] for n in missing])
+            for n, image in zip(missing, self._decoded(split, *again, rand_augment), strict=True):
+                loaded[n] = image
+        return self._standardised(loaded, drawn)
 
     def ordered(self, split: str, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Return neighbouring images of a split without augmentation."""
+        """Return neighbouring images of a split without augmentation, unreadable ones left out."""
         items = self._items(split)[start:stop]
-        return self._load(items, [None] * len(items))
-
-    def _load(
-        self, items: list[Item], seeds: Sequence[Seed | None], magnitude: float = 0
-    ) -> tuple[Tensor, Tensor]:
-        loaded = self._decoded(items, seeds, magnitude)
-        good = [
-            (image, label)
-            for image, (_, label) in zip(loaded, items, strict=True)
-            if not isinstance(image, str)
-        ]
-        broken = [image for image in loaded if isinstance(image, str)]
-        if broken and self.strict:
-            raise ValueError(f"cannot read image {broken[0]}; remove it, or run without --strict")
-        if not good:
-            raise ValueError(
-                f"cannot read any of the {len(broken)} images of a batch, for example {broken[0]}; "
-                "remove them"
-            )
-        self.skipped |= {
-            file for image, (file, _) in zip(loaded, items, strict=True) if isinstance(image, str)
-        }
-        x = torch.from_numpy(np.stack([image for image, _ in good]).transpose(0, 3, 1, 2)).float()
-        mean, deviation = (torch.tensor(v).reshape(1, 3, 1, 1) * 255 for v in (_MEAN, _DEVIATION))
-        return (x - mean) / deviation, torch.tensor([label for _, label in good])
+        return self._standardised(self._decoded(split, items, [None] * len(items)), items)
 
     def _decoded(
-        self, items: list[Item], seeds: Sequence[Seed | None], magnitude: float
-    ) -> list[NDArray[np.uint8] | str]:
+        self, split: str, items: list[Item], seeds: Sequence[Seed | None], magnitude: float = 0
+    ) -> list[NDArray[np.uint8] | None]:
+        """Return the pixels of items of a split, and None for those that cannot be read."""
         jobs: list[Job] = [
             (file, self.resolution, seed, magnitude)
             for (file, _), seed in zip(items, seeds, strict=True)
         ]
-        return self._helpers.map(decode, jobs) if self._helpers else list(map(decode, jobs))
+        loaded = self._helpers.map(decode, jobs) if self._helpers else list(map(decode, jobs))
+        broken = [image for image in loaded if isinstance(image, str)]
+        if broken and self.strict:
+            raise ValueError(f"cannot read image {broken[0]}; remove it, or run without --strict")
+        self.skipped |= {
+            file for image, (file, _) in zip(loaded, items, strict=True) if isinstance(image, str)
+        }
+        if broken and all(file in self.skipped for file, _ in self._items(split)):
+            raise ValueError(
+                f"cannot read any of the {self.size(split)} images of split {split!r}, for example "
+                f"{broken[0]}; replace them"
+            )
+        return [None if isinstance(image, str) else image for image in loaded]
+
+    def _replacement(self, items: list[Item], seed: Seed) -> Item:
+        """Return what stands in for an unreadable item: the first of its draws that is readable."""
+        generator = np.random.default_rng((*seed, 4))
+        while True:
+            item = items[int(generator.integers(len(items)))]
+            if item[0] not in self.skipped:
+                return item
+
+    def _standardised(
+        self, loaded: Sequence[NDArray[np.uint8] | None], items: Sequence[Item]
+    ) -> tuple[Tensor, Tensor]:
+        side = self.resolution
+        good = [
+            (image, label)
+            for image, (_, label) in zip(loaded, items, strict=True)
+            if image is not None
+        ]
+        pixels = np.array([image for image, _ in good], np.uint8).reshape(-1, side, side, 3)
+        x = torch.from_numpy(pixels.transpose(0, 3, 1, 2)).float()
+        mean, deviation = (torch.tensor(v).reshape(1, 3, 1, 1) * 255 for v in (_MEAN, _DEVIATION))
+        labels = torch.tensor([label for _, label in good], dtype=torch.int64)
+        return (x - mean) / deviation, labels
 
     def describe(self) -> dict[str, Any]:
         """Return what goes into the run record; the hash is of file names and sizes."""
@@ -123,6 +143,7 @@ class ImageFolder(Task):
             "licence": "the user's",
             "resolution": self.resolution,
             "num_classes": self.num_classes,
+            "classes": self.classes,
             "split_sizes": {
                 **{split: len(items) for split, items in self._splits.items()},
                 "test": len(self._test),
