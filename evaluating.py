@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import shutil
-import time
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -19,6 +18,7 @@ import torch
 
 from .core.arch import Arch
 from .core.asktell import Pool
+from .core.clock import cpu_seconds
 from .core.evaluator import Evaluator
 from .core.lookup import lookup
 from .core.pool import check_stop, worker_pool
@@ -177,9 +177,9 @@ class _Trials(Pool):
         return cache(lambda: self._noted(sent.result(), 0.0))
 
     def _here(self, arch: Arch, share: float) -> Metrics:
-        start = time.process_time()
+        start = cpu_seconds()
         result = _evaluate(self.run, self.evaluator, arch, share, self.threads)
-        return self._noted(result, time.process_time() - start)
+        return self._noted(result, cpu_seconds() - start)
 
     def _noted(self, result: dict[str, Any], cpu_seconds_here: float) -> Metrics:
         """Take over what a trial cost elsewhere or earlier, once, and what it could not read."""

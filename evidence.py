@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .core.clock import cpu_seconds
 from .core.files import read_json
 from .core.lookup import lookup
 from .core.loop import Report
@@ -171,7 +171,7 @@ def _scores(
     file = run.path / "inherited.json"
     known: dict[str, Any] = read_json(file) if file.is_file() else {}
     evaluator = None
-    start, earlier = time.process_time(), known.get("seconds", 0.0)
+    start, earlier = cpu_seconds(), known.get("seconds", 0.0)
     for number, entrant in enumerate(entrants):
         arch = problem.proxy.arch(entrant.choices)
         if arch.id not in known:
@@ -179,7 +179,7 @@ def _scores(
                 supernet = load_supernet(run.path, problem.proxy)
                 evaluator = Inherit(problem=problem, supernet=supernet)
             known[arch.id] = evaluator.evaluate(arch)["architecture_loss_nats"]
-            known["seconds"] = earlier + time.process_time() - start
+            known["seconds"] = earlier + cpu_seconds() - start
             write_json(file, known)
         scores[entrant.name]["inherited"] = -known[arch.id]
         report({"phase": "inherit", "step": number + 1, "total": len(entrants)})

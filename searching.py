@@ -80,7 +80,7 @@ def search(
             None, one on CUDA. With more than one a script needs `if __name__ == "__main__"`.
         out: the run folder, `runs/SPACE-STRATEGY-SEED` if None.
         device: `cpu` or `cuda`.
-        workers: processes that decode images.
+        workers: processes that decode images; a script then needs `if __name__ == "__main__"`.
         memory: what the supernet keeps for its backward pass: `high`, `low` or `lowest`, the
             best of the device if None; see `nastk.ops.chain.MEMORY`.
         precision: in which networks compute: `float32`, `bfloat16` or `float16` (CUDA only);

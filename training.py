@@ -65,7 +65,7 @@ def retrain(
         steps: number of updates; the recipe's epochs if None.
         out: folder of an arch.json or a published name, `runs/NAME` if None.
         device: `cpu` or `cuda`.
-        workers: processes that decode images.
+        workers: processes that decode images; a script then needs `if __name__ == "__main__"`.
         memory: what the network keeps for its backward pass, as for search.
         precision: in which the network computes, as for search; it is tested in float32.
         cuda_graph: record the update once and replay it, as for search.
@@ -219,7 +219,7 @@ def evaluate(
         weights: a .safetensors file of `retrain`; the run's last one if None.
         data: as for search; the data that the weights were trained on if None.
         device: `cpu` or `cuda`.
-        workers: processes that decode images.
+        workers: processes that decode images; a script then needs `if __name__ == "__main__"`.
         strict: refuse unreadable images instead of skipping them.
 
     Returns:

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import time
 
+_of_helpers = 0.0
+
+
+def cpu_seconds() -> float:
+    """Return the CPU seconds of this process and of the helpers that answered it."""
+    return time.process_time() + _of_helpers
+
+
+def charge_helper(seconds: float) -> None:
+    """Count what a helper of this process, a worker that decodes images say, has spent for it."""
+    global _of_helpers
+    _of_helpers += seconds
+
 
 class Clock:
     """Adds up wall and CPU seconds over the processes that work on one run."""
 
     def __init__(self) -> None:
         self._earlier = (0.0, 0.0)
-        self._start = (time.perf_counter(), time.process_time())
+        self._start = (time.perf_counter(), cpu_seconds())
 
     @property
     def spent(self) -> tuple[float, float]:
         """Wall and CPU seconds so far."""
-        now = (time.perf_counter(), time.process_time())
+        now = (time.perf_counter(), cpu_seconds())
         wall, cpu = (
             earlier + end - start
             for earlier, end, start in zip(self._earlier, now, self._start, strict=True)

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,17 @@ from typing import IO, Any
 from .arch import Arch
 from .clock import Clock
 from .files import read_json, write_atomically
+
+_held: weakref.WeakSet[Run] = weakref.WeakSet()
+
+
+def _leave_locks_to_parent() -> None:
+    """Let go of what a forked process would hold beyond the end of the one that took it."""
+    for run in list(_held):
+        run.release()
+
+
+os.register_at_fork(after_in_child=_leave_locks_to_parent)
 
 
 class RunInUseError(ValueError):
@@ -89,12 +101,14 @@ class Run:
         lock.write(str(os.getpid()))
         lock.flush()
         self._lock = lock
+        _held.add(self)
 
     def release(self) -> None:
         """Give the lock back."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+            _held.discard(self)
 
     @property
     def manifest_path(self) -> Path:

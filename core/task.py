@@ -49,11 +49,20 @@ class Task(ABC):
             batch_size: number of items, fewer where the split is smaller.
             rand_augment: strength of RandAugment on top of the task's own augmentation, up to 10;
                 0 leaves it out.
+
+        Raises:
+            ValueError: if no item of the whole split can be read.
         """
 
     @abstractmethod
     def ordered(self, split: str, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Return items `start` to `stop` of a split as they are, for evaluation."""
+        """Return items `start` to `stop` of a split as they are, for evaluation.
+
+        Items that cannot be read are left out, so there may be fewer, or none.
+
+        Raises:
+            ValueError: if no item of the whole split can be read.
+        """
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Recipe:
             `nastk.ops.residual.set_drop_path`.
         mixup: parameter of the Beta distribution of mixup, see `nastk.evaluators.mixing.mix`.
         cutmix: the same of cutmix.
-        rand_augment: strength of RandAugment, up to 10, see `nastk.evaluators.tasks.augment`.
+        rand_augment: strength of RandAugment, up to 10, see `nastk.core.augment`.
         erasing: share of the images in which a rectangle is erased.
     """
 

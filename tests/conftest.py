@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 torch.set_num_threads(1)
 
@@ -7,3 +9,20 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def _one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def folder_of_images():
+    """Write a folder of random images of cats and dogs in the ImageNet layout."""
+
+    def write(path, per_class=8):
+        generator = np.random.default_rng(0)
+        for part in ("train", "val"):
+            for name in ("cat", "dog"):
+                folder = path / part / name
+                folder.mkdir(parents=True)
+                for i in range(per_class):
+                    pixels = generator.integers(0, 255, (40, 50, 3), dtype=np.uint8)
+                    Image.fromarray(pixels).save(folder / f"{i}.png")
+
+    return write

@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 
 def nastk(*arguments, cwd=None):
@@ -148,25 +147,15 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(tmp_path, arguments, co
     assert not list(tmp_path.iterdir())
 
 
-def folder_of_images(path, per_class=6):
-    generator = np.random.default_rng(0)
-    for part in ("train", "val"):
-        for name in ("cat", "dog"):
-            folder = path / part / name
-            folder.mkdir(parents=True)
-            for i in range(per_class):
-                pixels = generator.integers(0, 255, (40, 50, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"{i}.png")
-
-
-def test_image_folder_skips_corrupt_images_or_refuses_them(tmp_path):
+def test_image_folder_replaces_corrupt_images_or_refuses_them(tmp_path, folder_of_images):
     from nastk.evaluators.tasks import make_task
 
-    folder_of_images(tmp_path)
+    folder_of_images(tmp_path, per_class=6)
     (tmp_path / "train/cat/0.png").write_bytes(b"broken")
     task = make_task(f"imagefolder:{tmp_path}", 28)
     x, labels = task.batch("train", seed=0, step=0, batch_size=12)
-    assert x.shape == (11, 3, 28, 28) and len(labels) == 11 and task.num_skipped == 1
+    assert x.shape == (12, 3, 28, 28) and len(labels) == 12 and task.num_skipped == 1
+    assert len({image.numpy().tobytes() for image in x}) == 12  # cropped anew where seen twice
     again, _ = make_task(f"imagefolder:{tmp_path}", 28, workers=2).batch(
         "train", seed=0, step=0, batch_size=12
     )

@@ -217,18 +217,7 @@ def test_wrong_arch_files(mistake, trained, tmp_path, command, change, words):
     assert words in mistake(command, "arch.json")
 
 
-def folder_of_images(path, per_class=8):
-    generator = np.random.default_rng(0)
-    for part in ("train", "val"):
-        for name in ("cat", "dog"):
-            folder = path / part / name
-            folder.mkdir(parents=True)
-            for i in range(per_class):
-                pixels = generator.integers(0, 255, (40, 50, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"{i}.png")
-
-
-def test_strict_commands_leave_nothing_behind(mistake, trained, tmp_path):
+def test_strict_commands_leave_nothing_behind(mistake, trained, tmp_path, folder_of_images):
     folder_of_images(tmp_path / "images")
     for part in ("train", "val"):
         for i in range(4):
@@ -244,7 +233,7 @@ def test_strict_commands_leave_nothing_behind(mistake, trained, tmp_path):
     assert "cannot read image" in mistake("evaluate", trained / "only", *options)
 
 
-def test_skipped_images_are_counted_in_every_result(tmp_path, monkeypatch, capfd):
+def test_skipped_images_are_counted_in_every_result(tmp_path, monkeypatch, capfd, folder_of_images):
     monkeypatch.chdir(tmp_path)
     folder_of_images(tmp_path / "images")
     (tmp_path / "images/train/cat/0.png").write_bytes(b"broken")
@@ -266,7 +255,7 @@ def test_skipped_images_are_counted_in_every_result(tmp_path, monkeypatch, capfd
     assert "2 images could not be read" in said and "3 images could not be read" in said
 
 
-def test_a_resumed_search_counts_what_was_skipped_before(tmp_path, monkeypatch):
+def test_a_resumed_search_counts_what_was_skipped_before(tmp_path, monkeypatch, folder_of_images):
     from nastk.core.loop import Loop
 
     folder_of_images(tmp_path / "images")
@@ -288,7 +277,7 @@ def test_a_resumed_search_counts_what_was_skipped_before(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_comparison_counts_unreadable_images_or_refuses_them(mistake, tmp_path):
+def test_a_comparison_counts_unreadable_images_or_refuses_them(mistake, tmp_path, folder_of_images):
     folder_of_images(tmp_path / "images")
     (tmp_path / "images/val/cat/0.png").write_bytes(b"broken")
     data = f"imagefolder:{tmp_path / 'images'}"
@@ -300,6 +289,6 @@ def test_a_comparison_counts_unreadable_images_or_refuses_them(mistake, tmp_path
         nastk.compare(tmp_path / "run", **(options | {"steps": 3}), strict=True)
 
 
-def test_too_few_images(mistake, tmp_path):
+def test_too_few_images(mistake, tmp_path, folder_of_images):
     folder_of_images(tmp_path / "images", per_class=2)
     assert "too few" in mistake(*SEARCH, "--data", "imagefolder:images")

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from ...core.augment import rand_augment
 from ...core.task import Task
-from .augment import rand_augment
 
 # B batch, R resolution
 
@@ -24,6 +24,9 @@ Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 # Fewer leave a part of the training split without a batch to take BatchNorm statistics of.
 _MIN_TRAIN = 5
+
+# So many images are unpacked to float32 at a time.
+_CHUNK = 256
 
 
 def check_size(name: str, num_train: int) -> None:
@@ -48,7 +51,8 @@ class Source:
         origin: where the data come from, and whom to credit.
         licence: under which terms.
         num_classes: number of labels.
-        train: makes [N, 3, S, S] bytes and [N] labels for a resolution.
+        train: makes [N, 3, S, S] bytes and [N] labels for a resolution; images of another size,
+            [N, H, W] or [N, H, W, 3] are made to fit batch by batch.
         test: the same for the test part; never called by a search.
         num_test: images of the test part, known without touching it.
         copies: so many neighbouring items show one source item and stay in one split.
@@ -68,7 +72,9 @@ class Source:
 
 @dataclass(kw_only=True)
 class ArrayTask(Task):
-    """Classification of small images held in memory, standardised by the training statistics.
+    """Classification of images held in memory as the source has them.
+
+    Batches are brought to the resolution and standardised by the statistics of the training images.
 
     Augmentation is one random shift of the whole batch (up to 2 px in 28), and a flip where the
     source says that it keeps the label.
@@ -105,15 +111,27 @@ class ArrayTask(Task):
 
     @cached_property
     def _statistics(self) -> tuple[Tensor, Tensor]:
-        images = self._arrays("train")[0].astype(np.float32)
-        mean, deviation = images.mean((0, 2, 3)), images.std((0, 2, 3))
-        return torch.from_numpy(mean), torch.from_numpy(np.maximum(deviation, 1e-3))
+        """Mean and deviation of the channels over the training images at the size of the source."""
+        images = self._arrays("train")[0]
+
+        def mean_over_all(change: Callable[[NDArray[np.float32]], Any]) -> NDArray[np.float32]:
+            sums = []
+            for start in range(0, len(images), _CHUNK):
+                chunk = _channels_first(images[start : start + _CHUNK])
+                sums.append(change(chunk.astype(np.float32, order="C")).sum((2, 3)))
+            # Image after image, which is how numpy sums over an array that holds all of them.
+            total = np.concatenate(sums).sum(0)
+            return cast(NDArray[np.float32], total / np.float32(pixels))
+
+        pixels = len(images) * np.prod(_channels_first(images[:1]).shape[2:])
+        mean = mean_over_all(lambda chunk: chunk)
+        variance = mean_over_all(lambda chunk: (chunk - mean.reshape(1, 3, 1, 1)) ** 2)
+        deviation = np.maximum(np.sqrt(variance), np.float32(1e-3))
+        return torch.from_numpy(mean), torch.from_numpy(deviation)
 
     def size(self, split: str) -> int:
         """Return the number of images of a split."""
-        if split == "test":
-            return len(self._arrays("test")[1])
-        return len(self._splits[split])
+        return self.source.num_test if split == "test" else len(self._splits[split])
 
     def batch(
         self, split: str, *, seed: int, step: int, batch_size: int, rand_augment: float = 0
@@ -148,7 +166,7 @@ class ArrayTask(Task):
         images, labels = self._arrays("test" if split == "test" else "train")
         index = chosen if split == "test" else self._splits[split][chosen]
         mean, deviation = self._statistics
-        taken = images[index]
+        taken = _to_side(images[index], self.resolution)
         if seeds is not None:
             taken = np.stack(
                 [
@@ -163,7 +181,9 @@ class ArrayTask(Task):
     def describe(self) -> dict[str, Any]:
         """Return what goes into the run record; the test part is not touched."""
         images, labels = self._arrays("train")
-        digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
+        digest = hashlib.sha256()
+        for array in (images, labels):
+            digest.update(np.ascontiguousarray(array).reshape(-1))
         return {
             "name": self.source.name,
             "origin": self.source.origin,
@@ -174,7 +194,7 @@ class ArrayTask(Task):
                 **{split: len(index) for split, index in self._splits.items()},
                 "test": self.source.num_test,
             },
-            "train_sha256": digest,
+            "train_sha256": digest.hexdigest(),
         }
 
 
@@ -183,3 +203,26 @@ def _augmented(
 ) -> NDArray[np.uint8]:
     image = Image.fromarray(np.ascontiguousarray(image_CHW.transpose(1, 2, 0)))
     return np.asarray(rand_augment(image, magnitude, generator)).transpose(2, 0, 1)
+
+
+def _channels_first(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return [N, 3, H, W] of [N, H, W], [N, H, W, 3] or [N, 3, H, W]."""
+    if images.ndim == 3:
+        return np.repeat(images[:, None], 3, axis=1)
+    if images.shape[-1] == 3 and images.shape[1] != 3:
+        return images.transpose(0, 3, 1, 2)
+    return images
+
+
+def _to_side(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Return [N, 3, side, side] whatever the layout of the channels."""
+    images = _channels_first(images)
+    if images.shape[2:] == (side, side):
+        return np.ascontiguousarray(images)
+    resized = [
+        np.asarray(
+            Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).resize((side, side))
+        )
+        for image in images
+    ]
+    return np.stack(resized).transpose(0, 3, 1, 2)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import gzip
 import zipfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from .arrays import Arrays, Source, check_size
 
@@ -134,19 +132,17 @@ def _source(name: str, train: Arrays, test: Arrays, *, flip: bool = False) -> So
     for images, labels in (train, test):
         _check_arrays(name, images, labels)
     check_size(name, len(train[1]))
-    classes = int(max(train[1].max(), test[1].max())) + 1
-
-    def make(arrays: Arrays) -> Callable[[int], Arrays]:
-        return lambda side: (_to_side(arrays[0], side), arrays[1].astype(np.int64))
+    (x, y), (x_test, y_test) = train, test
+    y, y_test = y.astype(np.int64), y_test.astype(np.int64)
 
     return Source(
         name=name,
         origin="files of the user",
         licence="the user's",
-        num_classes=classes,
-        train=make(train),
-        test=make(test),
-        num_test=len(test[1]),
+        num_classes=int(max(y.max(), y_test.max())) + 1,
+        train=lambda resolution: (x, y),
+        test=lambda resolution: (x_test, y_test),
+        num_test=len(y_test),
         flip=flip,
         is_demonstration=False,
     )
@@ -175,20 +171,3 @@ def _check_arrays(name: str, images: NDArray[Any], labels: NDArray[Any]) -> None
         raise ValueError(f"{name} has {len(images)} images and {len(labels)} labels")
     if labels.min() < 0:
         raise ValueError(f"{name} has the label {labels.min()}; expected classes 0, 1, 2...")
-
-
-def _to_side(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Return [N, 3, side, side] whatever the layout of the channels."""
-    if images.ndim == 3:
-        images = np.repeat(images[:, None], 3, axis=1)
-    elif images.shape[-1] == 3 and images.shape[1] != 3:
-        images = images.transpose(0, 3, 1, 2)
-    if images.shape[2:] == (side, side):
-        return np.ascontiguousarray(images)
-    resized = [
-        np.asarray(
-            Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).resize((side, side))
-        )
-        for image in images
-    ]
-    return cast(NDArray[np.uint8], np.stack(resized).transpose(0, 3, 1, 2))

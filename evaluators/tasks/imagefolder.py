@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
+from ...core.images import Job, decode
+from ...core.pool import Helpers
 from ...core.task import Task
 from .arrays import check_size
-from .augment import rand_augment
 
 _ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"}
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels
 
 Item = tuple[str, int]
+Seed = tuple[int, int, int]
 
 
 class ImageFolder(Task):
-    """Images decoded by Pillow, in worker processes where asked for.
+    """Images decoded by Pillow, in worker processes where asked for; these go with the task.
 
     Training images are random-resized crops (area 8 to 100 %, aspect 3/4 to 4/3) with random
     flips, each a function of (seed, epoch, item); evaluation takes the centre of 8/7 of the side.
-    Unreadable images are skipped and counted, or refused with `strict`.
+    Unreadable images are counted, or refused with `strict`: evaluation leaves them out, and in a
+    training batch another image, which follows from (seed, epoch, item) too, takes their place.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class ImageFolder(Task):
             "train": train,
         }
         check_size(f"imagefolder:{path}", len(train))
-        self._pool = ProcessPoolExecutor(workers) if workers else None
+        self._helpers = Helpers(workers, "--workers") if workers else None
 
     def size(self, split: str) -> int:
         """Return the number of image files of a split."""
@@ -67,34 +69,66 @@ class ImageFolder(Task):
         epoch, position = divmod(step, len(items) // batch_size)
         order = np.random.default_rng((seed, epoch)).permutation(len(items))
         chosen = order[position * batch_size : (position + 1) * batch_size]
-        jobs = [(items[i], self.resolution, (seed, epoch, int(i)), rand_augment) for i in chosen]
-        return self._load(jobs)
+        seeds = [(seed, epoch, int(i)) for i in chosen]
+        drawn = [items[i] for i in chosen]
+        loaded = self._decoded(split, drawn, seeds, rand_augment)
+        while missing := [n for n, image in enumerate(loaded) if image is None]:
+            for n in missing:
+                drawn[n] = self._replacement(items, seeds[n])
+            again = ([drawn[n] for n in missing], [seeds[n] for n in missing])
+            for n, image in zip(missing, self._decoded(split, *again, rand_augment), strict=True):
+                loaded[n] = image
+        return self._standardised(loaded, drawn)
 
     def ordered(self, split: str, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Return neighbouring images of a split without augmentation."""
-        return self._load([(i, self.resolution, None, 0) for i in self._items(split)[start:stop]])
+        """Return neighbouring images of a split without augmentation, unreadable ones left out."""
+        items = self._items(split)[start:stop]
+        return self._standardised(self._decoded(split, items, [None] * len(items)), items)
 
-    def _load(self, jobs: list[Any]) -> tuple[Tensor, Tensor]:
-        loaded = list(self._pool.map(_decode, jobs) if self._pool else map(_decode, jobs))
-        good = [
-            (image, job[0][1])
-            for image, job in zip(loaded, jobs, strict=True)
-            if not isinstance(image, str)
+    def _decoded(
+        self, split: str, items: list[Item], seeds: Sequence[Seed | None], magnitude: float = 0
+    ) -> list[NDArray[np.uint8] | None]:
+        """Return the pixels of items of a split, and None for those that cannot be read."""
+        jobs: list[Job] = [
+            (file, self.resolution, seed, magnitude)
+            for (file, _), seed in zip(items, seeds, strict=True)
         ]
+        loaded = self._helpers.map(decode, jobs) if self._helpers else list(map(decode, jobs))
         broken = [image for image in loaded if isinstance(image, str)]
         if broken and self.strict:
             raise ValueError(f"cannot read image {broken[0]}; remove it, or run without --strict")
-        if not good:
-            raise ValueError(
-                f"cannot read any of the {len(broken)} images of a batch, for example {broken[0]}; "
-                "remove them"
-            )
         self.skipped |= {
-            job[0][0] for image, job in zip(loaded, jobs, strict=True) if isinstance(image, str)
+            file for image, (file, _) in zip(loaded, items, strict=True) if isinstance(image, str)
         }
-        x = torch.from_numpy(np.stack([image for image, _ in good]).transpose(0, 3, 1, 2)).float()
+        if broken and all(file in self.skipped for file, _ in self._items(split)):
+            raise ValueError(
+                f"cannot read any of the {self.size(split)} images of split {split!r}, for example "
+                f"{broken[0]}; replace them"
+            )
+        return [None if isinstance(image, str) else image for image in loaded]
+
+    def _replacement(self, items: list[Item], seed: Seed) -> Item:
+        """Return what stands in for an unreadable item: the first of its draws that is readable."""
+        generator = np.random.default_rng((*seed, 4))
+        while True:
+            item = items[int(generator.integers(len(items)))]
+            if item[0] not in self.skipped:
+                return item
+
+    def _standardised(
+        self, loaded: Sequence[NDArray[np.uint8] | None], items: Sequence[Item]
+    ) -> tuple[Tensor, Tensor]:
+        side = self.resolution
+        good = [
+            (image, label)
+            for image, (_, label) in zip(loaded, items, strict=True)
+            if image is not None
+        ]
+        pixels = np.array([image for image, _ in good], np.uint8).reshape(-1, side, side, 3)
+        x = torch.from_numpy(pixels.transpose(0, 3, 1, 2)).float()
         mean, deviation = (torch.tensor(v).reshape(1, 3, 1, 1) * 255 for v in (_MEAN, _DEVIATION))
-        return (x - mean) / deviation, torch.tensor([label for _, label in good])
+        labels = torch.tensor([label for _, label in good], dtype=torch.int64)
+        return (x - mean) / deviation, labels
 
     def describe(self) -> dict[str, Any]:
         """Return what goes into the run record; the hash is of file names and sizes."""
@@ -109,6 +143,7 @@ class ImageFolder(Task):
             "licence": "the user's",
             "resolution": self.resolution,
             "num_classes": self.num_classes,
+            "classes": self.classes,
             "split_sizes": {
                 **{split: len(items) for split, items in self._splits.items()},
                 "test": len(self._test),
@@ -143,44 +178,3 @@ def _scan(path: Path, part: str) -> tuple[list[Item], list[str]]:
     if not items:
         raise ValueError(f"{folder} holds no images; expected {folder}/CLASS/*.jpg")
     return items, classes
-
-
-def _decode(
-    job: tuple[Item, int, tuple[int, int, int] | None, float],
-) -> NDArray[np.uint8] | str:
-    """Return [R, R, 3] bytes, or the file's name and trouble if it cannot be read."""
-    (file, _), side, seed, magnitude = job
-    try:
-        with Image.open(file) as opened:
-            image = opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return f"{file} ({error})"
-    box = _centre_box(image.size) if seed is None else _random_box(image.size, seed)
-    image = image.resize((side, side), Image.Resampling.BILINEAR, box=box)
-    if seed is not None and magnitude:
-        image = rand_augment(image, magnitude, np.random.default_rng((*seed, 2)))
-    pixels = np.asarray(image)
-    if seed is not None and np.random.default_rng((*seed, 1)).random() < 0.5:
-        pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(pixels)
-
-
-def _centre_box(size: tuple[int, int]) -> tuple[float, float, float, float]:
-    side = min(size) * 7 / 8
-    left, top = (size[0] - side) / 2, (size[1] - side) / 2
-    return (left, top, left + side, top + side)
-
-
-def _random_box(
-    size: tuple[int, int], seed: tuple[int, int, int]
-) -> tuple[float, float, float, float]:
-    generator = np.random.default_rng(seed)
-    for _ in range(10):
-        area = size[0] * size[1] * generator.uniform(0.08, 1.0)
-        aspect = np.exp(generator.uniform(np.log(3 / 4), np.log(4 / 3)))
-        width, height = float(np.sqrt(area * aspect)), float(np.sqrt(area / aspect))
-        if width <= size[0] and height <= size[1]:
-            left = generator.uniform(0, size[0] - width)
-            top = generator.uniform(0, size[1] - height)
-            return (left, top, left + width, top + height)
-    return _centre_box(size)

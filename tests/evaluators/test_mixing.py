@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from nastk.core.augment import OPERATIONS, rand_augment
 from nastk.evaluators import train
 from nastk.evaluators.mixing import erase, mix
 from nastk.evaluators.recipe import DEMONSTRATION, RECIPES, T2T_VIT
 from nastk.evaluators.tasks import make_task
-from nastk.evaluators.tasks.augment import OPERATIONS, rand_augment
 from nastk.evaluators.train import Training
 from nastk.ops.residual import Residual
 from nastk.search_spaces import SandglassMicro, T2TMicro

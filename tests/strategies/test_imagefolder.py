@@ -1,26 +1,17 @@
 """A search on an image folder never looks at its test images."""
 
 import nastk
-import numpy as np
 import pytest
 from nastk.strategies import STRATEGIES, BlackBox
-from PIL import Image
 
 BLACK_BOX = {name for name, strategy in STRATEGIES.items() if issubclass(strategy, BlackBox)}
 BILEVEL = ("meta_kernel", {"level": "bilevel", "warmup": 0.0})
 
 
 @pytest.fixture
-def poisoned(tmp_path):
+def poisoned(tmp_path, folder_of_images):
     """A folder whose test images cannot be decoded."""
-    generator = np.random.default_rng(0)
-    for part in ("train", "val"):
-        for name in ("cat", "dog"):
-            folder = tmp_path / "data" / part / name
-            folder.mkdir(parents=True)
-            for i in range(8):
-                pixels = generator.integers(0, 255, (30, 30, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"{i}.png")
+    folder_of_images(tmp_path / "data")
     for file in (tmp_path / "data/val").rglob("*.png"):
         file.write_bytes(b"poison")
     return f"imagefolder:{tmp_path / 'data'}"
