@@ -40,9 +40,10 @@ class Run:
         """Make a new run folder and write its manifest, before anything slow happens.
 
         Raises:
-            ValueError: if the folder holds a run already.
+            ValueError: if the folder holds a run already, or files that are of no run.
         """
         run = cls(path)
+        _check_empty(path)
         path.mkdir(parents=True, exist_ok=True)
         run.acquire()
         if run.manifest_path.exists():
@@ -183,6 +184,23 @@ class Run:
         return Arch.from_json(self.arch_path.read_text())
 
 
+def _check_empty(path: Path) -> None:
+    """Refuse a folder of somebody's files: a run would write over them, or a mistake remove them.
+
+    What is left of a process that was killed before it had written a manifest is in no one's way.
+    """
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path} is a file; --out takes a new or an empty folder")
+    names = {entry.name for entry in path.iterdir()} if path.exists() else set()
+    strange = sorted(names - {".lock", ".manifest.json.tmp"})
+    if strange and "manifest.json" not in names:
+        raise ValueError(
+            f"{path} is no run but holds {strange[0]!r}"
+            + (f" and {len(strange) - 1} more" if len(strange) > 1 else "")
+            + "; choose a new or an empty folder with --out"
+        )
+
+
 @contextmanager
 def held(run: Run) -> Iterator[Run]:
     """Hold the lock of a run for a while.
@@ -202,10 +220,10 @@ def fresh_run(path: Path, manifest: dict[str, Any]) -> Iterator[Run]:
     """Make a new run and hold its lock; a mistake of the user's leaves nothing of it behind.
 
     What has a checkpoint or an evaluated arch is kept, and so is what was stopped or ran out of
-    disk: it resumes.
+    disk: it resumes. The folder was empty, so that what is removed is the run's own.
 
     Raises:
-        ValueError: if the folder holds a run already.
+        ValueError: if the folder holds a run already, or files that are of no run.
     """
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     run = Run.create(path, manifest)

@@ -244,6 +244,30 @@ def test_strict_commands_leave_nothing_behind(mistake, trained, tmp_path):
     assert "cannot read image" in mistake("evaluate", trained / "only", *options)
 
 
+@pytest.mark.parametrize("command", ["search", "retrain"])
+def test_a_folder_of_the_users_own_files_is_refused_and_left_alone(
+    mistake, trained, tmp_path, command
+):
+    folder_of_images(tmp_path / "images")
+    (tmp_path / "images/train/cat/0.png").write_bytes(b"broken")
+    own = tmp_path / "mine"
+    (own / "trials/a").mkdir(parents=True)
+    for name in ("arch.json", "metrics.jsonl", "spent.json", "skipped.json", "trials/a/notes.txt"):
+        (own / name).write_text("mine")
+    before = {file: file.read_bytes() for file in own.rglob("*") if file.is_file()}
+    start = SEARCH if command == "search" else (command, trained / "run/arch.json", "--steps", 2)
+    said = mistake(*start, "--data", "imagefolder:images", "--strict", "--out", "mine")
+    assert "mine is no run but holds 'arch.json' and 4 more" in said and "--out" in said
+    assert {file: file.read_bytes() for file in own.rglob("*") if file.is_file()} == before
+    assert "is a file" in mistake(*start, "--out", "mine/arch.json")
+
+
+def test_what_a_process_left_that_was_killed_before_its_manifest_is_no_ones(tmp_path):
+    for name in (".lock", ".manifest.json.tmp"):
+        (tmp_path / name).touch()
+    assert nastk.search("toy", "90%", strategy="random", out=tmp_path)["run"] == str(tmp_path)
+
+
 def test_skipped_images_are_counted_in_every_result(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     folder_of_images(tmp_path / "images")
