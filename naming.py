@@ -30,9 +30,7 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def check_recording(
-    device: torch.device, *, precision: str, memory: str, can_record: bool = True
-) -> None:
+def check_recording(device: torch.device, *, precision: str, memory: str) -> None:
     """Refuse to record a training step where that cannot be done.
 
     Raises:
@@ -49,11 +47,6 @@ def check_recording(
         raise ValueError(
             "--cuda-graph and --memory lowest exclude each other, as computing a block again "
             "reads the state of random numbers: use low"
-        )
-    if not can_record:
-        raise ValueError(
-            "this strategy runs other candidates of this space in each step, so that no step can "
-            "stand for the others: leave out --cuda-graph"
         )
 
 
