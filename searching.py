@@ -176,7 +176,7 @@ def resume(
     lookup("evidence", evidence or "quick", EVIDENCE)
     file = run.path / "result.json"
     if file.exists():
-        result = read_json(file)
+        result = read_json(file) | {"run": str(run.path)}  # not where it once stood
     else:
         with held(run):
             torch.set_num_threads(manifest["threads"])
