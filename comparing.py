@@ -88,11 +88,13 @@ def compare(
         field = _given(names, asked)
     if processes is None:
         processes = default_processes(device)
+    about = field.task.describe()
     jobs = [
         Job(
             contestant=entrant,
             seed=number,
             data=field.data,
+            data_sha256=about["train_sha256"],
             recipe=field.recipe.name,
             steps=steps,
             device=device,
@@ -112,7 +114,7 @@ def compare(
         "steps": steps,
         **summary(jobs),
         "seconds": time.perf_counter() - start,
-        "record": how | {"data_record": field.task.describe()},
+        "record": how | {"data_record": about},
     }
     file = field.file or field.trainings / f"{hash_of(str([job.path for job in jobs]))}.json"
     write_json(file, result | {"file": str(file)})

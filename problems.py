@@ -14,7 +14,7 @@ from .core.run import Run
 from .core.strategy import Problem
 from .core.task import Task
 from .evaluators.tasks import make_task
-from .manifests import manifest_of
+from .manifests import check_same_data, manifest_of
 from .naming import spaces_of
 
 
@@ -23,8 +23,13 @@ def problem_of(run: Run) -> Problem:
 
     Raises:
         InfeasibleBudgetError: if no arch can meet the budget.
+        ValueError: if the data have changed since the first call.
     """
-    task = _begun(run) if "budget" not in run.manifest else _task_of(run.manifest)
+    if "budget" in run.manifest:
+        task = _task_of(run.manifest)
+        check_same_data(run, task)
+    else:
+        task = _begun(run)
     manifest = run.manifest
     target, proxy = spaces_of(manifest)
     device = torch.device(manifest["device"])

@@ -26,7 +26,7 @@ from .evaluators.inherit import load_supernet
 from .evaluators.recipe import RECIPES, default_recipe, recipe_hash
 from .evaluators.tasks import find_data, make_task
 from .evaluators.train import Training
-from .manifests import absolute_data, circumstances, manifest_of
+from .manifests import absolute_data, check_same_data, circumstances, manifest_of
 from .naming import check_numbers, check_recording, family_of, find_device, resolve, spaces_of
 from .ops.chain import MEMORY, default_memory
 from .weights import check_owner, last_weights, load_weights, metadata_of, save_weights
@@ -93,6 +93,9 @@ def retrain(
         space = spaces_of(run.manifest)[0 if ":" in data else 1]
         task = make_task(data, space.resolution, workers=workers, strict=strict)
         space = dataclasses.replace(space, num_classes=task.num_classes)
+        about = task.describe()
+        if inherit and data == run.manifest["data"]:
+            check_same_data(run, task)
         chosen = named or default_recipe(space, is_demonstration=task.is_demonstration)
         start = "inherit" if inherit else "held-out" if hold_out else "scratch"
         length = "full" if steps is None else steps
@@ -109,11 +112,11 @@ def retrain(
             precision=precision,
             cuda_graph=cuda_graph,
             run=run,
-            name=f"retrain-{_short(data)}-{seed}-{start}-{chosen.name}-{length}-{way}",
+            name=f"retrain-{_short(data, about)}-{seed}-{start}-{chosen.name}-{length}-{way}",
             split="weights" if hold_out else "train",
         )
         if "data_record" not in run.manifest:
-            run.update_manifest({"data_record": task.describe()})
+            run.update_manifest({"data_record": about})
         record = how | {
             "recipe": chosen.name,
             "recipe_sha256": recipe_hash(chosen),
@@ -122,15 +125,16 @@ def retrain(
             "memory": memory,
             "precision": precision,
             "cuda_graph": cuda_graph,
-            "data_record": task.describe(),
+            "data_record": about,
         }
         return _train(run, training, space, arch, data, record, report)
 
 
-def _short(data: str) -> str:
-    """Return a name for data that tells two paths of the same kind apart."""
+def _short(data: str, about: dict[str, Any]) -> str:
+    """Return a name for data that tells two paths of the same kind apart, and their contents."""
     kind, colon, path = data.partition(":")
-    return f"{kind}-{hashlib.sha256(path.encode()).hexdigest()[:8]}" if colon else kind
+    content = f"{path} {about['train_sha256']} {about['num_classes']}"
+    return f"{kind}-{hashlib.sha256(content.encode()).hexdigest()[:8]}" if colon else kind
 
 
 def _train(
