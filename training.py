@@ -29,7 +29,14 @@ from .evaluators.train import Training
 from .manifests import absolute_data, check_same_data, circumstances, manifest_of
 from .naming import check_numbers, check_recording, family_of, find_device, resolve, spaces_of
 from .ops.chain import MEMORY, default_memory
-from .weights import check_owner, last_weights, load_weights, metadata_of, save_weights
+from .weights import (
+    check_classes,
+    check_owner,
+    last_weights,
+    load_weights,
+    metadata_of,
+    save_weights,
+)
 
 
 def retrain(
@@ -154,7 +161,8 @@ def _train(
     metrics["weight_bytes"] = float(sum(p.numel() * 4 for p in trained.parameters()))
     metrics["train_seconds"], metrics["train_cpu_seconds"] = run.clock.spent
     weights = run.path / f"{training.name}.safetensors"
-    save_weights(trained, weights, space, arch, {"space": space.name, "data": data})
+    about = {"space": space.name, "data": data, "classes": task.classes}
+    save_weights(trained, weights, space, arch, about)
     result = {
         "run": str(run.path),
         "weights": str(weights),
@@ -230,7 +238,7 @@ def evaluate(
         `weights`, `data`, `num_skipped` and `metrics`.
 
     Raises:
-        ValueError: if the weights belong to another network.
+        ValueError: if the weights belong to another network, or were trained on other classes.
     """
     check_numbers(workers=workers)
     place = find_device(device)
@@ -246,6 +254,7 @@ def evaluate(
             f"{name} has {task.num_classes} classes, the network of {path} only "
             f"{options['num_classes']}; test on data of the same classes"
         )
+    check_classes(path, task, name)
     metrics = test_metrics(network, task, device=place)
     skipped = {"num_skipped": task.num_skipped}
     return {"weights": str(path), "data": name, **skipped, "metrics": metrics}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch import nn
 from .core.arch import Arch
 from .core.files import write_atomically
 from .core.space import Space
+from .core.task import Task
 from .naming import resolve
 from .nasbench.families import make_space, named_space
 
@@ -73,6 +76,28 @@ def check_owner(path: Path, what: str | Path) -> None:
             return
     detail = f"its {odd[0]} is {theirs.get(odd[0])!r}, not {ours.get(odd[0])!r}" if odd else ""
     raise ValueError(f"{path} belongs to another network than {what}: {detail or 'other choices'}")
+
+
+def check_classes(path: Path, task: Task, data: str) -> None:
+    """Refuse data whose labels mean other classes than those that weights were trained on.
+
+    Raises:
+        ValueError: with the names on both sides.
+    """
+    theirs, ours = metadata_of(path).get("classes"), task.classes
+    if theirs is None or ours is None or list(ours) == theirs[: len(ours)]:
+        return
+    pairs = enumerate(zip_longest(ours, theirs))
+    label, (here, there) = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
+    raise ValueError(
+        f"{data} has the classes {_listed(ours)}, but {path} was trained on {_listed(theirs)} "
+        f"(label {label} is {here!r}, was {there!r}); test on data of the same classes"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:8]) or "none"
+    return shown + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def metadata_of(path: Path) -> dict[str, Any]:

@@ -311,6 +311,22 @@ def test_a_resumed_search_counts_what_was_skipped_before(tmp_path, monkeypatch):
     assert nastk.resume(tmp_path / "run")["num_skipped"] == 1
 
 
+def test_weights_of_other_classes_are_refused(mistake, trained, tmp_path):
+    for part in ("train", "val"):
+        for folder, names in {"two": ("dark", "light"), "other": ("a_light", "dark")}.items():
+            for level, name in enumerate(names):
+                place = tmp_path / folder / part / name
+                place.mkdir(parents=True)
+                for i in range(8):
+                    Image.new("L", (30, 30), 90 * level + i).save(place / f"{i}.png")
+    arch, data = trained / "run/arch.json", "imagefolder:two"
+    nastk.retrain(arch, data=data, steps=2, recipe="demonstration", out=tmp_path / "run")
+    assert nastk.evaluate(tmp_path / "run")["data"].endswith("two")
+    said = mistake("evaluate", "run", "--data", "imagefolder:other")
+    assert "has the classes a_light, dark" in said and "was trained on dark, light" in said
+    assert "label 0 is 'a_light', was 'dark'" in said
+
+
 @pytest.mark.slow
 def test_a_comparison_counts_unreadable_images_or_refuses_them(mistake, tmp_path):
     folder_of_images(tmp_path / "images")
