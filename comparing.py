@@ -19,7 +19,7 @@ from .core.task import Task
 from .evaluators.recipe import RECIPES, Recipe, default_recipe, recipe_hash
 from .evaluators.tasks import find_data, make_task
 from .manifests import absolute_data, circumstances
-from .naming import check_numbers, find_device, resolve, spaces_of
+from .naming import check_numbers, find_device, found_in, resolve, spaces_of
 from .nasbench.compare import Job, default_processes, hash_of, summary, threads_each, train_all
 from .nasbench.contestants import Contestant, contestant, contestants
 from .ops.chain import default_memory
@@ -172,11 +172,11 @@ def _around(path: Path, asked: _Asked, num_random: int, seed: int) -> _Field:
     if asked.out is not None:
         raise ValueError(f"{path} is a run, which is compared in its own folder: no --out")
     run = Run.open(path)
-    arch, manifest = run.arch, run.manifest
+    (target, arch), manifest = found_in(run), run.manifest
     if "budget" not in manifest:
         raise ValueError(f"{path} is no search, so there is no budget to compare under")
     data = absolute_data(asked.data) if asked.data else manifest["data"]
-    target, proxy = spaces_of(manifest)
+    proxy = spaces_of(manifest)[1]
     trained = target if ":" in data else proxy
     task = make_task(data, trained.resolution, strict=asked.strict)
     entrants = contestants(

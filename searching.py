@@ -170,8 +170,8 @@ def resume(
     manifest = run.manifest
     if "strategy" not in manifest:
         raise ValueError(
-            f"{path} holds a retraining, no search; a retraining goes on when the same command "
-            "is given again"
+            f"{path} holds a retraining of {manifest['space']}, no search; a retraining goes on "
+            "when the same command is given again"
         )
     lookup("evidence", evidence or "quick", EVIDENCE)
     file = run.path / "result.json"

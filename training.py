@@ -27,7 +27,15 @@ from .evaluators.recipe import RECIPES, default_recipe, recipe_hash
 from .evaluators.tasks import find_data, make_task
 from .evaluators.train import Training
 from .manifests import absolute_data, check_same_data, circumstances, manifest_of
-from .naming import check_numbers, check_recording, family_of, find_device, resolve, spaces_of
+from .naming import (
+    check_numbers,
+    check_recording,
+    family_of,
+    find_device,
+    found_in,
+    resolve,
+    spaces_of,
+)
 from .ops.chain import MEMORY, default_memory
 from .weights import (
     check_classes,
@@ -94,7 +102,7 @@ def retrain(
     data = None if data is None else absolute_data(data)
     how = circumstances(seed=seed, device=device, workers=workers, strict=strict)
     with _run_of(what, data, out, how) as run:
-        arch = run.arch
+        _, arch = found_in(run)
         data = data or run.manifest["data"]
         find_data(data)
         space = spaces_of(run.manifest)[0 if ":" in data else 1]

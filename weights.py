@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from .core.arch import Arch
-from .core.files import write_atomically
+from .core.files import read_json, write_atomically
 from .core.space import Space
 from .core.task import Task
 from .naming import resolve
@@ -122,4 +122,4 @@ def last_weights(run: Path) -> Path:
     marker = run / "retrain.json"
     if not marker.is_file():
         raise ValueError(f"{run} has no trained weights: nastk retrain {run}, or give --weights")
-    return run / Path(json.loads(marker.read_text())["weights"]).name
+    return run / Path(read_json(marker)["weights"]).name

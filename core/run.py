@@ -174,14 +174,17 @@ class Run:
         """The arch that the run found.
 
         Raises:
-            ValueError: if the search has not ended.
+            ValueError: if the search has not ended, or the file is damaged.
         """
         if not self.arch_path.is_file():
             raise ValueError(
                 f"{self.path} has no arch.json yet: finish it with "
                 f"`nastk search --resume {self.path}`"
             )
-        return Arch.from_json(self.arch_path.read_text())
+        try:
+            return Arch.from_json(self.arch_path.read_text())
+        except ValueError as error:
+            raise ValueError(f"{self.arch_path} is damaged: {error}") from None
 
 
 def _check_empty(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 import signal
 import sys
 
@@ -148,6 +149,8 @@ def test_wrong_settings_of_a_strategy(mistake, assignment):
         (*SEARCH, "--strategy", "local", "--evaluations", 0),
         ("compare", ".", "--steps", 0),
         ("evaluate", ".", "--workers", -1),
+        (*SEARCH, "--seed", 99999999999999),
+        ("retrain", "mobilenext-1.0", "--seed", 2**32),
     ],
     ids=lambda arguments: " ".join(map(str, arguments)),
 )
@@ -186,6 +189,50 @@ def trained(tmp_path_factory):
     nastk.search("toy", "90%", strategy="random", out=folder / "run")
     nastk.retrain(folder / "run/arch.json", steps=2, out=folder / "only", data="digits")
     return folder
+
+
+@pytest.mark.parametrize("device", ["cpu:x", "cpu:0", "cuda:x", "gpu"])
+def test_devices_that_are_none(mistake, device):
+    said = mistake(*SEARCH, "--device", device)
+    assert any(word in said for word in ("no device", "no CUDA device", "unknown device"))
+
+
+@pytest.fixture
+def copied(trained, tmp_path):
+    """A copy of a finished search and its retraining, whose files a test may damage."""
+    for name in ("run", "only"):
+        shutil.copytree(trained / name, tmp_path / name)
+    return tmp_path
+
+
+@pytest.mark.parametrize("content, words", [("{}", "misses 'space'"), ("[]", "expected a JSON")])
+@pytest.mark.parametrize("command", ["search --resume", "count", "retrain", "compare"])
+def test_a_damaged_manifest_is_named(mistake, copied, command, content, words):
+    (copied / "run/manifest.json").write_text(content)
+    said = mistake(*command.split(), "run")
+    assert "run/manifest.json is damaged" in said and words in said
+
+
+def test_a_manifest_that_misses_an_entry_is_named(mistake, copied):
+    manifest = json.loads((copied / "run/manifest.json").read_text())
+    del manifest["threads"]
+    (copied / "run/manifest.json").write_text(json.dumps(manifest))
+    (copied / "run/result.json").unlink()
+    assert "manifest.json is damaged: it misses 'threads'" in mistake("search", "--resume", "run")
+
+
+@pytest.mark.parametrize("content", ["{", "{}"])
+def test_a_damaged_record_of_a_retraining_is_named(mistake, copied, content):
+    (copied / "only/retrain.json").write_text(content)
+    assert "only/retrain.json is damaged" in mistake("evaluate", "only")
+
+
+@pytest.mark.parametrize("command", ["count", "retrain", "compare", "export --to a.pt2"])
+def test_an_arch_of_another_space_is_no_arch_of_the_run(mistake, copied, command):
+    file = copied / "run/arch.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"space": "mbconv"}))
+    said = mistake(*command.split(), "run")
+    assert "run/arch.json is of space 'mbconv', its run of 'toy'" in said
 
 
 def test_resuming_a_retraining(mistake, trained):
