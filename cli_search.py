@@ -57,6 +57,9 @@ A budget reads 357M, 0.357G, 357e6, 60% (of the largest) or 340M:360M. Kill the
 search whenever you like: nastk search --resume RUN goes on where it stood.
 """
 
+# What may stand beside --resume.
+_CHANGEABLE = {"resume", "processes", "evidence", "config", "json_"}
+
 
 def search(
     context: typer.Context,
@@ -126,6 +129,8 @@ def search(
     json_: Json = False,
 ) -> None:
     """Search."""
+    if resume is not None:
+        _check_resumed(context)
     from . import screen, searching
 
     options = options_of(context)
@@ -143,3 +148,22 @@ def search(
         from .reporting import print_evidence
 
         print_evidence(result["evidence"])
+
+
+def _check_resumed(context: typer.Context) -> None:
+    """Refuse options beside --resume, which goes on with those of the run.
+
+    Raises:
+        ValueError: naming them, whether they are flags or stand in the file of --config.
+    """
+    odd = [
+        param.opts[0]
+        for param in context.command.params
+        if param.name not in _CHANGEABLE
+        and getattr(context.get_parameter_source(param.name or ""), "name", "") != "DEFAULT"
+    ]
+    if odd:
+        raise ValueError(
+            f"--resume goes on as the run was begun: leave out {', '.join(odd)} (--processes and "
+            "--evidence may change), or begin another run without --resume"
+        )

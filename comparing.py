@@ -19,7 +19,7 @@ from .core.task import Task
 from .evaluators.recipe import RECIPES, Recipe, default_recipe, recipe_hash
 from .evaluators.tasks import find_data, make_task
 from .manifests import absolute_data, circumstances
-from .naming import check_numbers, find_device, resolve, spaces_of
+from .naming import check_numbers, find_device, found_in, resolve, spaces_of
 from .nasbench.compare import Job, default_processes, hash_of, summary, threads_each, train_all
 from .nasbench.contestants import Contestant, contestant, contestants
 from .ops.chain import default_memory
@@ -88,11 +88,13 @@ def compare(
         field = _given(names, asked)
     if processes is None:
         processes = default_processes(device)
+    about = field.task.describe()
     jobs = [
         Job(
             contestant=entrant,
             seed=number,
             data=field.data,
+            data_sha256=about["train_sha256"],
             recipe=field.recipe.name,
             steps=steps,
             device=device,
@@ -112,7 +114,7 @@ def compare(
         "steps": steps,
         **summary(jobs),
         "seconds": time.perf_counter() - start,
-        "record": how | {"data_record": field.task.describe()},
+        "record": how | {"data_record": about},
     }
     file = field.file or field.trainings / f"{hash_of(str([job.path for job in jobs]))}.json"
     write_json(file, result | {"file": str(file)})
@@ -170,11 +172,11 @@ def _around(path: Path, asked: _Asked, num_random: int, seed: int) -> _Field:
     if asked.out is not None:
         raise ValueError(f"{path} is a run, which is compared in its own folder: no --out")
     run = Run.open(path)
-    arch, manifest = run.arch, run.manifest
+    (target, arch), manifest = found_in(run), run.manifest
     if "budget" not in manifest:
         raise ValueError(f"{path} is no search, so there is no budget to compare under")
     data = absolute_data(asked.data) if asked.data else manifest["data"]
-    target, proxy = spaces_of(manifest)
+    proxy = spaces_of(manifest)[1]
     trained = target if ":" in data else proxy
     task = make_task(data, trained.resolution, strict=asked.strict)
     entrants = contestants(

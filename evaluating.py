@@ -29,6 +29,7 @@ from .evaluators import EVALUATORS, Inherit, Train
 from .evaluators.efficiency import peak_memory_bytes
 from .evaluators.inherit import load_supernet
 from .evaluators.recipe import default_recipe
+from .manifests import check_same_data
 from .problems import problem_of
 from .strategies import BlackBox
 
@@ -127,6 +128,7 @@ def make_evaluator(run: Run, problem: Problem) -> Evaluator:
                 f"the supernet in {owner.path} is of {owner.manifest['space']} with {trained}, "
                 f"this search trains {manifest['space']} with {ours}; give them the same options"
             )
+        check_same_data(owner, problem.task)
         settings = {"supernet": load_supernet(owner.path, problem.proxy)}
     return family(problem=problem, **settings, **manifest.get("evaluator_options", {}))
 

@@ -20,6 +20,7 @@ from .core.space import Space
 from .core.strategy import Problem
 from .evaluators.inherit import Inherit, load_supernet
 from .evaluators.recipe import Recipe, default_recipe, recipe_hash
+from .evaluators.tasks import make_task
 from .nasbench.compare import Job, default_processes, summary, threads_each, train_all
 from .nasbench.contestants import Contestant, contestants
 from .nasbench.ranking import judge, rank_scores
@@ -134,11 +135,16 @@ def _jobs(
     """Return the trainings, kept where `nastk compare` finds them again."""
     manifest = run.manifest
     processes = default_processes(manifest["device"])
+    side = entrants[0].options["resolution"]
+    is_proxy = side == problem.proxy.resolution
+    task = problem.task if is_proxy else make_task(manifest["data"], side)
+    sha256 = task.describe()["train_sha256"]
     return [
         Job(
             contestant=entrant,
             seed=seed,
             data=manifest["data"],
+            data_sha256=sha256,
             recipe=recipe.name,
             steps=steps,
             device=manifest["device"],

@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 
+from .core.run import Run
 from .core.space import Space
+from .core.task import Task
 
 
 def manifest_of(*, space: str, target: Space, proxy: Space, data: str) -> dict[str, Any]:
@@ -44,6 +46,23 @@ def circumstances(*, seed: int, device: str, workers: int, strict: bool) -> dict
     }
     commit = git_commit()
     return entries if commit is None else entries | {"git_commit": commit}
+
+
+def check_same_data(run: Run, task: Task) -> None:
+    """Refuse a task that is not the one which a run has worked on.
+
+    Raises:
+        ValueError: if its training data or the number of its classes are others.
+    """
+    then = run.manifest.get("data_record", {})
+    now = task.describe()
+    for key in ("train_sha256", "num_classes"):
+        if then.get(key, now[key]) != now[key]:
+            raise ValueError(
+                f"{now['name']} is not what the run in {run.path} began with: its {key} is "
+                f"{str(now[key])[:10]}, was {str(then[key])[:10]}; put the old data back, or begin "
+                "another run"
+            )
 
 
 def git_commit() -> str | None:

@@ -25,14 +25,20 @@ def find_device(name: str) -> torch.device:
     """
     kind = name.partition(":")[0]
     lookup("device", kind, dict.fromkeys(("cpu", "cuda")))
+    if kind == "cpu" and name != kind:
+        raise ValueError(f"no device {name!r}; use --device cpu or --device cuda:NUMBER")
     if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError("this machine or this torch has no CUDA device; use --device cpu")
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"no device {name!r}; use --device cuda or cuda:NUMBER") from None
+    if kind == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
+        raise ValueError(f"no device {name!r}: this machine has {count} of CUDA, from cuda:0")
+    return device
 
 
-def check_recording(
-    device: torch.device, *, precision: str, memory: str, can_record: bool = True
-) -> None:
+def check_recording(device: torch.device, *, precision: str, memory: str) -> None:
     """Refuse to record a training step where that cannot be done.
 
     Raises:
@@ -50,11 +56,6 @@ def check_recording(
             "--cuda-graph and --memory lowest exclude each other, as computing a block again "
             "reads the state of random numbers: use low"
         )
-    if not can_record:
-        raise ValueError(
-            "this strategy runs other candidates of this space in each step, so that no step can "
-            "stand for the others: leave out --cuda-graph"
-        )
 
 
 def check_numbers(
@@ -67,11 +68,13 @@ def check_numbers(
     """Refuse numbers that mean nothing.
 
     Raises:
-        ValueError: if the seed or the workers are negative, or there is less than one step or
-            process.
+        ValueError: if the seed or the workers are negative, there is less than one step or
+            process, or the seed is too large to be multiplied by steps.
     """
-    if seed < 0:
-        raise ValueError(f"--seed takes a whole number of at least 0, got {seed}")
+    if not 0 <= seed < 2**32:
+        raise ValueError(
+            f"--seed takes a whole number of at least 0 and at most {2**32 - 1}, got {seed}"
+        )
     if steps is not None and steps < 1:
         raise ValueError(f"--steps takes at least 1 step, got {steps}")
     if processes is not None and processes < 1:
@@ -84,6 +87,21 @@ def spaces_of(manifest: Mapping[str, Any]) -> tuple[Space, Space]:
     """Return target and proxy of a run's manifest."""
     family = find_space(manifest["space"])
     return make_space(family, manifest["target"]), make_space(family, manifest["proxy"])
+
+
+def found_in(run: Run) -> tuple[Space, Arch]:
+    """Return the space of a run and the arch that it found.
+
+    Raises:
+        ValueError: if the search has not ended, or the arch is not of that space.
+    """
+    space, arch = spaces_of(run.manifest)[0], run.arch
+    if arch.space != space.name:
+        raise ValueError(
+            f"{run.arch_path} is of space {arch.space!r}, its run of {space.name!r}; put the run's "
+            "own arch.json back, or give the file instead of the folder"
+        )
+    return space, space.arch(arch.choices)
 
 
 def family_of(what: str | Path) -> type[Space] | None:
@@ -102,8 +120,7 @@ def resolve(
     """
     path = Path(what)
     if path.is_dir():
-        run = Run.open(path)
-        space, arch = spaces_of(run.manifest)[0], run.arch
+        space, arch = found_in(Run.open(path))
     elif path.is_file():
         arch = _arch_in(path)
         space = make_space(named_space(arch.space, path), arch.options)

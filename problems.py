@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -10,32 +12,26 @@ from .core.budget import Budget, parse_budget
 from .core.precision import default_precision
 from .core.run import Run
 from .core.strategy import Problem
+from .core.task import Task
 from .evaluators.tasks import make_task
-from .manifests import manifest_of
+from .manifests import check_same_data, manifest_of
 from .naming import spaces_of
 
 
 def problem_of(run: Run) -> Problem:
-    """Return the problem of a run; the first call reads the data and completes the manifest."""
+    """Return the problem of a run; the first call reads budget and data into the manifest.
+
+    Raises:
+        InfeasibleBudgetError: if no arch can meet the budget.
+        ValueError: if the data have changed since the first call.
+    """
+    if "budget" in run.manifest:
+        task = _task_of(run.manifest)
+        check_same_data(run, task)
+    else:
+        task = _begun(run)
     manifest = run.manifest
     target, proxy = spaces_of(manifest)
-    task = make_task(
-        manifest["data"],
-        proxy.resolution,
-        workers=manifest["workers"],
-        strict=manifest["strict"],
-    )
-    if "budget" not in manifest:
-        if not task.is_demonstration and manifest["target_classes"] is None:
-            target = dataclasses.replace(target, num_classes=task.num_classes)
-        proxy = dataclasses.replace(proxy, num_classes=task.num_classes)
-        budget = parse_budget(manifest["flops"], target)
-        entries = manifest_of(
-            space=manifest["space"], target=target, proxy=proxy, data=manifest["data"]
-        )
-        bounds = {"budget": [budget.low, budget.high], "data_record": task.describe()}
-        run.update_manifest(entries | bounds)
-        manifest = run.manifest
     device = torch.device(manifest["device"])
     return Problem(
         space=target,
@@ -48,3 +44,29 @@ def problem_of(run: Run) -> Problem:
         precision=manifest.get("precision", default_precision(device)),
         cuda_graph=manifest.get("cuda_graph", False),
     )
+
+
+def _task_of(manifest: Mapping[str, Any]) -> Task:
+    resolution = spaces_of(manifest)[1].resolution
+    ways = {"workers": manifest["workers"], "strict": manifest["strict"]}
+    return make_task(manifest["data"], resolution, **ways)
+
+
+def _begun(run: Run) -> Task:
+    """Complete the manifest of a run by its budget and what its data say, and return its task."""
+    manifest = run.manifest
+    target, proxy = spaces_of(manifest)
+    takes_classes = ":" in manifest["data"] and manifest["target_classes"] is None
+    # Where the data do not decide it, an infeasible budget is refused before they are read.
+    budget = None if takes_classes else parse_budget(manifest["flops"], target)
+    task = _task_of(manifest)
+    if budget is None:
+        target = dataclasses.replace(target, num_classes=task.num_classes)
+        budget = parse_budget(manifest["flops"], target)
+    proxy = dataclasses.replace(proxy, num_classes=task.num_classes)
+    entries = manifest_of(
+        space=manifest["space"], target=target, proxy=proxy, data=manifest["data"]
+    )
+    bounds = {"budget": [budget.low, budget.high], "data_record": task.describe()}
+    run.update_manifest(entries | bounds)
+    return task

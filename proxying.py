@@ -99,11 +99,13 @@ def bench_proxy(
     if processes is None:
         processes = default_processes(device)
     folder = Path(out) if out else Path("runs", "proxy")
+    about = task.describe()
     jobs = [
         Job(
             contestant=entrant,
             seed=number,
             data=data,
+            data_sha256=about["train_sha256"],
             recipe=chosen.name,
             steps=steps,
             device=device,
@@ -130,7 +132,7 @@ def bench_proxy(
         "seconds": time.perf_counter() - start,
         "out": str(folder),
         "record": circumstances(seed=seed, device=device, workers=workers, strict=strict)
-        | {"data_record": task.describe()},
+        | {"data_record": about},
     }
     asked = {name: result[name] for name in _ASKED} | {"seed": seed, "options": trained.options}
     write_json(folder / f"{target.name}-{chosen.name}-{hash_of(str(asked))}.json", result)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from .core.budget import Budget, parse_budget
+from .core.budget import Budget
 from .core.files import read_json, write_atomically
 from .core.lookup import lookup
 from .core.loop import Report, silent
@@ -118,18 +118,15 @@ def search(
     precision = find_precision(precision, place)
     memory = default_memory(place) if memory is None else memory
     lookup("memory", memory, MEMORY)
+    if cuda_graph:
+        check_recording(place, precision=precision, memory=memory)
     sizes = {"resolution": target_resolution, "num_classes": target_classes}
     target = family(**{key: value for key, value in sizes.items() if value is not None})
-    if cuda_graph:
-        can_record = made.can_record(target)
-        check_recording(place, precision=precision, memory=memory, can_record=can_record)
     if flops is None:
         raise ValueError("a search needs a budget, for example --flops 357M")
     Budget.parse(flops, largest=10**9)  # the grammar, before anything slow
     proxy = _proxy(target, data, proxy_scale, proxy_resolution)
     find_data(data)
-    if ":" not in data or target_classes is not None:
-        parse_budget(flops, target)
     folder = Path(out) if out else free_folder(Path("runs", f"{target.name}-{strategy}-{seed}"))
     manifest = {
         **manifest_of(space=absolute_space(space), target=target, proxy=proxy, data=data),
@@ -173,13 +170,13 @@ def resume(
     manifest = run.manifest
     if "strategy" not in manifest:
         raise ValueError(
-            f"{path} holds a retraining, no search; a retraining goes on when the same command "
-            "is given again"
+            f"{path} holds a retraining of {manifest['space']}, no search; a retraining goes on "
+            "when the same command is given again"
         )
     lookup("evidence", evidence or "quick", EVIDENCE)
     file = run.path / "result.json"
     if file.exists():
-        result = read_json(file)
+        result = read_json(file) | {"run": str(run.path)}  # not where it once stood
     else:
         with held(run):
             torch.set_num_threads(manifest["threads"])
@@ -199,6 +196,11 @@ def _search_in(run: Run, report: Report, processes: int | None) -> dict[str, Any
     manifest = run.manifest
     problem = problem_of(run)
     strategy = STRATEGIES[manifest["strategy"]](**manifest["strategy_options"])
+    if problem.cuda_graph and not strategy.can_record(problem.space):
+        raise ValueError(
+            "this strategy runs other candidates of this space in each step, so that no step can "
+            "stand for the others: leave out --cuda-graph"
+        )
     if at_a_time := strategy.at_a_time(problem.space):
         pool = partial(open_pool, run, problem, at_a_time, processes)
         problem = dataclasses.replace(problem, pool=pool)

@@ -26,10 +26,25 @@ from .evaluators.inherit import load_supernet
 from .evaluators.recipe import RECIPES, default_recipe, recipe_hash
 from .evaluators.tasks import find_data, make_task
 from .evaluators.train import Training
-from .manifests import absolute_data, circumstances, manifest_of
-from .naming import check_numbers, check_recording, family_of, find_device, resolve, spaces_of
+from .manifests import absolute_data, check_same_data, circumstances, manifest_of
+from .naming import (
+    check_numbers,
+    check_recording,
+    family_of,
+    find_device,
+    found_in,
+    resolve,
+    spaces_of,
+)
 from .ops.chain import MEMORY, default_memory
-from .weights import check_owner, last_weights, load_weights, metadata_of, save_weights
+from .weights import (
+    check_classes,
+    check_owner,
+    last_weights,
+    load_weights,
+    metadata_of,
+    save_weights,
+)
 
 
 def retrain(
@@ -87,12 +102,15 @@ def retrain(
     data = None if data is None else absolute_data(data)
     how = circumstances(seed=seed, device=device, workers=workers, strict=strict)
     with _run_of(what, data, out, how) as run:
-        arch = run.arch
+        _, arch = found_in(run)
         data = data or run.manifest["data"]
         find_data(data)
         space = spaces_of(run.manifest)[0 if ":" in data else 1]
         task = make_task(data, space.resolution, workers=workers, strict=strict)
         space = dataclasses.replace(space, num_classes=task.num_classes)
+        about = task.describe()
+        if inherit and data == run.manifest["data"]:
+            check_same_data(run, task)
         chosen = named or default_recipe(space, is_demonstration=task.is_demonstration)
         start = "inherit" if inherit else "held-out" if hold_out else "scratch"
         length = "full" if steps is None else steps
@@ -109,11 +127,11 @@ def retrain(
             precision=precision,
             cuda_graph=cuda_graph,
             run=run,
-            name=f"retrain-{_short(data)}-{seed}-{start}-{chosen.name}-{length}-{way}",
+            name=f"retrain-{_short(data, about)}-{seed}-{start}-{chosen.name}-{length}-{way}",
             split="weights" if hold_out else "train",
         )
         if "data_record" not in run.manifest:
-            run.update_manifest({"data_record": task.describe()})
+            run.update_manifest({"data_record": about})
         record = how | {
             "recipe": chosen.name,
             "recipe_sha256": recipe_hash(chosen),
@@ -122,15 +140,16 @@ def retrain(
             "memory": memory,
             "precision": precision,
             "cuda_graph": cuda_graph,
-            "data_record": task.describe(),
+            "data_record": about,
         }
         return _train(run, training, space, arch, data, record, report)
 
 
-def _short(data: str) -> str:
-    """Return a name for data that tells two paths of the same kind apart."""
+def _short(data: str, about: dict[str, Any]) -> str:
+    """Return a name for data that tells two paths of the same kind apart, and their contents."""
     kind, colon, path = data.partition(":")
-    return f"{kind}-{hashlib.sha256(path.encode()).hexdigest()[:8]}" if colon else kind
+    content = f"{path} {about['train_sha256']} {about['num_classes']}"
+    return f"{kind}-{hashlib.sha256(content.encode()).hexdigest()[:8]}" if colon else kind
 
 
 def _train(
@@ -150,7 +169,8 @@ def _train(
     metrics["weight_bytes"] = float(sum(p.numel() * 4 for p in trained.parameters()))
     metrics["train_seconds"], metrics["train_cpu_seconds"] = run.clock.spent
     weights = run.path / f"{training.name}.safetensors"
-    save_weights(trained, weights, space, arch, {"space": space.name, "data": data})
+    about = {"space": space.name, "data": data, "classes": task.classes}
+    save_weights(trained, weights, space, arch, about)
     result = {
         "run": str(run.path),
         "weights": str(weights),
@@ -226,7 +246,7 @@ def evaluate(
         `weights`, `data`, `num_skipped` and `metrics`.
 
     Raises:
-        ValueError: if the weights belong to another network.
+        ValueError: if the weights belong to another network, or were trained on other classes.
     """
     check_numbers(workers=workers)
     place = find_device(device)
@@ -242,6 +262,7 @@ def evaluate(
             f"{name} has {task.num_classes} classes, the network of {path} only "
             f"{options['num_classes']}; test on data of the same classes"
         )
+    check_classes(path, task, name)
     metrics = test_metrics(network, task, device=place)
     skipped = {"num_skipped": task.num_skipped}
     return {"weights": str(path), "data": name, **skipped, "metrics": metrics}

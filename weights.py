@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from .core.arch import Arch
-from .core.files import write_atomically
+from .core.files import read_json, write_atomically
 from .core.space import Space
+from .core.task import Task
 from .naming import resolve
 from .nasbench.families import make_space, named_space
 
@@ -75,6 +78,28 @@ def check_owner(path: Path, what: str | Path) -> None:
     raise ValueError(f"{path} belongs to another network than {what}: {detail or 'other choices'}")
 
 
+def check_classes(path: Path, task: Task, data: str) -> None:
+    """Refuse data whose labels mean other classes than those that weights were trained on.
+
+    Raises:
+        ValueError: with the names on both sides.
+    """
+    theirs, ours = metadata_of(path).get("classes"), task.classes
+    if theirs is None or ours is None or list(ours) == theirs[: len(ours)]:
+        return
+    pairs = enumerate(zip_longest(ours, theirs))
+    label, (here, there) = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
+    raise ValueError(
+        f"{data} has the classes {_listed(ours)}, but {path} was trained on {_listed(theirs)} "
+        f"(label {label} is {here!r}, was {there!r}); test on data of the same classes"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:8]) or "none"
+    return shown + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
 def metadata_of(path: Path) -> dict[str, Any]:
     """Return what a weights file says about its network."""
     if not path.is_file():
@@ -97,4 +122,4 @@ def last_weights(run: Path) -> Path:
     marker = run / "retrain.json"
     if not marker.is_file():
         raise ValueError(f"{run} has no trained weights: nastk retrain {run}, or give --weights")
-    return run / Path(json.loads(marker.read_text())["weights"]).name
+    return run / Path(read_json(marker)["weights"]).name

@@ -85,6 +85,7 @@ class Setting:
             contestant=entrant,
             seed=seed,
             data=self.data,
+            data_sha256="",  # of embedded data, which do not change
             recipe=default_recipe(space, is_demonstration=True).name,
             steps=None,
             device="cpu",

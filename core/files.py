@@ -33,8 +33,19 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+class _Object(dict[str, Any]):
+    """A JSON object that names its file when an entry is missing."""
+
+    def __init__(self, content: dict[str, Any], path: Path) -> None:
+        super().__init__(content)
+        self.path = path
+
+    def __missing__(self, key: str) -> Any:
+        raise ValueError(f"{self.path} is damaged: it misses {key!r}")
+
+
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file.
+    """Return the JSON object in a file; who asks for an entry that it misses is told the file.
 
     Raises:
         ValueError: naming the file, if it holds no JSON object.
@@ -45,4 +56,4 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is damaged: {error}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} is damaged: expected a JSON object")
-    return content
+    return _Object(content, path)

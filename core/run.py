@@ -52,9 +52,10 @@ class Run:
         """Make a new run folder and write its manifest, before anything slow happens.
 
         Raises:
-            ValueError: if the folder holds a run already.
+            ValueError: if the folder holds a run already, or files that are of no run.
         """
         run = cls(path)
+        _check_empty(path)
         path.mkdir(parents=True, exist_ok=True)
         run.acquire()
         if run.manifest_path.exists():
@@ -187,14 +188,34 @@ class Run:
         """The arch that the run found.
 
         Raises:
-            ValueError: if the search has not ended.
+            ValueError: if the search has not ended, or the file is damaged.
         """
         if not self.arch_path.is_file():
             raise ValueError(
                 f"{self.path} has no arch.json yet: finish it with "
                 f"`nastk search --resume {self.path}`"
             )
-        return Arch.from_json(self.arch_path.read_text())
+        try:
+            return Arch.from_json(self.arch_path.read_text())
+        except ValueError as error:
+            raise ValueError(f"{self.arch_path} is damaged: {error}") from None
+
+
+def _check_empty(path: Path) -> None:
+    """Refuse a folder of somebody's files: a run would write over them, or a mistake remove them.
+
+    What is left of a process that was killed before it had written a manifest is in no one's way.
+    """
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path} is a file; --out takes a new or an empty folder")
+    names = {entry.name for entry in path.iterdir()} if path.exists() else set()
+    strange = sorted(names - {".lock", ".manifest.json.tmp"})
+    if strange and "manifest.json" not in names:
+        raise ValueError(
+            f"{path} is no run but holds {strange[0]!r}"
+            + (f" and {len(strange) - 1} more" if len(strange) > 1 else "")
+            + "; choose a new or an empty folder with --out"
+        )
 
 
 @contextmanager
@@ -216,10 +237,10 @@ def fresh_run(path: Path, manifest: dict[str, Any]) -> Iterator[Run]:
     """Make a new run and hold its lock; a mistake of the user's leaves nothing of it behind.
 
     What has a checkpoint or an evaluated arch is kept, and so is what was stopped or ran out of
-    disk: it resumes.
+    disk: it resumes. The folder was empty, so that what is removed is the run's own.
 
     Raises:
-        ValueError: if the folder holds a run already.
+        ValueError: if the folder holds a run already, or files that are of no run.
     """
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     run = Run.create(path, manifest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -23,6 +24,8 @@ class Task(ABC):
     kind: ClassVar[str] = "classification"
 
     num_classes: int
+    classes: Sequence[str] | None = None
+    """Names of the classes in the order of their labels, None where the data have no names."""
     is_demonstration: bool = False
     skipped: frozenset[str] = frozenset()
     """Names of the items that could not be read so far."""

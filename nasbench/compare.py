@@ -33,6 +33,7 @@ from .families import find_space, make_space
 class Job:
     """One training of one contestant, complete enough for another process.
 
+    The hash of its training data tells what once stood at the same path from what stands there now.
     On split `train` it is measured on the test split; on split `weights`, as a search would
     measure it, on the architecture split.
     """
@@ -40,6 +41,7 @@ class Job:
     contestant: Contestant
     seed: int
     data: str
+    data_sha256: str
     recipe: str
     steps: int | None
     device: str
@@ -57,7 +59,7 @@ class Job:
         file = member.family.rpartition(":")[0]  # of a space of the user's own
         content = Path(file).read_text() if file else ""
         network = json.dumps([member.family, member.options, member.choices], sort_keys=True)
-        digest = hash_of(network + self.data + content + self.memory)
+        digest = hash_of(network + self.data + self.data_sha256 + content + self.memory)
         length = "full" if self.steps is None else self.steps
         part = "" if self.split == "train" else f"{self.split}-"
         return Path(self.folder, f"{digest}-{self.recipe}-{length}-{part}{self.seed}")

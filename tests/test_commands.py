@@ -1,6 +1,7 @@
 """The commands as users type them: results, JSON, and one line for every mistake."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -88,8 +89,35 @@ def test_load_returns_a_plain_module(run):
 
 
 def test_a_finished_run_resumes_to_its_result(run):
-    done = nastk("search", "--resume", run, "--json")
+    done = nastk("search", "--resume", run, "--json", "--processes", 1)
     assert done.returncode == 0 and json.loads(done.stdout)["run"] == str(run)
+
+
+def test_a_finished_run_that_was_moved_resumes_to_its_result(run, tmp_path, monkeypatch, capfd):
+    from nastk import screen, searching
+
+    shutil.copytree(run, tmp_path / "moved")
+    result = json.loads((run / "result.json").read_text()) | {"run": "where/it/was"}
+    (tmp_path / "moved/result.json").write_text(json.dumps(result))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    screen.print_search(searching.resume("../moved"))
+    said = capfd.readouterr().out
+    assert "results in ../moved" in said and result["arch_id"] in said
+
+
+@pytest.mark.parametrize("place", ["flags", "config"])
+def test_resuming_refuses_options_that_it_would_not_use(run, tmp_path, place):
+    given = {"space": "sandglass", "flops": "100M", "seed": 0, "proxy-scale": 0.5, "processes": 1}
+    if place == "flags":
+        options = [text for key, value in given.items() for text in (f"--{key}", value)]
+    else:
+        config = tmp_path / "options.toml"
+        config.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in given.items()))
+        options = ["--config", config]
+    done = nastk("search", "--resume", run, *options)
+    assert done.returncode == 2 and not done.stdout and len(done.stderr.splitlines()) == 1
+    assert "leave out --space, --flops, --seed, --proxy-scale" in done.stderr
 
 
 def test_flags_override_the_config_file(tmp_path):

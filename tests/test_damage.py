@@ -92,6 +92,7 @@ def test_a_comparison_says_it(tmp_path, capfd, monkeypatch):
         contestant=member,
         seed=0,
         data="digits",
+        data_sha256="",
         recipe="demonstration",
         steps=4,
         device="cpu",

@@ -115,7 +115,6 @@ def test_a_recorded_step_takes_inputs_of_one_shape():
         ("cpu", {}, "add --device cuda"),
         ("cuda", {"precision": "float16"}, "use bfloat16"),
         ("cuda", {"memory": "lowest"}, "use low"),
-        ("cuda", {"can_record": False}, "leave out --cuda-graph"),
     ],
 )
 def test_what_cannot_be_recorded_is_refused(device, options, words):
@@ -141,6 +140,12 @@ def test_only_steps_of_the_same_work_can_be_recorded():
 def test_recording_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ValueError, match="add --device cuda"):
         nastk.search("toy", "55K", cuda_graph=True, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_recording_steps_of_other_work_is_refused(tmp_path, recording_anywhere):
+    with pytest.raises(ValueError, match="leave out --cuda-graph"):
+        nastk.search("toy", "55K", strategy="gumbel", cuda_graph=True, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

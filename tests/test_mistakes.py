@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 import signal
 import sys
 
@@ -148,6 +149,8 @@ def test_wrong_settings_of_a_strategy(mistake, assignment):
         (*SEARCH, "--strategy", "local", "--evaluations", 0),
         ("compare", ".", "--steps", 0),
         ("evaluate", ".", "--workers", -1),
+        (*SEARCH, "--seed", 99999999999999),
+        ("retrain", "mobilenext-1.0", "--seed", 2**32),
     ],
     ids=lambda arguments: " ".join(map(str, arguments)),
 )
@@ -186,6 +189,50 @@ def trained(tmp_path_factory):
     nastk.search("toy", "90%", strategy="random", out=folder / "run")
     nastk.retrain(folder / "run/arch.json", steps=2, out=folder / "only", data="digits")
     return folder
+
+
+@pytest.mark.parametrize("device", ["cpu:x", "cpu:0", "cuda:x", "gpu"])
+def test_devices_that_are_none(mistake, device):
+    said = mistake(*SEARCH, "--device", device)
+    assert any(word in said for word in ("no device", "no CUDA device", "unknown device"))
+
+
+@pytest.fixture
+def copied(trained, tmp_path):
+    """A copy of a finished search and its retraining, whose files a test may damage."""
+    for name in ("run", "only"):
+        shutil.copytree(trained / name, tmp_path / name)
+    return tmp_path
+
+
+@pytest.mark.parametrize("content, words", [("{}", "misses 'space'"), ("[]", "expected a JSON")])
+@pytest.mark.parametrize("command", ["search --resume", "count", "retrain", "compare"])
+def test_a_damaged_manifest_is_named(mistake, copied, command, content, words):
+    (copied / "run/manifest.json").write_text(content)
+    said = mistake(*command.split(), "run")
+    assert "run/manifest.json is damaged" in said and words in said
+
+
+def test_a_manifest_that_misses_an_entry_is_named(mistake, copied):
+    manifest = json.loads((copied / "run/manifest.json").read_text())
+    del manifest["threads"]
+    (copied / "run/manifest.json").write_text(json.dumps(manifest))
+    (copied / "run/result.json").unlink()
+    assert "manifest.json is damaged: it misses 'threads'" in mistake("search", "--resume", "run")
+
+
+@pytest.mark.parametrize("content", ["{", "{}"])
+def test_a_damaged_record_of_a_retraining_is_named(mistake, copied, content):
+    (copied / "only/retrain.json").write_text(content)
+    assert "only/retrain.json is damaged" in mistake("evaluate", "only")
+
+
+@pytest.mark.parametrize("command", ["count", "retrain", "compare", "export --to a.pt2"])
+def test_an_arch_of_another_space_is_no_arch_of_the_run(mistake, copied, command):
+    file = copied / "run/arch.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"space": "mbconv"}))
+    said = mistake(*command.split(), "run")
+    assert "run/arch.json is of space 'mbconv', its run of 'toy'" in said
 
 
 def test_resuming_a_retraining(mistake, trained):
@@ -233,6 +280,30 @@ def test_strict_commands_leave_nothing_behind(mistake, trained, tmp_path, folder
     assert "cannot read image" in mistake("evaluate", trained / "only", *options)
 
 
+@pytest.mark.parametrize("command", ["search", "retrain"])
+def test_a_folder_of_the_users_own_files_is_refused_and_left_alone(
+    mistake, trained, tmp_path, command
+):
+    folder_of_images(tmp_path / "images")
+    (tmp_path / "images/train/cat/0.png").write_bytes(b"broken")
+    own = tmp_path / "mine"
+    (own / "trials/a").mkdir(parents=True)
+    for name in ("arch.json", "metrics.jsonl", "spent.json", "skipped.json", "trials/a/notes.txt"):
+        (own / name).write_text("mine")
+    before = {file: file.read_bytes() for file in own.rglob("*") if file.is_file()}
+    start = SEARCH if command == "search" else (command, trained / "run/arch.json", "--steps", 2)
+    said = mistake(*start, "--data", "imagefolder:images", "--strict", "--out", "mine")
+    assert "mine is no run but holds 'arch.json' and 4 more" in said and "--out" in said
+    assert {file: file.read_bytes() for file in own.rglob("*") if file.is_file()} == before
+    assert "is a file" in mistake(*start, "--out", "mine/arch.json")
+
+
+def test_what_a_process_left_that_was_killed_before_its_manifest_is_no_ones(tmp_path):
+    for name in (".lock", ".manifest.json.tmp"):
+        (tmp_path / name).touch()
+    assert nastk.search("toy", "90%", strategy="random", out=tmp_path)["run"] == str(tmp_path)
+
+
 def test_skipped_images_are_counted_in_every_result(tmp_path, monkeypatch, capfd, folder_of_images):
     monkeypatch.chdir(tmp_path)
     folder_of_images(tmp_path / "images")
@@ -274,6 +345,22 @@ def test_a_resumed_search_counts_what_was_skipped_before(tmp_path, monkeypatch, 
         nastk.search("toy", **options, out=tmp_path / "run")
     monkeypatch.undo()
     assert nastk.resume(tmp_path / "run")["num_skipped"] == 1
+
+
+def test_weights_of_other_classes_are_refused(mistake, trained, tmp_path):
+    for part in ("train", "val"):
+        for folder, names in {"two": ("dark", "light"), "other": ("a_light", "dark")}.items():
+            for level, name in enumerate(names):
+                place = tmp_path / folder / part / name
+                place.mkdir(parents=True)
+                for i in range(8):
+                    Image.new("L", (30, 30), 90 * level + i).save(place / f"{i}.png")
+    arch, data = trained / "run/arch.json", "imagefolder:two"
+    nastk.retrain(arch, data=data, steps=2, recipe="demonstration", out=tmp_path / "run")
+    assert nastk.evaluate(tmp_path / "run")["data"].endswith("two")
+    said = mistake("evaluate", "run", "--data", "imagefolder:other")
+    assert "has the classes a_light, dark" in said and "was trained on dark, light" in said
+    assert "label 0 is 'a_light', was 'dark'" in said
 
 
 @pytest.mark.slow

@@ -75,6 +75,7 @@ def test_a_training_is_what_a_search_would_see(tmp_path):
         contestant=member,
         seed=1,
         data="digits",
+        data_sha256="",
         recipe="demonstration",
         steps=4,
         device="cpu",

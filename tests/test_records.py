@@ -130,19 +130,89 @@ def test_a_space_that_cannot_be_run_is_one_line(tmp_path, text):
         find_space(f"{tmp_path / 'bad.py'}:Mine")
 
 
-def test_a_training_of_a_comparison_is_named_after_its_space(tmp_path):
-    def path(family):
+def test_a_training_of_a_comparison_is_named_after_its_space_and_data(tmp_path):
+    def path(family, sha256="0"):
         member = Contestant(
             name="found", kind="found", family=family, options={}, choices={}, flops=1, params=1
         )
         job = {"seed": 0, "data": "digits", "recipe": "small", "steps": 1, "device": "cpu"}
-        return Job(contestant=member, workers=0, threads=1, folder="x", **job).path
+        job |= {"workers": 0, "threads": 1, "folder": "x", "data_sha256": sha256}
+        return Job(contestant=member, **job).path
 
     file = tmp_path / "mine.py"
     file.write_text(MINE)
     before = path(f"{file}:Mine")
     file.write_text(MINE + "\n")
     assert len({before, path(f"{file}:Mine"), path("toy"), path("mbconv")}) == 4
+    assert path("toy") != path("toy", "1")
+
+
+def rewrite(file, seed, num_classes=4):
+    """Write other images, and perhaps more classes, to where data once stood."""
+    x = np.random.default_rng(seed).integers(0, 255, (40, 28, 28), dtype=np.uint8)
+    np.savez(file, x=x, y=np.arange(40) % num_classes)
+    return f"npz:{file}"
+
+
+@pytest.fixture
+def stopped(tmp_path, monkeypatch):
+    """A search on the user's data that was stopped after two steps."""
+    data, original = rewrite(tmp_path / "a.npz", 0), Run.log
+
+    def stop_after_two(self, **event):
+        original(self, **event)
+        if event["step"] == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "log", stop_after_two)
+        with pytest.raises(KeyboardInterrupt):
+            nastk.search("toy", "90%", data=data, steps=3, out=tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("num_classes", [4, 5])
+def test_a_search_does_not_go_on_with_other_data(stopped, num_classes):
+    file, words = stopped.parent / "a.npz", r"a\.npz is not what the run .* train_sha256 is"
+    rewrite(file, 1, num_classes)
+    with pytest.raises(ValueError, match=words) as caught:
+        nastk.resume(stopped)
+    assert "put the old data back" in str(caught.value) and "\n" not in str(caught.value)
+    rewrite(file, 0)
+    nastk.resume(stopped)
+    rewrite(file, 1, num_classes)
+    with pytest.raises(ValueError, match=words):
+        nastk.retrain(stopped, steps=2, inherit=True)
+    with pytest.raises(ValueError, match=words):
+        nastk.resume(stopped, evidence="quick")
+
+
+@pytest.mark.parametrize("num_classes", [4, 5])
+def test_data_that_were_written_anew_are_trained_on_anew(tmp_path, num_classes):
+    data = rewrite(tmp_path / "a.npz", 0)
+    nastk.search("toy", "90%", data=data, strategy="random", out=tmp_path / "run")
+    before = nastk.retrain(tmp_path / "run", steps=2)
+    rewrite(tmp_path / "a.npz", 1, num_classes)
+    after = nastk.retrain(tmp_path / "run", steps=2)
+    alone = nastk.retrain(tmp_path / "run/arch.json", data=data, steps=2, out=tmp_path / "new")
+    assert after["metrics"]["test_loss_nats"] != before["metrics"]["test_loss_nats"]
+    assert after["record"]["data_record"] != before["record"]["data_record"]
+    weights = [Path(result["weights"]).read_bytes() for result in (after, alone)]
+    assert weights[0] == weights[1]
+
+
+def test_a_supernet_of_other_data_is_not_inherited_from(tmp_path):
+    data = [rewrite(tmp_path / f"{seed}.npz", seed) for seed in range(2)]
+    nastk.search("toy", "90%", data=data[0], steps=2, out=tmp_path / "supernet")
+    options = {"strategy": "local", "evaluations": 2, "processes": 1}
+    options["supernet"] = tmp_path / "supernet"
+    for number, other in enumerate(data):
+        options |= {"evaluator": "inherit", "out": tmp_path / f"run{number}", "data": other}
+        if number == 0:
+            nastk.search("toy", "90%", **options)
+            continue
+        with pytest.raises(ValueError, match=r"1\.npz is not what the run in"):
+            nastk.search("toy", "90%", **options)
 
 
 def test_selecting_a_candidate_ends_the_sum_of_features():

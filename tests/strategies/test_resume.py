@@ -13,6 +13,7 @@ from pathlib import Path
 import nastk
 import nastk.searching
 import pytest
+from nastk.core.budget import InfeasibleBudgetError
 from nastk.core.checkpoint import load_checkpoint, save_checkpoint
 from nastk.core.loop import Loop
 from nastk.core.run import Run, RunInUseError
@@ -245,16 +246,35 @@ def test_a_training_leaves_the_events_of_the_search(tmp_path):
     assert lines(tmp_path / "run") == before != ""
 
 
-@pytest.mark.slow
-def test_killed_in_its_first_second_resumes(tmp_path):
+# Kills itself where the first space is traced, before anything is known of its cost.
+KILLED_AT_THE_TRACE = """
+import os, signal, sys
+from nastk.core import space
+space._describe = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+from nastk.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("flops", ["55K", "95%", "40K:55K"])
+def test_killed_when_its_budget_is_not_even_parsed_resumes(tmp_path, flops):
+    nastk.search("toy", flops, steps=3, out=tmp_path / "whole")
     run = tmp_path / "run"
-    process = subprocess.Popen(
-        [*COMMAND, "--steps", "3", "--out", str(run)], env=ENVIRONMENT, stderr=subprocess.DEVNULL
-    )
-    wait_for(process, lambda: (run / "manifest.json").exists())
-    process.kill()
-    process.wait()
-    assert nastk.resume(run)["flops"] <= 800_000
+    command = ["search", "--space", "toy", "--flops", flops, "--steps", "3", "--out", str(run)]
+    killed = subprocess.run([sys.executable, "-c", KILLED_AT_THE_TRACE, *command], env=ENVIRONMENT)
+    assert killed.returncode == -signal.SIGKILL
+    assert "budget" not in Run.open(run).manifest
+    nastk.resume(run)
+    assert Run.open(run).manifest["budget"] == Run.open(tmp_path / "whole").manifest["budget"]
+    assert lines(run) == lines(tmp_path / "whole")
+    assert (run / "arch.json").read_bytes() == (tmp_path / "whole/arch.json").read_bytes()
+
+
+def test_an_infeasible_budget_is_still_refused_when_a_killed_run_resumes(tmp_path):
+    command = ["search", "--space", "toy", "--flops", "9G", "--out", str(tmp_path / "run")]
+    subprocess.run([sys.executable, "-c", KILLED_AT_THE_TRACE, *command], env=ENVIRONMENT)
+    with pytest.raises(InfeasibleBudgetError, match="choose a budget in between"):
+        nastk.resume(tmp_path / "run")
 
 
 def test_same_seed_gives_the_same_bytes(tmp_path):
