@@ -39,9 +39,11 @@ def options_of(context: typer.Context) -> dict[str, Any]:
 
 
 def show(result: Any, as_json: bool, printer: Callable[[Any], None]) -> None:
-    """Print a result as one JSON document, or by its printer."""
+    """Print a result as one JSON document (null for what is not finite) or by its printer."""
     if as_json:
-        print(json.dumps(result))
+        from .core.files import jsonable
+
+        print(json.dumps(jsonable(result), allow_nan=False))
     else:
         printer(result)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .core.files import read_json, write_atomically
+from .core.files import jsonable, read_json, write_atomically
 from .nasbench.page import page
-from .nasbench.report import SCHEMA, document, jsonable
+from .nasbench.report import SCHEMA, document
 from .nasbench.story import Story, read_story
 
 # In every report.json, so that a file of another kind is never written over.

@@ -170,14 +170,14 @@ def solve(
     low: float = -np.inf,
     high: float = np.inf,
     gap: float = 0.0,
+    forbidden: Sequence[Mapping[str, int]] = (),
 ) -> dict[str, int] | None:
     """Return the arch of the space with the largest objective and FLOPs in [low, high], or None.
 
     See `solver.maximise`; the space's constraints are kept.
     """
-    return maximise(
-        objective, space.cost.flops, space.num_candidates, low, high, gap, space.constraints
-    )
+    cost, counts, rules = space.cost.flops, space.num_candidates, space.constraints
+    return maximise(objective, cost, counts, low, high, gap, rules, forbidden)
 
 
 def largest_below(space: Space, high: float) -> int | None:

@@ -1,7 +1,9 @@
 """Writing so that a killed process leaves either the old file or the new one, never half of one."""
 
 import json
+import math
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +59,14 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} is damaged: expected a JSON object")
     return _Object(content, path)
+
+
+def jsonable(value: Any) -> Any:
+    """Return a document that every JSON reader takes: numbers that are not finite become null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(part) for key, part in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [jsonable(part) for part in value]
+    return value

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from .arch import Arch
 from .clock import Clock
-from .files import read_json, write_atomically
+from .files import jsonable, read_json, write_atomically
 
 _held: weakref.WeakSet[Run] = weakref.WeakSet()
 
@@ -137,9 +137,9 @@ class Run:
         write_json(self.manifest_path, content)
 
     def log(self, **event: Any) -> None:
-        """Append one event."""
+        """Append one event, numbers that are not finite as null."""
         with open(self.events_path, "a") as file:
-            file.write(json.dumps(event) + "\n")
+            file.write(json.dumps(jsonable(event), allow_nan=False) + "\n")
 
     @property
     def events_size(self) -> int:

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from .budget import flops_range, solve
+from .budget import NEARLY, flops_range, solve
 from .cost import Indices, completions
 from .polynomial import Polynomial
 from .space import Space
 from .trace import Use
+from .walk import walk
 
 _BATCH = 20_000
+_TRIAL_DRAWS = 200_000  # after which it is judged whether rejection will do
 _MAX_DRAWS = 4_000_000
 
 
@@ -28,7 +30,9 @@ def sample(
     Choices that an arch makes idle stand at their first candidate and are not counted, so that
     equal networks are one arch. Narrow corners of a space are reached by drawing from an
     exponentially tilted distribution and correcting for the tilt by rejection, which keeps the
-    result uniform.
+    result uniform. Where that meets too few, all archs of a band that has few are listed, and are
+    drawn from uniformly; a thin band of many is walked through, which is uniform but nearly, and
+    a warning in the log says so (see `walk`).
 
     Args:
         space: the space.
@@ -40,22 +44,19 @@ def sample(
         For each choice [count] candidate indices.
 
     Raises:
-        ValueError: if the band is so thin that no arch was met.
+        ValueError: if no arch lies in the band.
     """
     if count == 0:
         return {name: np.zeros(0, dtype=np.int64) for name in space.choices()}
     generator = np.random.default_rng(seed)
     if band is None:
-        return _draw(space, count, generator, None)
+        return _draw(space, count, generator)
     tilt, surrogate, top = _find_tilt(space, band, generator)
     found: list[Indices] = []
     have = drawn = 0
     while have < count:
-        if drawn >= _MAX_DRAWS:
-            raise ValueError(
-                f"met only {have} of {count} archs of {space.name} with {band[0]:,.0f} to "
-                f"{band[1]:,.0f} FLOPs in {drawn:,} draws: widen the band"
-            )
+        if drawn >= _TRIAL_DRAWS and have / drawn * _MAX_DRAWS < count:
+            return walk(space, count, generator, band, _draw)
         indices = _draw(space, _BATCH, generator, tilt)
         drawn += _BATCH
         flops = space.cost.flops.evaluate(indices)
@@ -74,7 +75,7 @@ def _draw(
     space: Space,
     count: int,
     generator: np.random.Generator,
-    tilt: Mapping[str, NDArray[np.float64]] | None,
+    tilt: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> dict[str, NDArray[np.int64]]:
     """Draw from the product of the tilts over different archs."""
     cost = space.cost
@@ -114,7 +115,7 @@ def _find_tilt(
     space: Space, band: tuple[float, float], generator: np.random.Generator
 ) -> tuple[dict[str, NDArray[np.float64]] | None, Polynomial | None, float]:
     """Return a tilt that makes the band likely, its negative logarithm and that one's maximum."""
-    probe = _draw(space, _BATCH, generator, None)
+    probe = _draw(space, _BATCH, generator)
     flops = space.cost.flops.evaluate(probe)
     inside = np.mean((flops >= band[0]) & (flops <= band[1]))
     if inside > 0.002:
@@ -136,11 +137,11 @@ def _find_tilt(
         for gate_name, alive in gates_of(space, name):
             factor = factor * Polynomial.of(gate_name, [float(flag) for flag in alive])
         surrogate = surrogate + factor
-    best = solve(space, surrogate, *band)
+    best = solve(space, surrogate, *band, gap=NEARLY)
     if best is None:
         raise ValueError(f"no arch of {space.name} has {band[0]:,.0f} to {band[1]:,.0f} FLOPs")
-    top = surrogate.evaluate({name: np.array([index]) for name, index in best.items()})[0]
-    return tilt, surrogate, float(top)
+    top = float(surrogate.evaluate({n: np.array([index]) for n, index in best.items()})[0])
+    return tilt, surrogate, top + NEARLY * abs(top)  # no arch of the band exceeds that
 
 
 def gates_of(space: Space, name: str) -> tuple[tuple[str, tuple[bool, ...]], ...]:

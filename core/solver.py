@@ -27,6 +27,7 @@ def maximise(
     high: float = np.inf,
     gap: float = 0.0,
     constraints: Sequence[Constraint] = (),
+    forbidden: Sequence[Mapping[str, int]] = (),
 ) -> dict[str, int] | None:
     """Return the candidate indices with the largest objective and `low <= cost <= high`.
 
@@ -45,6 +46,7 @@ def maximise(
         gap: relative distance from the largest objective at which to stop; 0 is exact, which can
             take for ever where objective and cost are nearly the same function.
         constraints: further rules between choices.
+        forbidden: settings of some choices, or of all, that must not occur together.
 
     Returns:
         One index for each choice, or None if no arch has a cost within the bounds.
@@ -52,6 +54,8 @@ def maximise(
     program = _Program(num_candidates, [objective, cost])
     for constraint in constraints:
         program.bound(program.row(constraint.polynomial), -np.inf, constraint.high)
+    for settings in forbidden:
+        program.forbid(settings)
     fixed = float(cost.tables.get((), np.asarray(0)))
     cost_row = program.row(cost)
     scale = max(np.abs(cost_row).max(initial=0.0), 1.0)
@@ -141,10 +145,10 @@ class _Program:
         columns = np.flatnonzero(row)
         self.rows.append(((columns, row[columns]), low, high))
 
-    def forbid(self, solution: Mapping[str, int]) -> None:
-        """Cut off one assignment of all choices."""
-        columns = np.array([self.offsets[name] + index for name, index in solution.items()])
-        self.rows.append(((columns, np.ones(len(columns))), -np.inf, len(solution) - 1))
+    def forbid(self, settings: Mapping[str, int]) -> None:
+        """Cut off an assignment of some choices, or of all."""
+        columns = np.array([self.offsets[name] + index for name, index in settings.items()])
+        self.rows.append(((columns, np.ones(len(columns))), -np.inf, len(settings) - 1))
 
     def solve(self, objective: NDArray[np.float64], gap: float) -> dict[str, int] | None:
         """Return the best candidate indices, or None if there are none."""

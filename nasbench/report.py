@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ..core.arch import Arch
@@ -205,14 +205,3 @@ def _recipe(files: Mapping[str, Any]) -> dict[str, Any] | None:
     if "recipe" not in source:
         return None
     return {"name": source["recipe"], "sha256": source.get("recipe_sha256")}
-
-
-def jsonable(value: Any) -> Any:
-    """Return a document that every JSON reader takes: numbers that are not finite become null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): jsonable(part) for key, part in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [jsonable(part) for part in value]
-    return value

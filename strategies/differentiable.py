@@ -161,6 +161,7 @@ class _Search:
             inputs = (*self._inputs(step, "architecture"), *self._inputs(step, "weights"))
             figures = self.training.run("search", self._learn_in_turn, inputs)
         loss, expected, entropy = figures.tolist()
+        self.training.check(step, loss=loss, expected_flops=expected)
         return {"loss": loss, "expected_flops": expected, "entropy": entropy}
 
     def _inputs(self, step: int, split: str) -> tuple[Tensor, ...]:

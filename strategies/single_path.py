@@ -136,7 +136,9 @@ class _Search:
             choices = self.supernet.choices
             path = {name: choices[name].candidates[c[step]] for name, c in self._paths.items()}
             self.supernet.select(path)
-        return float(self.training.run("train", self._learn, inputs))
+        loss = float(self.training.run("train", self._learn, inputs))
+        self.training.check(step, loss=loss)
+        return loss
 
     def _learn(self, x: torch.Tensor, labels: torch.Tensor, *mixture: torch.Tensor) -> torch.Tensor:
         if mixture:

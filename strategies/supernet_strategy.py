@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -191,6 +192,19 @@ class SupernetTraining:
             logits = self.supernet(x)
         wide = torch.promote_types(logits.dtype, torch.float32)
         return F.cross_entropy(logits.to(wide), labels)
+
+    def check(self, step: int, **figures: float) -> None:
+        """See that the figures of an update are finite, before they are logged or saved.
+
+        Raises:
+            RuntimeError: if the search diverged.
+        """
+        for name, value in figures.items():
+            if not math.isfinite(value):
+                raise RuntimeError(
+                    f"the search diverged at update {step + 1}: {name} is {value}; lower --set "
+                    f"weights_lr (now {self._peak:g}) and search again in another folder"
+                )
 
     def run(self, phase: str, update: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> Tensor:
         """Run an update on inputs that are brought to the device, recorded if the problem says so.

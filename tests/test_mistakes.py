@@ -282,7 +282,7 @@ def test_strict_commands_leave_nothing_behind(mistake, trained, tmp_path, folder
 
 @pytest.mark.parametrize("command", ["search", "retrain"])
 def test_a_folder_of_the_users_own_files_is_refused_and_left_alone(
-    mistake, trained, tmp_path, command
+    mistake, trained, tmp_path, command, folder_of_images
 ):
     folder_of_images(tmp_path / "images")
     (tmp_path / "images/train/cat/0.png").write_bytes(b"broken")

@@ -7,7 +7,7 @@ import pytest
 from nastk.core.budget import Budget, parse_budget, reachable_band
 from nastk.core.neighbours import Neighbours
 from nastk.core.sampler import sample
-from nastk.search_spaces import Sandglass, SandglassMicro, Toy
+from nastk.search_spaces import T2T, Sandglass, SandglassMicro, Toy
 from nastk.strategies import STRATEGIES, BlackBox
 
 NAMES = [name for name, strategy in STRATEGIES.items() if issubclass(strategy, BlackBox)]
@@ -51,6 +51,15 @@ def test_archs_lie_in_the_band_and_are_canonical(name, case):
     for arch in asked:
         assert low <= space.cost.count(space.indices(arch))["flops"] <= high
         assert space.arch(arch.choices) == arch
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("space, text", [(Toy(), "100%"), (T2T(), "367M")], ids=["toy", "t2t"])
+def test_a_band_of_one_or_two_archs_is_asked_for_them(name, space, text):
+    budget = parse_budget(text, space)
+    low, high = reachable_band(space, budget)
+    sampler = STRATEGIES[name](evaluations=2).sampler(space, budget, 0)
+    assert low <= space.cost.count(space.indices(sampler.ask()))["flops"] <= high
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,10 +1,12 @@
 """What each of the strategies on a supernet computes, and what it leaves alone."""
 
+import math
 from itertools import pairwise
 
 import nastk
 import pytest
 import torch
+from nastk.cli_options import show
 from nastk.core.budget import Budget, reachable_band
 from nastk.core.checkpoint import load_checkpoint
 from nastk.core.loop import silent
@@ -196,3 +198,23 @@ def test_weights_of_every_supernet_can_be_inherited(tmp_path):
         nastk.search("toy", "55K", strategy=name, steps=2, data="digits", out=run, **options)
         trained = nastk.retrain(run, steps=2, inherit=True)
         assert "inherit" in trained["weights"]
+
+
+@pytest.mark.parametrize("name", ["meta_kernel", "single_path"])
+def test_a_search_that_diverges_says_so_and_logs_nothing_of_it(name, tmp_path):
+    options = {"data": "digits", "steps": 6, "strategy_options": {"weights_lr": 1e30}}
+    with pytest.raises(RuntimeError, match=r"diverged at update \d: .* weights_lr \(now 1e\+30\)"):
+        nastk.search("sandglass-micro", "0.8M", strategy=name, out=tmp_path / "run", **options)
+    with pytest.raises(RuntimeError, match="diverged"):
+        nastk.resume(tmp_path / "run")
+    events = Run.open(tmp_path / "run").events()
+    assert all(math.isfinite(event["loss"]) for event in events)
+
+
+def test_numbers_that_are_not_finite_are_null_in_events_and_in_what_is_printed(tmp_path, capsys):
+    run = Run.create(tmp_path / "run", {})
+    run.log(loss=math.nan, rows=[1.0, math.inf], name="NaN")
+    run.release()
+    assert run.events_path.read_text() == '{"loss": null, "rows": [1.0, null], "name": "NaN"}\n'
+    show({"metrics": {"loss": -math.inf}}, True, print)
+    assert capsys.readouterr().out == '{"metrics": {"loss": null}}\n'
