@@ -99,5 +99,11 @@ Data = Annotated[
         "idx:PATH or cifar10:PATH."
     ),
 ]
-Recipe = Annotated[str | None, typer.Option(help="demonstration, small, mobilenet or mobilenext.")]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        help="demonstration, demonstration-tokens, small, small-tokens, mobilenet, mobilenext, "
+        "t2t-vit or t2t-vit-lite; that of the space unless given."
+    ),
+]
 What = Annotated[str, typer.Argument(help="Run folder, arch.json or published name.")]

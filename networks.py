@@ -51,20 +51,30 @@ def count(
     return result
 
 
-def load(what: str | Path, weights: str | Path | None = None, **options: Any) -> nn.Module:
+def load(
+    what: str | Path,
+    weights: str | Path | None = None,
+    *,
+    resolution: int | None = None,
+    classes: int | None = None,
+) -> nn.Module:
     """Return a plain PyTorch module.
 
     Args:
         what: run folder (the target whose cost was counted), arch.json or published name.
         weights: a .safetensors file, whose own metadata say whether the proxy was trained, at
             which resolution and with how many classes.
-        options: `resolution` and `classes` of an unweighted network.
+        resolution: pixels of a network without weights, the arch's own if None.
+        classes: number of classes of a network without weights, the arch's own if None.
 
     Raises:
-        ValueError: if the weights belong to another network.
+        ValueError: if the weights belong to another network, or another size is asked of them.
     """
     if weights is None:
-        space, arch = resolve(what, **options)
+        space, arch = resolve(what, resolution=resolution, classes=classes)
         return space.build(arch)
+    sizes = {"resolution": resolution, "classes": classes}
+    if given := [name for name, value in sizes.items() if value is not None]:
+        raise ValueError(f"{weights} say their own {' and '.join(given)}: leave out what they fix")
     check_owner(Path(weights), what)
     return load_weights(Path(weights), family_of(what))

@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from .core.arch import Arch
+from .core.checkpoint import load_checkpoint
 from .core.files import write_atomically
 from .core.inherit import inherit as inherit_weights
 from .core.lookup import lookup
@@ -116,33 +118,53 @@ def retrain(
         length = "full" if steps is None else steps
         way = memory if precision == "float32" else f"{memory}-{precision}"
         way += "-graph" * cuda_graph
-        training = Training(
-            network=_start(run, space, arch, task, inherit, seed),
-            task=task,
-            recipe=chosen,
-            seed=seed,
-            steps=steps,
-            device=place,
-            memory=memory,
-            precision=precision,
-            cuda_graph=cuda_graph,
-            run=run,
-            name=f"retrain-{_short(data, about)}-{seed}-{start}-{chosen.name}-{length}-{way}",
-            split="weights" if hold_out else "train",
-        )
+        name = f"retrain-{_short(data, about)}-{seed}-{start}-{chosen.name}-{length}-{way}"
         if "data_record" not in run.manifest:
             run.update_manifest({"data_record": about})
-        record = how | {
-            "recipe": chosen.name,
-            "recipe_sha256": recipe_hash(chosen),
-            "steps": steps,
-            "start": start,
-            "memory": memory,
-            "precision": precision,
-            "cuda_graph": cuda_graph,
-            "data_record": about,
-        }
-        return _train(run, training, space, arch, data, record, report)
+        with _threads_of(run, name):
+            training = Training(
+                network=_start(run, space, arch, task, inherit, seed),
+                task=task,
+                recipe=chosen,
+                seed=seed,
+                steps=steps,
+                device=place,
+                memory=memory,
+                precision=precision,
+                cuda_graph=cuda_graph,
+                run=run,
+                name=name,
+                split="weights" if hold_out else "train",
+            )
+            record = how | {
+                "threads": torch.get_num_threads(),
+                "recipe": chosen.name,
+                "recipe_sha256": recipe_hash(chosen),
+                "steps": steps,
+                "start": start,
+                "memory": memory,
+                "precision": precision,
+                "cuda_graph": cuda_graph,
+                "data_record": about,
+            }
+            return _train(run, training, space, arch, data, record, report)
+
+
+@contextmanager
+def _threads_of(run: Run, name: str) -> Iterator[None]:
+    """Compute on as many threads as the training of that name began with, so that it rounds alike.
+
+    They are in the manifest of the run, as those of a search are.
+    """
+    before = torch.get_num_threads()
+    begun = run.manifest.get("threads_of_trainings", {})
+    if name not in begun:
+        run.update_manifest({"threads_of_trainings": begun | {name: before}})
+    torch.set_num_threads(begun.get(name, before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _short(data: str, about: dict[str, Any]) -> str:
@@ -167,7 +189,7 @@ def _train(
     trained = training.fit(remember_skipped(task, skipped, report))
     metrics = test_metrics(trained, task, device=training.device)
     metrics["weight_bytes"] = float(sum(p.numel() * 4 for p in trained.parameters()))
-    metrics["train_seconds"], metrics["train_cpu_seconds"] = run.clock.spent
+    metrics["train_seconds"], metrics["train_cpu_seconds"] = _spent(run, training.name)
     weights = run.path / f"{training.name}.safetensors"
     about = {"space": space.name, "data": data, "classes": task.classes}
     save_weights(trained, weights, space, arch, about)
@@ -182,6 +204,14 @@ def _train(
     }
     write_json(run.path / "retrain.json", result)
     return result
+
+
+def _spent(run: Run, name: str) -> tuple[float, float]:
+    """Return wall and CPU seconds up to the last step, which no repeated command adds to."""
+    saved = load_checkpoint(run.path / "checkpoints", f"{name}-last")
+    assert saved is not None
+    wall, cpu = saved[1]["spent"]
+    return wall, cpu
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Keeps what compiled libraries print away from results on standard output."""
+"""Keeps what compiled libraries and users' files print away from results on standard output."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_lock = threading.Lock()  # two at a time would restore each other's
+# Two threads at a time would restore each other's; one may come here from within.
+_lock = threading.RLock()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,7 @@ from typing import Any
 
 from ..core.lookup import lookup
 from ..core.space import Space
+from ..core.stdout import prints_to_stderr
 from ..search_spaces import SPACES
 from .published import Published
 from .t2t_variants import T2TVariant
@@ -89,7 +91,8 @@ def _module_of(file: Path, modified_ns: int) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with prints_to_stderr(), redirect_stdout(sys.stderr):  # of processes, and of Python
+            spec.loader.exec_module(module)
     except Exception as error:
         raise ValueError(f"{file} cannot be run: {type(error).__name__}: {error}") from error
     return module

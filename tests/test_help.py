@@ -34,6 +34,14 @@ def test_the_help_of_search_names_every_strategy_and_evaluator():
     assert [name for name in (*STRATEGIES, *EVALUATORS) if name not in said] == []
 
 
+def test_the_help_of_retrain_names_every_recipe():
+    from nastk.evaluators.recipe import RECIPES
+
+    said = run("retrain", "--help", env=os.environ | {"COLUMNS": "200"}).stdout
+    words = said.replace(",", " ").replace(";", " ").split()
+    assert [name for name in RECIPES if name not in words] == []
+
+
 def cpu_seconds_of(function):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = function()

@@ -130,6 +130,19 @@ def test_a_space_that_cannot_be_run_is_one_line(tmp_path, text):
         find_space(f"{tmp_path / 'bad.py'}:Mine")
 
 
+def test_what_a_space_prints_stays_off_standard_output(tmp_path, capfd):
+    (tmp_path / "loud.py").write_text(
+        "import os, nastk\nprint('from Python')\nos.system('echo from a process')\n"
+        "from nastk.core.budget import flops_range\nfrom nastk.search_spaces import Toy\n"
+        "flops_range(Toy(num_classes=7))\n" + MINE
+    )
+    assert find_space(f"{tmp_path / 'loud.py'}:Mine").name == "Mine"
+    print("result")
+    said = capfd.readouterr()
+    assert said.out == "result\n"
+    assert "from Python\n" in said.err and "from a process\n" in said.err
+
+
 def test_a_training_of_a_comparison_is_named_after_its_space_and_data(tmp_path):
     def path(family, sha256="0"):
         member = Contestant(

@@ -12,6 +12,7 @@ import time
 
 import nastk
 import pytest
+import torch
 from nastk import resume
 from nastk.core.run import Run
 
@@ -113,6 +114,31 @@ def test_the_clock_adds_up_over_interrupted_parts(tmp_path, monkeypatch):
     before = load_checkpoint(run.path / "checkpoints", "last")[1]["spent"]
     result = resume(run.path)
     assert result["seconds"] > before[0] > 0 and result["cpu_seconds"] > before[1] > 0
+
+
+def test_a_finished_training_that_is_repeated_costs_the_same(arch_file, tmp_path):
+    results = [nastk.retrain(arch_file, out=tmp_path / "run", steps=2) for _ in range(2)]
+    assert results[0]["metrics"] == results[1]["metrics"]
+    assert results[0]["metrics"]["train_seconds"] > 0
+
+
+def test_a_training_goes_on_with_the_threads_that_it_began_with(arch_file, tmp_path, monkeypatch):
+    def stop(event):
+        seen.append(torch.get_num_threads())
+        if event["step"] == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setenv("NASTK_CHECKPOINT_SECONDS", "0")
+    seen, options = [], {"out": tmp_path / "run", "steps": 3}
+    with pytest.raises(KeyboardInterrupt):
+        nastk.retrain(arch_file, **options, report=stop)
+    torch.set_num_threads(2)
+    result = nastk.retrain(
+        arch_file, **options, report=lambda _: seen.append(torch.get_num_threads())
+    )
+    assert set(seen) == {1} and result["record"]["threads"] == 1
+    assert torch.get_num_threads() == 2
+    assert nastk.retrain(arch_file, **options, seed=1)["record"]["threads"] == 2
 
 
 def test_holding_out_never_trains_on_the_architecture_split(arch_file, tmp_path, monkeypatch):

@@ -46,6 +46,17 @@ def test_weights_of_proxy_and_target_are_loaded(what, scale, tmp_path):
     assert torch.equal(nastk.load(what, weights=path)(x), network.eval()(x))
 
 
+def test_loading_refuses_options_that_it_would_ignore(tmp_path):
+    path, _ = weights_of("mobilenext-0.1", tmp_path)
+    with pytest.raises(ValueError, match="their own resolution and classes: leave out"):
+        nastk.load("mobilenext-0.1", weights=path, resolution=999, classes=3)
+    for weights in (path, None):
+        with pytest.raises(TypeError, match="nonsense"):
+            nastk.load("mobilenext-0.1", weights=weights, nonsense=1)
+    network = nastk.load("mobilenext-0.1", resolution=32, classes=3)
+    assert network(torch.zeros(2, 3, 32, 32)).shape == (2, 3)
+
+
 def test_the_weights_of_a_run_belong_to_it_and_to_its_arch(tmp_path):
     found = nastk.search("toy", "55K", strategy="random", out=tmp_path / "run")
     trained = nastk.retrain(found["run"], steps=2)
