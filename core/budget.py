@@ -199,25 +199,11 @@ def reachable_band(space: Space, budget: Budget) -> tuple[float, float]:
     return (low if top is None else BAND_SHARE * top, high)
 
 
-def most_probable(space: Space, log_probs: Mapping[str, Sequence[float]], budget: Budget) -> Arch:
-    """Return the most probable arch within the budget, found exactly.
+def log_probability(log_probs: Mapping[str, Sequence[float]]) -> Polynomial:
+    """Return the log of an arch's probability over that of the most probable arch.
 
     Idle choices score as their most probable candidate, so that skipping a block looks neither
     likely nor unlikely by the number of choices that it hides.
-
-    Args:
-        space: the space whose cost is bounded.
-        log_probs: for every choice, the logarithm of the probability of each candidate.
-        budget: bounds on FLOPs; a plain bound means [99 %, 100 %] of it where the space allows.
-
-    Raises:
-        InfeasibleBudgetError: if no arch lies within the budget.
-    """
-    return best_arch(space, log_probability(log_probs), budget)
-
-
-def log_probability(log_probs: Mapping[str, Sequence[float]]) -> Polynomial:
-    """Return the log of an arch's probability over that of the most probable arch.
 
     Args:
         log_probs: for every choice, the logarithm of the probability of each candidate.

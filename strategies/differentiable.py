@@ -118,6 +118,26 @@ class Differentiable(SupernetStrategy, ABC):
         return Learned(arch=best_arch(problem.space, scores, problem.budget), score=scores)
 
 
+def with_budget(
+    loss: Tensor, expected: Tensor, target: float, term: str, weight: float = 2.0
+) -> Tensor:
+    """Return a loss with a budget term, whose descent lowers expected FLOPs above the target.
+
+    Args:
+        loss: a scalar.
+        expected: FLOPs under the mixtures, a scalar.
+        target: FLOPs that the budget aims at.
+        term: of `BUDGET_TERMS`, see `Differentiable`.
+        weight: factor of the terms that are added.
+    """
+    if term == "fbnet":
+        return loss * (0.2 * torch.log(expected / 1e3) ** 0.6).to(loss)
+    distance = torch.log(expected / target).abs()
+    if term == "three_case":
+        distance = torch.where(distance < math.log(1.1), 0.0, distance)
+    return loss + (weight * distance).to(loss)
+
+
 class _Search:
     """The state of one search: supernet, logits and their optimisers."""
 
@@ -231,13 +251,9 @@ class _Search:
     def _with_budget(self, loss: Tensor) -> Tensor:
         """Return the loss with the budget term: descent lowers E above the target."""
         loss = self.score(loss, self.logits.log_probs())
-        expected = self.expected(self.logits.probs())
-        if self.options.budget_term == "fbnet":
-            return loss * (0.2 * torch.log(expected / 1e3) ** 0.6).to(loss)
-        distance = torch.log(expected / self.problem.budget.target).abs()
-        if self.options.budget_term == "three_case":
-            distance = torch.where(distance < math.log(1.1), 0.0, distance)
-        return loss + (self.options.budget_weight * distance).to(loss)
+        expected, options = self.expected(self.logits.probs()), self.options
+        target = self.problem.budget.target
+        return with_budget(loss, expected, target, options.budget_term, options.budget_weight)
 
     def log_probs(self) -> dict[str, list[float]]:
         """Return the logarithm of the probability of each candidate."""

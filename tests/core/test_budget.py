@@ -11,7 +11,7 @@ from nastk.core.budget import (
     InfeasibleBudgetError,
     best_arch,
     flops_range,
-    most_probable,
+    log_probability,
     parse_budget,
 )
 from nastk.core.polynomial import Polynomial
@@ -117,7 +117,7 @@ def test_found_archs_spend_at_least_99_percent_and_never_more(name, share):
         n: np.log(generator.dirichlet(np.ones(len(c.candidates))))
         for n, c in space.choices().items()
     }
-    arch = most_probable(space, log_probs, Budget(None, limit))
+    arch = best_arch(space, log_probability(log_probs), Budget(None, limit))
     flops = space.cost.count(space.indices(arch))["flops"]
     assert 0.99 * limit <= flops <= limit
 
@@ -137,7 +137,7 @@ def test_skipped_blocks_score_without_their_hidden_choices():
         for n, c in space.choices().items()
     }
     log_probs["stage1.block2.keep"] = np.log([0.6, 0.4])
-    arch = most_probable(space, log_probs, Budget(None, 1_500_000))
+    arch = best_arch(space, log_probability(log_probs), Budget(None, 1_500_000))
     assert arch.choices["stage1.block2.keep"] == 1
 
 

@@ -9,8 +9,9 @@ from nastk.core.sampler import sample
 from nastk.evaluators.efficiency import outside_flops
 from nastk.evaluators.recipe import default_recipe
 from nastk.nasbench.families import FAMILIES
-from nastk.search_spaces import SPACES
+from nastk.search_spaces import SPACES, T2T, NasBench201, T2TMicro
 from nastk.strategies import MetaKernel
+from nastk.strategies.differentiable import BUDGET_TERMS, with_budget
 from torch import nn
 
 SMALL = {
@@ -119,10 +120,13 @@ def test_soft_fold_equals_sum_of_features_with_all_gradients(name):
         supernet.zero_grad()
         y = supernet(x)
         y.square().sum().backward()
-        grads = [p.grad.clone() for p in supernet.parameters() if p.grad is not None]
-        results.append([y.detach(), logits.grad, *grads])
-    for folded, summed in zip(*results, strict=True):
-        assert (folded - summed).abs().max() <= 1e-10 * summed.abs().max().clamp_min(1)
+        found = {key: p.grad for key, p in supernet.named_parameters() if p.grad is not None}
+        rows = dict(zip(supernet.choices, logits.grad, strict=True))
+        results.append({"output": y.detach(), **rows, **found})
+    folded, summed = results
+    assert folded.keys() == summed.keys()
+    for key, tensor in summed.items():  # each relative to its own largest value
+        assert (folded[key] - tensor).abs().max() <= 1e-10 * tensor.abs().max(), key
 
 
 @pytest.mark.slow
@@ -130,11 +134,15 @@ def test_soft_fold_equals_sum_of_features_with_all_gradients(name):
 def test_polynomial_equals_the_outside_counter_on_fifty_random_archs(name):
     """Fvcore, and torch's own counter where products of attention occur, which fvcore guesses."""
     space = SPACES[name](resolution=64) if name in SMALL else SPACES[name]()
+    # It counts neither products of attention nor edges that no output of a cell needs.
+    fvcore_falls_short = issubclass(SPACES[name], (T2T, T2TMicro, NasBench201))
     for arch in random_archs(space, 50):
         with torch.device("meta"):
             network = space.build(arch)
         counted = space.cost.count(space.indices(arch))
-        assert counted["flops"] == outside_flops(network, space.input_shape)[1]
+        counter, flops = outside_flops(network, space.input_shape)
+        assert fvcore_falls_short or counter == "fvcore"
+        assert counted["flops"] == flops
         assert counted["params"] == sum(p.numel() for p in network.parameters())
 
 
@@ -169,7 +177,8 @@ def test_built_networks_have_torch_leaves_only(name):
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_budget_descent_lowers_the_expected_cost_of_every_choice(name):
+@pytest.mark.parametrize("term", BUDGET_TERMS)
+def test_budget_descent_lowers_the_expected_cost_of_every_choice(name, term):
     space = SPACES[name]()
     order = list(space.choices())
     expected = space.cost.flops.expectation(order)
@@ -181,7 +190,7 @@ def test_budget_descent_lowers_the_expected_cost_of_every_choice(name):
         return expected(torch.softmax(values.masked_fill(~valid, -torch.inf), 1))
 
     target = float(mean(logits).detach()) * 0.8
-    torch.log(mean(logits) / target).abs().backward()
+    with_budget(torch.ones(()), mean(logits), target, term).backward()
     for row, name_of_choice in enumerate(order):
         moved = logits.detach().clone()
         moved[row] -= 0.01 * logits.grad[row] / logits.grad[row].norm().clamp_min(1e-30)
