@@ -41,6 +41,8 @@ def mistake(monkeypatch, capsys, tmp_path):
 SEARCH = ("search", "--space", "toy", "--flops", "90%", "--steps", 2)
 
 ARRAYS = {
+    "labels of 10 digits": ({"y": Y + 10**10}, "expected classes 0, 1, 2... below 100,000"),
+    "labels beyond int64": ({"y": Y.astype(np.uint64) + 2**63}, "label 9223372036854775808"),
     "labels below zero": ({"y": Y - 1}, "label -1"),
     "labels in words": ({"y": np.array(["cat"] * 20)}, "expected one whole number"),
     "labels as a table": ({"y": np.zeros((20, 4), int)}, "expected one whole number"),
@@ -82,7 +84,9 @@ def idx_bytes(array):
     return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
 
 
-@pytest.mark.parametrize("kind", ["cut", "labels as images", "magic", "header", "no file"])
+@pytest.mark.parametrize(
+    "kind", ["cut", "labels as images", "magic", "header", "no file", "folder"]
+)
 def test_wrong_idx_files(mistake, tmp_path, kind):
     images, labels = idx_bytes(X), idx_bytes(Y.astype(np.uint8))
     wrong = {
@@ -97,7 +101,11 @@ def test_wrong_idx_files(mistake, tmp_path, kind):
         )
         if kind != "no file":
             (tmp_path / f"{prefix}-labels-idx1-ubyte").write_bytes(labels)
+    if kind == "folder":
+        (tmp_path / "train-images-idx3-ubyte.gz").unlink()
+        (tmp_path / "train-images-idx3-ubyte").mkdir()
     words = {
+        "folder": "has no train-images",
         "cut": "damaged",
         "labels as images": "[N, H, W]",
         "magic": "MNIST format",
@@ -105,6 +113,15 @@ def test_wrong_idx_files(mistake, tmp_path, kind):
         "no file": "has no train-labels",
     }
     assert words[kind] in mistake(*SEARCH, "--data", "idx:.")
+
+
+def test_files_that_may_not_be_read(mistake, tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", "a.npz")
+
+    np.savez(tmp_path / "a.npz", x=X, y=Y)
+    monkeypatch.setitem(nastk.evaluators.tasks.FILES, "npz", refuse)
+    assert "Permission denied: a.npz" in mistake(*SEARCH, "--data", "npz:a.npz")
 
 
 @pytest.mark.parametrize(

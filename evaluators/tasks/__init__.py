@@ -23,15 +23,18 @@ def make_task(data: str, resolution: int, *, workers: int = 0, strict: bool = Fa
     """Return the task of `--data`, drawn at a resolution.
 
     Raises:
-        ValueError: if the name is unknown, or the path holds no such data.
+        ValueError: if the name is unknown, the path holds no such data, or it may not be read.
     """
     find_data(data)
     kind, colon, path = data.partition(":")
     if not colon:
         return ArrayTask(source=EMBEDDED[kind](), resolution=resolution)
-    if kind == "imagefolder":
-        return ImageFolder(path, resolution=resolution, workers=workers, strict=strict)
-    return ArrayTask(source=FILES[kind](path), resolution=resolution)
+    try:
+        if kind == "imagefolder":
+            return ImageFolder(path, resolution=resolution, workers=workers, strict=strict)
+        return ArrayTask(source=FILES[kind](path), resolution=resolution)
+    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
+        raise ValueError(f"cannot read {data}: {error.strerror}: {error.filename}") from None
 
 
 def find_data(data: str) -> None:

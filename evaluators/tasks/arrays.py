@@ -183,7 +183,7 @@ class ArrayTask(Task):
         images, labels = self._arrays("train")
         digest = hashlib.sha256()
         for array in (images, labels):
-            digest.update(np.ascontiguousarray(array).reshape(-1))
+            digest.update(np.ascontiguousarray(array).reshape(-1).data)
         return {
             "name": self.source.name,
             "origin": self.source.origin,

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from .arrays import Arrays, Source, check_size
 
+# A larger label is a mistake, and its classifier would hardly fit in memory.
+_MAX_CLASSES = 100_000
+
 
 def npz(path: str) -> Source:
     """Read arrays `x` ([N, H, W], [N, H, W, 3] or [N, 3, H, W] bytes) and `y` from one file.
@@ -64,7 +67,7 @@ def idx(path: str) -> Source:
     for prefix in ("train", "t10k"):
         arrays = []
         for kind in ("images", "labels"):
-            found = sorted(folder.glob(f"{prefix}-{kind}*"))
+            found = sorted(f for f in folder.glob(f"{prefix}-{kind}*") if f.is_file())
             if not found:
                 raise ValueError(f"{path} has no {prefix}-{kind}... file of the MNIST format")
             arrays.append(_read_idx(found[0]))
@@ -169,5 +172,8 @@ def _check_arrays(name: str, images: NDArray[Any], labels: NDArray[Any]) -> None
         )
     if len(images) == 0 or len(images) != len(labels):
         raise ValueError(f"{name} has {len(images)} images and {len(labels)} labels")
-    if labels.min() < 0:
-        raise ValueError(f"{name} has the label {labels.min()}; expected classes 0, 1, 2...")
+    for label in (int(labels.min()), int(labels.max())):
+        if not 0 <= label < _MAX_CLASSES:
+            raise ValueError(
+                f"{name} has the label {label}; expected classes 0, 1, 2... below {_MAX_CLASSES:,}"
+            )

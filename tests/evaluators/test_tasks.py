@@ -106,3 +106,12 @@ def test_embedded_images_are_standardised_as_one_array_is_to_the_last_bit(data):
     )
     got, _ = make_task(data, 28).ordered("train", 0, 64)
     assert torch.equal(got, (torch.from_numpy(pixels[:64]) - mean) / deviation)
+
+
+def test_labels_of_every_whole_type_are_class_numbers(tmp_path):
+    x = np.zeros((20, 8, 8), np.uint8)
+    for kind in (np.uint8, np.int16, np.uint64):
+        np.savez(tmp_path / "a.npz", x=x, y=(np.arange(20) % 4).astype(kind))
+        task = make_task(f"npz:{tmp_path / 'a.npz'}", 8)
+        _, labels = task.ordered("train", 0, 16)
+        assert task.num_classes == 4 and labels.dtype == torch.int64 and labels.max() == 3
