@@ -1,6 +1,10 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
+from nastk.evaluators import tasks
+from nastk.evaluators.tasks.digits import digits_photo
 from PIL import Image
 
 torch.set_num_threads(1)
@@ -26,3 +30,18 @@ def folder_of_images():
                     Image.fromarray(pixels).save(folder / f"{i}.png")
 
     return write
+
+
+@pytest.fixture
+def sealed_test_split(monkeypatch):
+    """Let every reading of the test part of digits-photo fail."""
+
+    def refuse(side):
+        raise AssertionError("the test split was read")
+
+    def sealed():
+        return dataclasses.replace(digits_photo(), test=refuse)
+
+    monkeypatch.setitem(tasks.EMBEDDED, "digits-photo", sealed)
+    with pytest.raises(AssertionError, match="test split was read"):
+        tasks.make_task("digits-photo", 28).ordered("test", 0, 1)

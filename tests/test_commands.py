@@ -193,13 +193,20 @@ def test_image_folder_replaces_corrupt_images_or_refuses_them(tmp_path, folder_o
         strict.batch("train", seed=0, step=0, batch_size=12)
 
 
-def test_embedded_splits_are_cut_by_digit():
+@pytest.mark.parametrize("data, copies", [("digits", 1), ("digits-photo", 3)])
+def test_embedded_splits_share_no_digit(data, copies, monkeypatch):
+    import sklearn.datasets
     from nastk.evaluators.tasks import make_task
 
-    task = make_task("digits-photo", 28)
-    weights, architecture = (task._splits[s] // 3 for s in ("weights", "architecture"))
-    assert not set(weights) & set(architecture)
-    assert (task.size("weights"), task.size("architecture"), task.size("test")) == (2700, 900, 1791)
+    images, _ = sklearn.datasets.load_digits(return_X_y=True)
+    numbered = (images, np.arange(len(images)))  # a label now says which digit an image shows
+    monkeypatch.setattr(sklearn.datasets, "load_digits", lambda **_: numbered)
+    task = make_task(data, 28)
+    shown = {s: task.ordered(s, 0, task.size(s))[1] for s in ("weights", "architecture", "test")}
+    assert [len(digits) for digits in shown.values()] == [900 * copies, 300 * copies, 597 * copies]
+    digits, counts = torch.cat(list(shown.values())).unique(return_counts=True)
+    assert len(digits) == 1797 and set(counts.tolist()) == {copies}
+    assert sum(len(part.unique()) for part in shown.values()) == 1797
 
 
 def test_files_of_the_user_are_read(tmp_path):

@@ -218,17 +218,17 @@ def test_killed_before_the_first_checkpoint_and_resumed_equals_unbroken(tmp_path
 
 def test_stopped_while_the_data_are_read_and_resumed_equals_unbroken(tmp_path, monkeypatch):
     import numpy as np
-    from nastk.evaluators.tasks import files
+    from nastk.evaluators import tasks
 
     x = np.random.default_rng(0).integers(0, 255, (40, 28, 28), dtype=np.uint8)
     np.savez(tmp_path / "a.npz", x=x, y=np.arange(40) % 4)
     options = {"space": "toy", "flops": "90%", "data": f"npz:{tmp_path / 'a.npz'}", "steps": 3}
     nastk.search(**options, out=tmp_path / "whole")
 
-    def stop(file):
+    def stop(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(files, "_arrays_of", stop)
+    monkeypatch.setitem(tasks.FILES, "npz", stop)
     with pytest.raises(KeyboardInterrupt):
         nastk.search(**options, out=tmp_path / "broken")
     monkeypatch.undo()
@@ -342,16 +342,7 @@ def test_a_search_that_starts_at_the_largest_kernels_ends_below_the_budget(tmp_p
     assert events[0]["expected_flops"] > 900_000 and events[-1]["expected_flops"] <= 800_000
 
 
-def test_the_test_split_is_never_read_by_a_search(tmp_path, monkeypatch):
-    from nastk.evaluators.tasks.arrays import ArrayTask
-
-    original = ArrayTask._arrays
-
-    def poisoned(self, part):
-        assert part != "test", "a strategy read the test split"
-        return original(self, part)
-
-    monkeypatch.setattr(ArrayTask, "_arrays", poisoned)
+def test_the_test_split_is_never_read_by_a_search(tmp_path, sealed_test_split):
     for strategy, chosen in nastk.searching.STRATEGIES.items():
         options = {"evaluations": 2} if issubclass(chosen, BlackBox) else {}
         nastk.search(
