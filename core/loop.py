@@ -60,10 +60,11 @@ class Loop:
         for step in range(start, self.total):
             yield step
             if time.monotonic() - saved_at >= self.seconds_between or step + 1 == self.total:
-                self._save(step + 1)
+                self.save(step + 1)
                 saved_at = time.monotonic()
 
-    def _save(self, step: int) -> None:
+    def save(self, step: int) -> None:
+        """Write a checkpoint from which step `step` would be the next."""
         if self.run is None:
             return
         optimizers = {name: o.state_dict() for name, o in self.optimizers.items()}

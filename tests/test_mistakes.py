@@ -350,14 +350,14 @@ def test_a_resumed_search_counts_what_was_skipped_before(tmp_path, monkeypatch, 
     (tmp_path / "images/train/cat/0.png").write_bytes(b"broken")
     options = {"flops": "90%", "data": f"imagefolder:{tmp_path / 'images'}", "steps": 3}
     monkeypatch.setenv("NASTK_CHECKPOINT_SECONDS", "0")
-    original = Loop._save
+    original = Loop.save
 
     def stop_at_the_end(self, step):
         original(self, step)
         if step == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Loop, "_save", stop_at_the_end)
+    monkeypatch.setattr(Loop, "save", stop_at_the_end)
     with pytest.raises(KeyboardInterrupt):
         nastk.search("toy", **options, out=tmp_path / "run")
     monkeypatch.undo()

@@ -96,7 +96,7 @@ def test_a_full_disk_is_one_line_and_the_search_goes_on_afterwards(tmp_path):
 def test_the_clock_adds_up_over_interrupted_parts(tmp_path, monkeypatch):
     from nastk.core.loop import Loop
 
-    original = Loop._save
+    original = Loop.save
 
     def stop_in_the_middle(self, step):
         original(self, step)
@@ -104,7 +104,7 @@ def test_the_clock_adds_up_over_interrupted_parts(tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     monkeypatch.setenv("NASTK_CHECKPOINT_SECONDS", "0")
-    monkeypatch.setattr(Loop, "_save", stop_in_the_middle)
+    monkeypatch.setattr(Loop, "save", stop_in_the_middle)
     with pytest.raises(KeyboardInterrupt):
         nastk.search("toy", "55K", steps=6, out=tmp_path / "run")
     monkeypatch.undo()

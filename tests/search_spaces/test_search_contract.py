@@ -30,7 +30,7 @@ def traces(folder):
 def test_killed_and_resumed_equals_unbroken_and_the_seed_decides(name, tmp_path, monkeypatch):
     whole, broken, other = (tmp_path / part for part in ("whole", "broken", "other"))
     search(name, 0.5, whole)
-    original = Loop._save
+    original = Loop.save
 
     def stop_in_the_middle(self, step):
         original(self, step)
@@ -39,7 +39,7 @@ def test_killed_and_resumed_equals_unbroken_and_the_seed_decides(name, tmp_path,
 
     with monkeypatch.context() as patched:
         patched.setenv("NASTK_CHECKPOINT_SECONDS", "0")
-        patched.setattr(Loop, "_save", stop_in_the_middle)
+        patched.setattr(Loop, "save", stop_in_the_middle)
         with pytest.raises(KeyboardInterrupt):
             search(name, 0.5, broken)
     assert not (broken / "arch.json").exists()

@@ -147,7 +147,7 @@ def test_a_supernet_search_stopped_anywhere_and_resumed_equals_unbroken(
     if strategy == "single_path":
         options |= {"steps": 3, "evaluations": 4, "strategy_options": {"num_batches": 1}}
     nastk.search("sandglass-micro", "0.8M", out=tmp_path / "whole", **options)
-    original = Loop._save
+    original = Loop.save
 
     def stop_after(self, step):
         original(self, step)
@@ -156,7 +156,7 @@ def test_a_supernet_search_stopped_anywhere_and_resumed_equals_unbroken(
 
     with monkeypatch.context() as patched:
         patched.setenv("NASTK_CHECKPOINT_SECONDS", "0")
-        patched.setattr(Loop, "_save", stop_after)
+        patched.setattr(Loop, "save", stop_after)
         with pytest.raises(KeyboardInterrupt):
             nastk.search("sandglass-micro", "0.8M", out=tmp_path / "broken", **options)
     nastk.resume(tmp_path / "broken")
