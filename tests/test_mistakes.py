@@ -122,6 +122,7 @@ def test_wrong_idx_files(mistake, tmp_path, kind):
         "batch_size=-3",
         "weight_decay=-1",
         "budget_weight=[]",
+        "budget_weight=Infinity",
         "mixture=hard",
     ],
 )
