@@ -20,6 +20,7 @@ from .core.arch import Arch
 from .core.asktell import Pool
 from .core.clock import cpu_seconds
 from .core.evaluator import Evaluator
+from .core.files import with_nan
 from .core.lookup import lookup
 from .core.pool import check_stop, worker_pool
 from .core.run import Run, held, write_json
@@ -217,7 +218,7 @@ def _evaluate(
     with held(trial):
         if file.is_file():
             found: dict[str, Any] = json.loads(file.read_text())
-            return found
+            return found | {"metrics": with_nan(found["metrics"])}
         metrics = _metrics(trial, evaluator, arch, share, threads)
         loss = metrics[evaluator.objective] * (-1 if evaluator.maximises else 1)
         result = {

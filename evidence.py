@@ -23,7 +23,7 @@ from .evaluators.recipe import Recipe, default_recipe, recipe_hash
 from .evaluators.tasks import make_task
 from .nasbench.compare import Job, default_processes, summary, threads_each, train_all
 from .nasbench.contestants import Contestant, contestants
-from .nasbench.ranking import judge, rank_scores
+from .nasbench.ranking import as_ranked, judge, rank_scores
 from .problems import problem_of
 
 
@@ -187,7 +187,7 @@ def _scores(
             known[arch.id] = evaluator.evaluate(arch)["architecture_loss_nats"]
             known["seconds"] = earlier + cpu_seconds() - start
             write_json(file, known)
-        scores[entrant.name]["inherited"] = -known[arch.id]
+        scores[entrant.name]["inherited"] = -as_ranked(known[arch.id])
         report({"phase": "inherit", "step": number + 1, "total": len(entrants)})
     return scores, float(known["seconds"])
 

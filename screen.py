@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -209,7 +210,9 @@ def print_proxy(result: dict[str, Any]) -> None:
         _console.print(f"warning: {result['warning']}", highlight=False)
 
 
-def _plus_minus(value: float, spread: float | None, digits: int) -> str:
+def _plus_minus(value: float | None, spread: float | None, digits: int) -> str:
+    if value is None or not math.isfinite(value):
+        return "not finite"
     return f"{value:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
 
 

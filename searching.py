@@ -113,6 +113,7 @@ def search(
     _check_options(chosen, options)
     made = chosen(**options)
     evaluation = check_evaluator(made, evaluator, supernet, evaluator_options)
+    _check_finite(options | dict(evaluator_options or {}))
     extra = {} if evidence is None else {"evidence": lookup("evidence", evidence, EVIDENCE)}
     place = find_device(device)
     precision = find_precision(precision, place)
@@ -232,6 +233,13 @@ def _check_options(strategy: type, options: Mapping[str, Any]) -> None:
     fields = {field.name: field for field in dataclasses.fields(strategy)}
     for name in options:
         lookup(f"option of {strategy.name}", name, fields)  # type: ignore[attr-defined]
+
+
+def _check_finite(options: Mapping[str, Any]) -> None:
+    """Refuse what the manifest could not hold."""
+    for name, value in options.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{name} takes a finite number; got {value}")
 
 
 def _proxy(target: Space, data: str, scale: float | None, resolution: int | None) -> Space:

@@ -70,3 +70,8 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [jsonable(part) for part in value]
     return value
+
+
+def with_nan(metrics: Mapping[str, float | None]) -> dict[str, float]:
+    """Return written metrics as numbers again: what `jsonable` made null is not finite."""
+    return {name: math.nan if value is None else value for name, value in metrics.items()}

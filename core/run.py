@@ -263,8 +263,9 @@ def fresh_run(path: Path, manifest: dict[str, Any]) -> Iterator[Run]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write indented JSON atomically."""
-    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+    """Write indented JSON atomically, numbers that are not finite as null."""
+    text = json.dumps(jsonable(content), indent=1, allow_nan=False) + "\n"
+    write_atomically(path, text.encode())
 
 
 def free_folder(path: Path) -> Path:

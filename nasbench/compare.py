@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import statistics
@@ -16,6 +17,7 @@ from typing import Any
 
 import torch
 
+from ..core.files import with_nan
 from ..core.loop import Report
 from ..core.metrics import test_metrics
 from ..core.pool import check_stop, worker_pool
@@ -27,6 +29,7 @@ from ..evaluators.tasks import make_task
 from ..evaluators.train import Training
 from .contestants import Contestant
 from .families import find_space, make_space
+from .ranking import as_ranked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +76,7 @@ class Job:
     def result(self) -> dict[str, float] | None:
         """Metrics of the finished training, None before."""
         file = self.path / "metrics.json"
-        return json.loads(file.read_text()) if file.is_file() else None
+        return with_nan(json.loads(file.read_text())) if file.is_file() else None
 
 
 def default_processes(device: str) -> int:
@@ -163,7 +166,8 @@ def summary(jobs: Sequence[Job]) -> dict[str, Any]:
         each process reads the data as well. Where random archs stand beside a found one also
         `random_mean_top1_percent`, `improvement_percent` (100 (a - r)/r with a the top-1 of the
         found arch and r the random mean) and `rank` of the found arch among the random ones by mean
-        test loss (1 is best).
+        test loss (1 is best). A loss that is not finite ranks last; what it goes into is not finite
+        either, or has no spread.
     """
     rows = list(_rows(jobs))
     found = next((row for row in rows if row["kind"] == "found"), None)
@@ -185,7 +189,8 @@ def summary(jobs: Sequence[Job]) -> dict[str, Any]:
         answer["random_mean_loss_nats"] = statistics.mean(row["loss_nats"] for row in rivals)
         answer["random_spread_loss_nats"] = _spread([row["loss_nats"] for row in rivals])
         answer["improvement_percent"] = 100 * (found["top1_percent"] - mean) / mean
-        answer["rank"] = 1 + sum(row["loss_nats"] < found["loss_nats"] for row in rivals)
+        own = as_ranked(found["loss_nats"])
+        answer["rank"] = 1 + sum(as_ranked(row["loss_nats"]) < own for row in rivals)
     return answer
 
 
@@ -213,5 +218,6 @@ def _rows(jobs: Sequence[Job]) -> Iterator[dict[str, Any]]:
 
 
 def _spread(values: Sequence[float]) -> float | None:
-    """Return the standard deviation, None for a single value."""
-    return statistics.stdev(values) if len(values) > 1 else None
+    """Return the standard deviation, None for a single value or where one is not finite."""
+    known = len(values) > 1 and all(map(math.isfinite, values))
+    return statistics.stdev(values) if known else None

@@ -15,6 +15,16 @@ FEWEST = 4
 SURE = 2.0
 
 
+def as_ranked(loss: float | None) -> float:
+    """Return a loss as it ranks: one that is not finite, or that JSON holds as null, is last.
+
+    Example:
+        >>> as_ranked(0.5), as_ranked(float("nan")), as_ranked(None)
+        (0.5, inf, inf)
+    """
+    return loss if loss is not None and math.isfinite(loss) else math.inf
+
+
 def tau(scores: Sequence[float], losses: Sequence[float]) -> float | None:
     """Return Kendall's tau-b of scores (higher is better) with losses (lower is better).
 
@@ -81,9 +91,9 @@ def rank_scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     drawn = [row for row in rows if row["kind"] == "random"]
     if len(drawn) < FEWEST:
         return None
-    losses = [row["loss_nats"] for row in drawn]
+    losses = [as_ranked(row["loss_nats"]) for row in drawn]
     names = set.intersection(*(set(row.get("scores", {})) for row in drawn))
-    scores = {name: [row["scores"][name] for row in drawn] for name in sorted(names)}
+    scores = {name: [_score(row["scores"][name]) for row in drawn] for name in sorted(names)}
     for name in ("params", "flops"):
         scores[name] = [float(row[name]) for row in drawn]
     return {
@@ -129,7 +139,8 @@ def judge(
     Returns:
         `is_worth_it` (None where the difference is too small to tell), `sentence`,
         `found_loss_nats`, `error_nats` (standard error of a difference), `trainings`, and by name
-        the losses of the `rivals`; None without rivals, or where a loss is not finite.
+        the losses of the `rivals`; None without rivals, or where one of these losses is not
+        finite. Trainings that diverged are the last among the random archs.
     """
     by_kind: dict[str, list[list[float]]] = {}
     for row in rows:
@@ -160,7 +171,11 @@ def judge(
 
 
 def _losses(row: Mapping[str, Any]) -> list[float]:
-    return list(row.get("losses_nats") or [row["loss_nats"]])
+    return [as_ranked(loss) for loss in row.get("losses_nats") or [row["loss_nats"]]]
+
+
+def _score(value: float | None) -> float:
+    return -math.inf if value is None else value
 
 
 def _error(groups: Sequence[Sequence[float]], drawn: Sequence[Sequence[float]]) -> float | None:
@@ -169,10 +184,11 @@ def _error(groups: Sequence[Sequence[float]], drawn: Sequence[Sequence[float]]) 
     Where each arch was trained once, the spread of the random archs stands in for that of the
     seeds, which it contains.
     """
-    if many := [losses for losses in groups if len(losses) > 1]:
+    finite = [losses for losses in groups if all(map(math.isfinite, losses))]
+    if many := [losses for losses in finite if len(losses) > 1]:
         variance = statistics.mean(statistics.variance(losses) for losses in many)
         return math.sqrt(2 * variance / min(len(losses) for losses in many))
-    firsts = [losses[0] for losses in drawn]
+    firsts = [losses[0] for losses in drawn if math.isfinite(losses[0])]
     return math.sqrt(2) * statistics.stdev(firsts) if len(firsts) > 1 else None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.arch import Arch
-from ..core.files import read_json
+from ..core.files import read_json, with_nan
 from ..core.run import Run
 from ..core.space import Space
 from .families import find_space, make_space
@@ -22,6 +22,7 @@ FILES = {
     "retrain": ("metrics",),
 }
 _ROW = ("name", "kind", "flops", "params", "inside_budget", "seeds", "loss_nats", "top1_percent")
+_MAY_DIVERGE = _ROW[6:]  # null where they are not finite
 _SPREADS = ("loss_spread_nats", "top1_spread_percent")
 
 
@@ -115,6 +116,10 @@ def _is_number(event: dict[str, Any], key: str) -> bool:
     return isinstance(event.get(key), int | float)
 
 
+def _is_figure(row: dict[str, Any], key: str) -> bool:
+    return _is_number(row, key) or (key in _MAY_DIVERGE and row[key] is None)
+
+
 def _read_file(story: Story, run: Run, name: str) -> None:
     """Read one of the files of results, and see that it holds what the report uses."""
     file = run.path / f"{name}.json"
@@ -126,9 +131,12 @@ def _read_file(story: Story, run: Run, name: str) -> None:
     for row in rows if isinstance(rows, list) else [rows]:
         is_row = isinstance(row, dict)
         lacks += [key for key in (*_ROW, *_SPREADS) if not is_row or key not in row]
-        lacks += [key for key in _ROW[5:] if not lacks and not _is_number(row, key)]
+        lacks += [key for key in _ROW[5:] if not lacks and not _is_figure(row, key)]
     if lacks:
         raise ValueError(f"{file} is damaged: it does not say its {lacks[0]}")
+    if rows:
+        means = [with_nan({key: row[key] for key in _MAY_DIVERGE}) for row in rows]
+        content["rows"] = [row | mean for row, mean in zip(rows, means, strict=True)]
     story.files[name] = content
 
 

@@ -260,3 +260,16 @@ def test_a_space_of_ones_own_is_searched_from_its_file(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(nastk("count", "r", "--json", cwd=tmp_path).stdout)["flops"] > 0
+
+
+def test_searches_without_a_folder_never_share_one(tmp_path, monkeypatch):
+    import nastk as library
+
+    monkeypatch.chdir(tmp_path)
+    results = [library.search("toy", "55K", strategy="random", seed=4) for _ in range(3)]
+    names = ["runs/toy-random-4", "runs/toy-random-4-2", "runs/toy-random-4-3"]
+    assert [result["run"] for result in results] == names
+    archs = [(tmp_path / name / "arch.json").read_bytes() for name in names]
+    assert len(set(archs)) == 1
+    library.search("toy", "55K", strategy="random", seed=5)
+    assert (tmp_path / "runs/toy-random-5").is_dir()

@@ -7,7 +7,7 @@ import nastk
 import pytest
 from nastk import evidence, resume
 from nastk.cli import app
-from nastk.core.run import Run
+from nastk.core.run import Run, write_json
 from nastk.evidence import LEVELS, Level, log_prob
 from nastk.nasbench import compare
 from nastk.reporting import print_evidence, report
@@ -141,6 +141,32 @@ def test_full_evidence_has_seeds_and_a_ceiling_and_serves_as_quick(search, tmp_p
     assert found["ranking"]["ceiling"] is not None
     assert all(len(row["losses_nats"]) == 2 for row in found["rows"])
     assert resume(tmp_path / "run", evidence="quick")["evidence"]["level"] == "full"
+
+
+def test_losses_that_are_not_finite_leave_evidence_behind(search, tmp_path, capsys):
+    """One random arch diverged in its training, another cannot be told with inherited weights."""
+    folder = tmp_path / "run"
+    found = search(folder, evidence="quick")["evidence"]
+    drawn = [row for row in found["rows"] if row["kind"] == "random"]
+    best = min(drawn, key=lambda row: row["loss_nats"])
+    for path in folder.glob("compare/*/metrics.json"):
+        metrics = json.loads(path.read_text())
+        if metrics["test_loss_nats"] == best["loss_nats"]:
+            write_json(path, metrics | {"test_loss_nats": float("nan")})
+    known = json.loads((folder / "inherited.json").read_text())
+    blind = next(name for name, loss in known.items() if loss == -drawn[-1]["scores"]["inherited"])
+    write_json(folder / "inherited.json", known | {blind: float("nan")})
+    (folder / "evidence.json").unlink()
+    made = resume(folder, evidence="quick")["evidence"]
+    text = (folder / "evidence.json").read_text()
+    read = json.loads(text, parse_constant=pytest.fail)
+    assert [row["loss_nats"] for row in read["rows"]].count(None) == 1
+    assert read["rows"][-1]["scores"]["inherited"] is None
+    assert made["ranking"] == read["ranking"] and made["ranking"]["num_archs"] == 4
+    print_evidence(resume(folder)["evidence"])
+    assert "Kendall tau" in capsys.readouterr().out
+    (told,) = report([folder])["runs"]
+    assert not told["notes"] and told["comparison"]["rows"] == read["rows"]
 
 
 def test_a_strategy_without_supernet_has_evidence_without_inherited_scores(tmp_path):

@@ -139,6 +139,7 @@ def test_files_that_may_not_be_read(mistake, tmp_path, monkeypatch):
         "batch_size=-3",
         "weight_decay=-1",
         "budget_weight=[]",
+        "budget_weight=Infinity",
         "mixture=hard",
     ],
 )

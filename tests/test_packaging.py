@@ -1,10 +1,17 @@
 """What a packager and a new user rely on."""
 
 import ast
+import importlib.metadata
+import json
+import os
+import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = ["core", "ops", "search_spaces", "evaluators", "nasbench", "benchmarks"]
@@ -86,3 +93,63 @@ def test_importing_nastk_imports_no_optional_package():
     optional = {"triton", "ray", "optuna", "nni"}
     code = f"import nastk, sys; nastk.search; assert not {optional} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of what is in the repository, and nothing that lies about beside it."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no list of the files of the repository: {done.stderr.strip()}")
+    copied = tmp_path / "checkout"
+    for name in filter(lambda name: (ROOT / name).is_file(), done.stdout.splitlines()):
+        (copied / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, copied / name)
+    return copied
+
+
+@pytest.mark.slow
+def test_a_wheel_holds_what_the_commands_need_and_nothing_else(checkout, tmp_path):
+    """It is unpacked and run where neither the checkout nor its editable installation is found."""
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    found = importlib.metadata.version("setuptools")
+    if int(found.split(".")[0]) < 77:
+        pytest.skip(f"building a wheel needs {wanted[0]}, and this is {found}")
+    code = f"from setuptools import build_meta; build_meta.build_wheel({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=checkout, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("nastk-*.whl")
+    unpacked = tmp_path / "unpacked"
+    zipfile.ZipFile(wheel).extractall(unpacked)
+
+    tops = {path.name for path in unpacked.iterdir()}
+    assert {name for name in tops if not name.endswith(".dist-info")} == {"nastk"}
+    endings = (".toml", ".json.gz", ".css", "py.typed")
+    packages = [".", *FLOORS, "strategies"]
+    data = {
+        path.relative_to(checkout)
+        for folder in packages
+        for path in (checkout / folder).glob("*" if folder == "." else "**/*")
+        if path.name.endswith(endings) and path.name != "pyproject.toml"
+    }
+    assert {"references.toml", "page.css", "py.typed", "wins.toml"} <= {path.name for path in data}
+    for path in data:
+        assert (unpacked / "nastk" / path).read_bytes() == (checkout / path).read_bytes()
+
+    libraries = [place for place in sys.path if Path(place).name.endswith("-packages")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(unpacked), *libraries])}
+
+    def run(*arguments):
+        command = [sys.executable, "-S", "-P", *arguments]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    where = run("-c", "import nastk; print(nastk.__file__)").strip()
+    assert Path(where) == unpacked / "nastk/__init__.py"
+    spaces = json.loads(run("-m", "nastk", "spaces", "--json"))
+    assert {"sandglass", "mbconv", "t2t", "nasbench201"} <= {space["name"] for space in spaces}
+    counted = json.loads(run("-m", "nastk", "count", "mobilenext-1.0", "--json"))
+    assert (counted["flops"], counted["params"]) == (311_342_592, 3_535_416)

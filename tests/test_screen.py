@@ -5,9 +5,13 @@ import pty
 import subprocess
 import sys
 
+import nastk
 import pytest
 from nastk import progress, screen
+from nastk.core.budget import flops_range
+from nastk.core.run import Run
 from nastk.nasbench.references import list_references
+from nastk.search_spaces import Toy
 from rich.console import Console
 
 NASTK = [sys.executable, "-m", "nastk"]
@@ -140,3 +144,72 @@ def test_a_log_gets_a_line_now_and_then_and_one_at_the_end(seconds, lines, monke
     said = capsys.readouterr()
     assert said.out == "" and len(said.err.splitlines()) == lines
     assert said.err.splitlines()[-1] == "search 4/4 loss 2.000"
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """The result of a short search by meta kernels, and what it reported."""
+    events = []
+    folder = tmp_path_factory.mktemp("screen") / "run"
+    result = nastk.search("toy", "55K", steps=4, out=folder, report=events.append)
+    return result, events
+
+
+def cells_of(text):
+    """The rows of a printed table: the name and its figures."""
+    rows = [line.strip("│").split("│") for line in text.splitlines() if "│" in line]
+    return {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows}
+
+
+def test_a_search_ends_with_what_it_found_what_it_cost_and_where_it_is(searched, capsys):
+    result, _ = searched
+    result = result | {"seconds": 73.4, "cpu_seconds": 139.2, "peak_memory_bytes": 3 * 2**29}
+    screen.print_search(result)
+    text = capsys.readouterr().out
+    assert f"arch {result['arch_id']}" in text
+    assert cells_of(text) == {
+        "budget": ["55,000", ""],
+        "found": [f"{result['flops']:,}", f"{result['params']:,}"],
+    }
+    cost = "4 updates, 73 s wall, 139 CPU s, peak 1.50 GiB"
+    assert f"{cost}; results in {result['run']}" in text.splitlines()
+    assert "digits-photo is embedded demonstration data; --data imagefolder:PATH is" in text
+
+
+def test_a_search_of_the_sandglass_space_stands_beside_mobilenext(searched, tmp_path, capsys):
+    """Counted as the target is, and with the choices named that its proxy was blind to."""
+    manifest = {
+        "space": "sandglass",
+        "target": {"resolution": 64, "num_classes": 10},
+        "proxy": {"resolution": 32, "num_classes": 10},
+        "data": "imagefolder:/somewhere",
+    }
+    run = Run.create(tmp_path / "run", manifest)
+    run.log(trial="one", share=0.25)
+    run.log(trial="two", share=1.0)
+    run.release()
+    screen.print_search(searched[0] | {"run": str(run.path), "num_skipped": 2})
+    text = capsys.readouterr().out
+    counted = nastk.count("mobilenext-1.0", resolution=64, classes=10)
+    row = [f"{counted[name]:,}" for name in ("flops", "params")]
+    assert cells_of(text)["MobileNeXt-1.0"] == row
+    assert "2 evaluations (1 in full), " in text
+    assert "2 images could not be read and were left out" in text
+    assert "the proxy could not see" in text
+    assert "demonstration" not in text
+
+
+def test_progress_of_a_search_says_loss_expected_flops_and_entropy(searched, capsys):
+    _, events = searched
+    assert [event["step"] for event in events] == [1, 2, 3, 4]
+    assert [event["phase"] for event in events] == ["warm-up"] + ["search"] * 3
+    smallest, largest = flops_range(Toy())
+    for event in events:
+        assert 0 < event["loss"] < 10 and 0 < event["entropy"] <= 1
+        assert smallest < event["expected_flops"] < largest
+    assert events[0]["entropy"] == pytest.approx(1)  # the logits still rest
+    with progress.progress(enabled=True) as report:
+        report(events[-1])
+    loss, flops, entropy = (events[-1][name] for name in ("loss", "expected_flops", "entropy"))
+    figures = f"loss {loss:.3f}  E[FLOPs] {flops / 1e3:.1f}K  entropy {entropy:.2f}"
+    assert capsys.readouterr().err.splitlines() == [f"search 4/4 {figures}"]

@@ -2,15 +2,20 @@
 
 import contextlib
 import json
+import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import nastk
 import pytest
+from nastk import comparing, screen
 from nastk.core.budget import Budget
+from nastk.core.run import write_json
 from nastk.nasbench.contestants import contestants
 from nastk.search_spaces import Sandglass, SandglassMicro, Toy
 
@@ -67,6 +72,55 @@ def test_a_comparison_reports_and_is_not_trained_twice(run):
     again = nastk.compare(run, **SMALL)
     assert again["rows"] == result["rows"]
     assert stamps == {p: p.stat().st_mtime_ns for p in run.glob("compare/*/metrics.json")}
+
+
+@pytest.fixture
+def trained_to(monkeypatch):
+    """Let trainings end, at once, with the losses given by name and seed; no references."""
+
+    def tell(**losses):
+        def train_all(jobs, processes, report):
+            for job in jobs:
+                loss = losses[job.contestant.name.replace("-", "_")][job.seed]
+                metrics = {"test_loss_nats": loss, "test_top1_percent": 50.0, "num_skipped": 0}
+                job.path.mkdir(parents=True, exist_ok=True)
+                metrics |= {"seconds": 1.0, "cpu_seconds": 1.0}
+                write_json(job.path / "metrics.json", metrics)
+
+        monkeypatch.setattr(comparing, "train_all", train_all)
+        own = partial(contestants, with_references=False)
+        monkeypatch.setattr(comparing, "contestants", own)
+
+    return tell
+
+
+def test_a_diverged_training_ranks_last_and_breaks_nothing(run, trained_to, tmp_path, capfd):
+    run = shutil.copytree(run, tmp_path / "run")
+    fine = {"found": [0.5, 0.7], "most_params": [0.6, 0.6], "random_2": [0.8, 0.8]}
+    trained_to(**fine, random_1=[0.1, math.nan])
+    result = nastk.compare(run, seeds=2, random=2)
+    row = result["rows"][2]
+    assert row["name"] == "random-1" and row["losses_nats"][0] == 0.1
+    assert math.isnan(row["loss_nats"]) and row["loss_spread_nats"] is None
+    assert result["rank"] == 1  # the mean of both seeds counts, not the one that was lucky
+    written = json.loads((run / "compare.json").read_text(), parse_constant=pytest.fail)
+    assert written["rows"][2]["losses_nats"] == [0.1, None]
+    assert written["rows"][2]["loss_nats"] is None
+    for shown in (result, written):  # from memory, and read back
+        screen.print_comparison(shown)
+        said = capfd.readouterr().out
+        (line,) = [line for line in said.splitlines() if line.startswith("random-1")]
+        assert "not finite" in line and "random mean not finite" in said
+    (told,) = nastk.report([run])["runs"]
+    assert told["comparison"]["rows"] == written["rows"] and not told["notes"]
+
+
+def test_a_found_arch_that_diverged_is_last(run, trained_to, tmp_path):
+    run = shutil.copytree(run, tmp_path / "run")
+    trained_to(found=[math.nan], most_params=[0.6], random_1=[0.7], random_2=[0.8])
+    assert nastk.compare(run, seeds=1, random=2)["rank"] == 3
+    (told,) = nastk.report([run])["runs"]
+    assert told["verdict"] is None and told["comparison"]["rows"][0]["loss_nats"] is None
 
 
 @pytest.mark.slow

@@ -111,3 +111,36 @@ def test_without_rivals_or_with_a_diverged_one_there_is_no_verdict():
     assert judge(rows([0.3], [0.4])[:1], trainings=2) is None
     assert judge(rows([math.nan], [0.4], [0.5], [0.6]), trainings=2) is None
     assert judge([], trainings=None) is None
+
+
+@pytest.mark.parametrize("diverged", [math.nan, math.inf, -math.inf, None])
+def test_a_diverged_training_ranks_last(diverged):
+    """As one of a huge loss does, whether its loss comes from memory or from a file."""
+    drawn = [[0.5], [0.4], [0.3], [0.2], [1e9]]
+    expected = rank_scores(rows([0.25], [0.1], *drawn))
+    rows_read = rows([0.25], [0.1], *drawn)
+    rows_read[-1] |= {"losses_nats": [diverged], "loss_nats": diverged}
+    assert rank_scores(rows_read) == expected
+    assert expected["taus"]["params"]["all"] == pytest.approx((6 - 4) / 10)
+    verdict = judge(rows_read, trainings=2)
+    assert "best of 2 random archs" in verdict["sentence"]
+    # The last of five is never the best of two; the others are with shares 4, 3, 2 and 1 of 10.
+    best = verdict["rivals"]["the best of 2 random archs, which the same cost would have trained"]
+    assert best == pytest.approx((4 * 0.2 + 3 * 0.3 + 2 * 0.4 + 0.5) / 10)
+    assert verdict["error_nats"] == pytest.approx(math.sqrt(2 * 0.05 / 3))
+
+
+def test_a_score_that_is_not_finite_ranks_last():
+    drawn = [row | {"scores": {"s": -row["loss_nats"]}} for row in rows([1], [1], *DRAWN)]
+    expected = rank_scores(drawn)["taus"]["s"]
+    worst = max(drawn[2:], key=lambda row: row["loss_nats"])
+    worst["scores"] = {"s": None}
+    assert rank_scores(drawn)["taus"]["s"] == expected
+    assert expected["all"] == pytest.approx(1)
+
+
+def test_seeds_that_diverged_leave_the_error_to_the_others():
+    drawn = [*DRAWN, [0.4, math.nan]]
+    verdict = judge(rows([0.30, 0.32], [0.50, 0.52], *drawn), trainings=2)
+    assert verdict is None or math.isfinite(verdict["error_nats"])
+    assert rank_scores(rows([0.3, 0.3], [0.5, 0.5], *drawn))["ceiling"] is not None

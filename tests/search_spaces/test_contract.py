@@ -146,6 +146,26 @@ def test_polynomial_equals_the_outside_counter_on_fifty_random_archs(name):
         assert counted["params"] == sum(p.numel() for p in network.parameters())
 
 
+@pytest.mark.parametrize("name", SPACES)
+def test_activations_are_the_outputs_of_convolutions_and_linear_layers(name):
+    """As hooks see them on the built network, whose features are never computed."""
+    space = SPACES[name](resolution=64) if name in SMALL else SPACES[name]()
+    for arch in random_archs(space, 2, seed=5):
+        with torch.device("meta"):
+            network = space.build(arch).eval()
+            x = torch.zeros(1, *space.input_shape)
+        outputs = []
+
+        def note(_, __, output, outputs=outputs):
+            outputs.append(output.numel())
+
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                module.register_forward_hook(note)
+        network(x)
+        assert sum(outputs) == space.cost.count(space.indices(arch))["activations"] > 0
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_space_names_recipes_that_exist_and_its_subclass_keeps_them(name):
     class Mine(FAMILIES[name]):

@@ -16,7 +16,7 @@ import pytest
 from nastk.core.budget import InfeasibleBudgetError
 from nastk.core.checkpoint import load_checkpoint, save_checkpoint
 from nastk.core.loop import Loop
-from nastk.core.run import Run, RunInUseError
+from nastk.core.run import Run, RunInUseError, write_json
 from nastk.strategies import STRATEGIES, BlackBox
 
 COMMAND = [sys.executable, "-m", "nastk", "search", "--space", "sandglass-micro", "--flops", "0.8M"]
@@ -356,3 +356,26 @@ def test_the_test_split_is_never_read_by_a_search(tmp_path, sealed_test_split):
         )
     options = {"level": "bilevel"}
     nastk.search("toy", "55K", steps=3, out=tmp_path / "b", strategy_options=options)
+
+
+def test_a_trial_that_diverged_just_before_a_kill_is_told_as_such(tmp_path):
+    """Its result was written, and the search was killed before it noted the loss."""
+    options = {"strategy": "random", "evaluations": 3, "data": "digits", "processes": 1}
+
+    def stop(event):
+        if event["step"] == 2:
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        nastk.search("toy", "40K:70K", steps=1, out=folder, report=stop, **options)
+    first = json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])
+    (folder / "metrics.jsonl").write_text("")
+    (file,) = folder.glob(f"trials/{first['arch']}-*/result.json")
+    result = json.loads(file.read_text())
+    diverged = dict.fromkeys(result["metrics"], float("nan"))
+    write_json(file, result | {"metrics": diverged})
+    found = nastk.resume(folder)
+    events = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [event["loss"] is None for event in events] == [True, False, False]
+    assert found["arch_id"] != first["arch"]
