@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ..core.arch import Arch
@@ -119,8 +120,7 @@ def _neighbours(target: Space, proxy: Space, budget: Budget) -> list[Contestant]
         if reference.options.get("resolution", target.resolution) != target.resolution:
             continue  # it is another one's network at another resolution
         space, arch = reference.arch()
-        counted = dataclasses.replace(space, **sizes)
-        counts = counted.cost.count(counted.indices(arch.choices))
+        counts = _counts(dataclasses.replace(space, **sizes), arch)
         if abs(counts["flops"] / budget.high - 1) > NEIGHBOURHOOD:
             continue
         result.append(
@@ -136,3 +136,9 @@ def _neighbours(target: Space, proxy: Space, budget: Budget) -> list[Contestant]
             )
         )
     return sorted(result, key=lambda c: c.flops)
+
+
+@lru_cache(maxsize=256)
+def _counts(space: Space, arch: Arch) -> dict[str, int]:
+    """Return what an arch costs; tracing all references takes seconds."""
+    return space.cost.count(space.indices(arch.choices))

@@ -1,4 +1,5 @@
 import dataclasses
+import signal
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ from nastk.evaluators.tasks.digits import digits_photo
 from PIL import Image
 
 torch.set_num_threads(1)
+# Programs started in the background of a script ignore Ctrl-C, and so would what tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
