@@ -11,6 +11,7 @@ from typing import Any
 
 from .core.arch import Arch
 from .core.budget import Budget
+from .core.files import make_folder
 from .core.lookup import lookup
 from .core.loop import Report, silent
 from .core.run import Run, write_json
@@ -107,6 +108,7 @@ def compare(
         for number in range(seeds)
         for entrant in field.entrants
     ]
+    make_folder(field.trainings)  # refused before anything is trained
     train_all(jobs, processes, report)
     how = circumstances(seed=seed, device=device, workers=workers, strict=strict)
     result = {

@@ -1,7 +1,9 @@
 """Bad input: one line that says what to do, exit code 2, and nothing left behind."""
 
+import errno
 import gzip
 import json
+import os
 import shutil
 import signal
 import sys
@@ -10,6 +12,7 @@ import nastk
 import numpy as np
 import pytest
 from nastk import cli
+from nastk.core import files
 from PIL import Image
 
 X, Y = np.zeros((20, 8, 8), np.uint8), np.arange(20) % 4
@@ -296,6 +299,59 @@ def test_a_folder_of_the_users_own_files_is_refused_and_left_alone(
     assert "mine is no run but holds 'arch.json' and 4 more" in said and "--out" in said
     assert {file: file.read_bytes() for file in own.rglob("*") if file.is_file()} == before
     assert "is a file" in mistake(*start, "--out", "mine/arch.json")
+
+
+@pytest.mark.parametrize("out", ["afile/x", "/proc/nope", "locked/x"])
+@pytest.mark.parametrize("command", ["search", "retrain", "compare"])
+def test_a_place_that_cannot_be_written_is_refused(mistake, trained, tmp_path, command, out):
+    (tmp_path / "afile").write_text("mine")
+    if out.startswith("locked"):
+        if os.geteuid() == 0:
+            pytest.skip("root may write everywhere")
+        (tmp_path / "locked").mkdir(mode=0o500)
+    arch = trained / "run/arch.json"
+    begin = {
+        "search": SEARCH,
+        "retrain": ("retrain", arch, "--steps", 1),
+        "compare": ("compare", arch, "--seeds", 1, "--steps", 1),
+    }
+    said = mistake(*begin[command], "--out", out)
+    assert f"cannot make the folder {out}: " in said and "--out" in said and "Errno" not in said
+
+
+def test_a_report_cannot_be_written_below_a_file(mistake, copied):
+    (copied / "afile").write_text("mine")
+    said = mistake("report", "run", "--out", "afile/r.html")
+    assert "cannot make the folder afile: afile is a file" in said
+
+
+@pytest.mark.parametrize("command", ["search", "retrain"])
+def test_a_full_disk_says_where_and_how_to_go_on(
+    trained, tmp_path, monkeypatch, capsys, mistake, command
+):
+    def full(handle):
+        if (tmp_path / "new/manifest.json").exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    (tmp_path / "new").mkdir()
+    begin = SEARCH if command == "search" else (command, trained / "run/arch.json", "--steps", 1)
+    arguments = ["nastk", *map(str, begin), "--out", "new"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert stop.value.code == 1 and "no space left on device while writing new" in said
+    again = {"search": "nastk search --resume new", "retrain": "give the same command again"}
+    assert said.endswith(f"free some, then {again[command]}") and "Errno" not in said
+
+
+def test_other_troubles_of_the_system_are_words(mistake, copied, monkeypatch):
+    def refuse(what, **options):
+        raise PermissionError(errno.EACCES, "Permission denied", "run/arch.json")
+
+    monkeypatch.setattr("nastk.networks.count", refuse)
+    assert mistake("count", "run", code=1) == "nastk: run/arch.json: permission denied\n"
 
 
 def test_what_a_process_left_that_was_killed_before_its_manifest_is_no_ones(tmp_path):
