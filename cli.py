@@ -92,7 +92,7 @@ def retrain(
 @app.command()
 def evaluate(
     context: typer.Context,
-    what: Annotated[str, typer.Argument(help="Run folder or arch.json.")],
+    what: Annotated[str, typer.Argument(help="Run folder, arch.json or published name.")],
     weights: Annotated[Path | None, typer.Option(help="Weights written by retrain.")] = None,
     data: Data = None,
     device: Device = "cpu",
@@ -262,7 +262,7 @@ def _trouble(error: OSError) -> str:
     holders = (folder for folder in folders if (folder / "manifest.json").is_file())
     run = next(holders, None) if sys.argv[1:2] == ["search"] else None
     again = "give the same command again" if run is None else f"nastk search --resume {run}"
-    return f"{reason} while writing {where or 'a file'}; free some, then {again}"
+    return f"{reason} while writing {where or 'a file'}; make room, then {again}"
 
 
 def main() -> None:

@@ -268,7 +268,9 @@ def _counted(row: dict[str, Any]) -> str:
 def print_export(result: dict[str, Any]) -> None:
     """Print what was written and how far it is from the module."""
     if not result["is_trained"]:
-        _console.print("the run was not retrained: the exported weights are untrained")
+        _console.print("the network was not retrained: the exported weights are untrained")
+    else:
+        _console.print(f"weights: {result['weights']}", highlight=False)
     _console.print(
         f"{result['file']}: run again, differs by {result['max_difference']:.1e} at most",
         highlight=False,

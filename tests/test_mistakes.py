@@ -343,7 +343,7 @@ def test_a_full_disk_says_where_and_how_to_go_on(
     said = capsys.readouterr().err.splitlines()[-1]
     assert stop.value.code == 1 and "no space left on device while writing new" in said
     again = {"search": "nastk search --resume new", "retrain": "give the same command again"}
-    assert said.endswith(f"free some, then {again[command]}") and "Errno" not in said
+    assert said.endswith(f"make room, then {again[command]}") and "Errno" not in said
 
 
 def test_other_troubles_of_the_system_are_words(mistake, copied, monkeypatch):
@@ -352,6 +352,15 @@ def test_other_troubles_of_the_system_are_words(mistake, copied, monkeypatch):
 
     monkeypatch.setattr("nastk.networks.count", refuse)
     assert mistake("count", "run", code=1) == "nastk: run/arch.json: permission denied\n"
+
+
+@pytest.mark.parametrize(
+    "command", ["count", "compare", "retrain", "evaluate", "export --to a.pt2"]
+)
+def test_a_name_of_nothing_says_where_it_was_looked_for(mistake, command):
+    said = mistake(*command.split(), "nowhere")
+    assert "unknown network 'nowhere'" in said and "no file or folder of that name" in said
+    assert "nastk references" in said
 
 
 def test_what_a_process_left_that_was_killed_before_its_manifest_is_no_ones(tmp_path):
