@@ -134,6 +134,31 @@ def test_wrong_settings_of_a_strategy(mistake, assignment):
 
 
 @pytest.mark.parametrize(
+    "space, assignment, words",
+    [
+        ("sandglass", "widht=0.75", "unknown option of sandglass 'widht'; did you mean 'width'?"),
+        ("sandglass", "width=wide", "option width of sandglass has the wrong type: it takes a num"),
+        (
+            "sandglass",
+            "kernels=3",
+            "option kernels of sandglass has the wrong type: it takes a list",
+        ),
+        ("sandglass", "kernels=[3,4.5]", "each part a whole number"),
+        ("mbconv", "kernels=[]", "one or more of them; got []"),
+        ("mbconv", "width=-1", "takes a width above 0, got -1"),
+        ("t2t", "head_width=0", "wrong value"),
+        ("mbconv", "macro=v3", "unknown macro 'v3'"),
+        ("toy", "resolution=32", "--target-resolution"),
+        ("toy", "num_classes=3", "--target-classes"),
+        ("toy", "width", "--space-set takes NAME=VALUE"),
+    ],
+)
+def test_wrong_options_of_a_space(mistake, space, assignment, words):
+    arguments = ("--flops", "90%", "--space-set", assignment)
+    assert words in mistake("search", "--space", space, *arguments)
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         (*SEARCH, "--seed", -1),
