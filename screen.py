@@ -96,9 +96,9 @@ def print_metrics(result: dict[str, Any]) -> None:
 
 def _print_skipped(result: dict[str, Any]) -> None:
     if count := result.get("num_skipped", 0):
-        plural = "image" if count == 1 else "images"
+        what, were, them = ("image", "was", "it") if count == 1 else ("images", "were", "them")
         _console.print(
-            f"{count} {plural} could not be read and were left out (--strict refuses them)",
+            f"{count} {what} could not be read and {were} left out (--strict refuses {them})",
             highlight=False,
         )
 
@@ -174,7 +174,7 @@ def print_comparison(result: dict[str, Any]) -> None:
         spread = _plus_minus(result["random_mean_loss_nats"], result["random_spread_loss_nats"], 3)
         _console.print(
             f"random mean {spread}; the found arch ranks {result['rank']} of {count + 1} by loss, "
-            f"{result['improvement_percent']:+.2f} % over the random mean in top-1",
+            f"{result['improvement_percent']:+.2f} % (relative) to the random mean in top-1",
             highlight=False,
         )
     _console.print(

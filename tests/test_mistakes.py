@@ -388,6 +388,18 @@ def test_a_name_of_nothing_says_where_it_was_looked_for(mistake, command):
     assert "nastk references" in said
 
 
+@pytest.mark.parametrize(
+    "command, words",
+    [
+        ("compare . --seeds 0", "--seeds takes at least 1 training of each network, got 0"),
+        ("compare . --random -1", "--random takes a whole number of at least 0, got -1"),
+        ("search --space mine.py", "say which class of it, as mine.py:CLASS"),
+    ],
+)
+def test_mistakes_are_named_by_their_option(mistake, command, words):
+    assert words in mistake(*command.split())
+
+
 def test_what_a_process_left_that_was_killed_before_its_manifest_is_no_ones(tmp_path):
     for name in (".lock", ".manifest.json.tmp"):
         (tmp_path / name).touch()
@@ -412,8 +424,10 @@ def test_skipped_images_are_counted_in_every_result(tmp_path, monkeypatch, capfd
 
     screen.print_search(found)
     screen.print_metrics(trained)
+    screen.print_metrics(trained | {"num_skipped": 1})
     said = capfd.readouterr().out
     assert "2 images could not be read" in said and "3 images could not be read" in said
+    assert "1 image could not be read and was left out (--strict refuses it)" in said
 
 
 def test_a_resumed_search_counts_what_was_skipped_before(tmp_path, monkeypatch, folder_of_images):
