@@ -92,7 +92,7 @@ def retrain(
 @app.command()
 def evaluate(
     context: typer.Context,
-    what: Annotated[str, typer.Argument(help="Run folder or arch.json.")],
+    what: Annotated[str, typer.Argument(help="Run folder, arch.json or published name.")],
     weights: Annotated[Path | None, typer.Option(help="Weights written by retrain.")] = None,
     data: Data = None,
     device: Device = "cpu",
@@ -247,6 +247,24 @@ def _wait_quietly() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
+def _trouble(error: OSError) -> str:
+    """Say in words what the system refused, about which file, and how to go on."""
+    if error.errno is None:
+        return str(error)
+    where = "" if error.filename is None else os.fsdecode(error.filename)
+    reason = os.strerror(error.errno).lower()
+    from .core.files import FULL
+
+    if error.errno not in FULL:
+        return f"{where}: {reason}" if where else reason
+    path = Path(where)
+    folders = (path, *path.parents)
+    holders = (folder for folder in folders if (folder / "manifest.json").is_file())
+    run = next(holders, None) if sys.argv[1:2] == ["search"] else None
+    again = "give the same command again" if run is None else f"nastk search --resume {run}"
+    return f"{reason} while writing {where or 'a file'}; make room, then {again}"
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one line on standard error."""
     import signal
@@ -271,7 +289,8 @@ def main() -> None:
         sys.exit(2)
     except (ValueError, RuntimeError, OSError) as error:
         infeasible = type(error).__name__ == "InfeasibleBudgetError"
-        message = " ".join(str(error).split()) or type(error).__name__
+        said = _trouble(error) if isinstance(error, OSError) else str(error)
+        message = " ".join(said.split()) or type(error).__name__
         print(f"nastk: {message}", file=sys.stderr)
         sys.exit(3 if infeasible else 2 if isinstance(error, ValueError) else 1)
     if code == 130:  # interrupted, in whichever way this version of typer says so

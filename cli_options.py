@@ -48,11 +48,11 @@ def show(result: Any, as_json: bool, printer: Callable[[Any], None]) -> None:
         printer(result)
 
 
-def assignment(text: str) -> tuple[str, Any]:
+def assignment(text: str, flag: str = "--set", example: str = "level=bilevel") -> tuple[str, Any]:
     """Read NAME=VALUE; numbers and true or false as such, anything else as text."""
     name, equals, value = text.partition("=")
     if not equals:
-        raise ValueError(f"--set takes NAME=VALUE, for example level=bilevel; got {text!r}")
+        raise ValueError(f"{flag} takes NAME=VALUE, for example {example}; got {text!r}")
     try:
         return name, json.loads(value)
     except json.JSONDecodeError:

@@ -109,6 +109,13 @@ def search(
     target_classes: Annotated[int | None, typer.Option(help="Classes of the budget.")] = None,
     proxy_scale: Annotated[float | None, typer.Option(help="Channel factor of the proxy.")] = None,
     proxy_resolution: Annotated[int | None, typer.Option(help="Pixels of the proxy.")] = None,
+    space_set: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Option of the space, NAME=VALUE, for example width=0.75 of sandglass or "
+            "macro=v2 of mbconv; may be repeated."
+        ),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Option of the strategy, NAME=VALUE; may be repeated."),
@@ -136,7 +143,11 @@ def search(
     options = options_of(context)
     options["strategy_options"] = dict(assignment(text) for text in options.pop("set_") or ())
     given = options.pop("evaluator_set") or ()
-    options["evaluator_options"] = dict(assignment(text) for text in given)
+    options["evaluator_options"] = dict(
+        assignment(text, "--evaluator-set", "num_batches=4") for text in given
+    )
+    given = options.pop("space_set") or ()
+    options["space_options"] = dict(assignment(text, "--space-set", "width=0.75") for text in given)
     path = options.pop("resume")
     with screen.progress(enabled=not json_) as report:
         if path is not None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from .core.arch import Arch
 from .core.budget import Budget
+from .core.files import make_folder
 from .core.lookup import lookup
 from .core.loop import Report, silent
 from .core.run import Run, write_json
@@ -73,8 +74,10 @@ def compare(
     Raises:
         ValueError: if an argument is wrong, or the run has found nothing yet.
     """
-    if seeds < 1 or (random or 0) < 0:
-        raise ValueError(f"compare needs at least 1 seed and 0 random archs, got {seeds}, {random}")
+    if seeds < 1:
+        raise ValueError(f"--seeds takes at least 1 training of each network, got {seeds}")
+    if random is not None and random < 0:
+        raise ValueError(f"--random takes a whole number of at least 0, got {random}")
     check_numbers(seed=seed, steps=steps, workers=workers, processes=processes)
     memory = default_memory(find_device(device))
     start = time.perf_counter()
@@ -107,6 +110,7 @@ def compare(
         for number in range(seeds)
         for entrant in field.entrants
     ]
+    make_folder(field.trainings)  # refused before anything is trained
     train_all(jobs, processes, report)
     how = circumstances(seed=seed, device=device, workers=workers, strict=strict)
     result = {

@@ -16,17 +16,19 @@ from torch import nn
 
 from .core.files import write_atomically
 from .core.lookup import lookup
-from .naming import family_of, resolve
-from .weights import last_weights, load_weights, metadata_of
+from .naming import family_of, resolve, training_folder
+from .weights import check_owner, last_weights, load_weights, metadata_of
 
 
 def export(what: str | Path, to: str | Path) -> dict[str, Any]:
     """Write a network as .pt2 or .onnx, run the file again and compare.
 
-    The last retraining of a run is exported; without one the weights are untrained.
+    The last retraining is exported, that of a file or a name from `runs/NAME`; without one the
+    weights are untrained.
 
     Returns:
-        `file`, `is_trained` and `max_difference` (relative to the largest output).
+        `file`, `weights` (None if untrained), `is_trained` and `max_difference` (relative to the
+        largest output).
 
     Raises:
         ValueError: if the ending is unknown, or a package is missing.
@@ -37,9 +39,10 @@ def export(what: str | Path, to: str | Path) -> dict[str, Any]:
     write = lookup("export format", target.suffix, writers)
     if not target.absolute().parent.is_dir():
         raise ValueError(f"no folder {target.absolute().parent} to write {target.name} into")
-    is_trained = (Path(what) / "retrain.json").is_file()
-    if is_trained:
-        weights = last_weights(Path(what))
+    weights = None
+    if (training_folder(what) / "retrain.json").is_file():
+        weights = last_weights(what)
+        check_owner(weights, what)
         network = load_weights(weights, family_of(what))
         side = metadata_of(weights)["options"]["resolution"]
     else:
@@ -61,7 +64,13 @@ def export(what: str | Path, to: str | Path) -> dict[str, Any]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
-    return {"file": str(target), "is_trained": is_trained, "max_difference": difference}
+    source = None if weights is None else str(weights)
+    return {
+        "file": str(target),
+        "weights": source,
+        "is_trained": weights is not None,
+        "max_difference": difference,
+    }
 
 
 def _to_pt2(network: nn.Module, x: torch.Tensor, target: Path) -> torch.Tensor:

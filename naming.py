@@ -129,11 +129,31 @@ def resolve(
             f"no file or folder {path}; expected a run folder, an arch.json or a known name"
         )
     else:
-        space, arch = find_reference(str(what)).arch()
+        try:
+            reference = find_reference(str(what))
+        except ValueError as error:
+            raise ValueError(
+                f"{error}; there is no file or folder of that name either, and `nastk references` "
+                "lists the published networks"
+            ) from None
+        space, arch = reference.arch()
     sizes = {"resolution": resolution, "num_classes": classes}
     changed = {key: value for key, value in sizes.items() if value is not None}
     space = dataclasses.replace(space, **changed)
     return space, space.arch(arch.choices)
+
+
+def training_folder(what: str | Path) -> Path:
+    """Return where a network is trained: a run in its own folder, others in `runs/NAME`.
+
+    Raises:
+        ValueError: if it is neither a run folder nor an arch.json or a published name.
+    """
+    path = Path(what)
+    if path.is_dir():
+        return path
+    arch = resolve(what)[1]
+    return Path("runs", arch.id if path.is_file() else str(what))
 
 
 def _arch_in(path: Path) -> Arch:

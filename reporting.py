@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .core.files import jsonable, read_json, write_atomically
+from .core.files import jsonable, make_folder, read_json, write_atomically
 from .nasbench.page import page
 from .nasbench.report import SCHEMA, document
 from .nasbench.story import Story, read_story
@@ -43,11 +43,11 @@ def report(
         raise ValueError("report takes at least one run folder, for example runs/toy-meta_kernel-0")
     stories = [read_story(folder) for folder in folders]
     file = _page_file(folders, out)
+    make_folder(file.parent)
     facts = [document(story) for story in stories]
     content = {"kind": _KIND, "schema": SCHEMA, "nastk": __version__, "runs": jsonable(facts)}
     if tensorboard is not None:
         _write_curves(stories, Path(tensorboard))
-    file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, page(stories, facts).encode())
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     write_atomically(file.with_suffix(".json"), text.encode())

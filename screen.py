@@ -97,9 +97,9 @@ def print_metrics(result: dict[str, Any]) -> None:
 
 def _print_skipped(result: dict[str, Any]) -> None:
     if count := result.get("num_skipped", 0):
-        plural = "image" if count == 1 else "images"
+        what, were, them = ("image", "was", "it") if count == 1 else ("images", "were", "them")
         _console.print(
-            f"{count} {plural} could not be read and were left out (--strict refuses them)",
+            f"{count} {what} could not be read and {were} left out (--strict refuses {them})",
             highlight=False,
         )
 
@@ -175,7 +175,7 @@ def print_comparison(result: dict[str, Any]) -> None:
         spread = _plus_minus(result["random_mean_loss_nats"], result["random_spread_loss_nats"], 3)
         _console.print(
             f"random mean {spread}; the found arch ranks {result['rank']} of {count + 1} by loss, "
-            f"{result['improvement_percent']:+.2f} % over the random mean in top-1",
+            f"{result['improvement_percent']:+.2f} % (relative) to the random mean in top-1",
             highlight=False,
         )
     _console.print(
@@ -271,7 +271,9 @@ def _counted(row: dict[str, Any]) -> str:
 def print_export(result: dict[str, Any]) -> None:
     """Print what was written and how far it is from the module."""
     if not result["is_trained"]:
-        _console.print("the run was not retrained: the exported weights are untrained")
+        _console.print("the network was not retrained: the exported weights are untrained")
+    else:
+        _console.print(f"weights: {result['weights']}", highlight=False)
     _console.print(
         f"{result['file']}: run again, differs by {result['max_difference']:.1e} at most",
         highlight=False,

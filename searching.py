@@ -24,7 +24,7 @@ from .evaluators.efficiency import peak_memory_bytes
 from .evaluators.tasks import find_data
 from .manifests import absolute_data, absolute_space, circumstances, manifest_of
 from .naming import check_numbers, check_recording, find_device
-from .nasbench.families import find_space
+from .nasbench.families import find_space, with_options
 from .ops.chain import MEMORY, default_memory
 from .problems import problem_of
 from .strategies import STRATEGIES
@@ -57,6 +57,7 @@ def search(
     target_classes: int | None = None,
     proxy_scale: float | None = None,
     proxy_resolution: int | None = None,
+    space_options: Mapping[str, Any] | None = None,
     strategy_options: Mapping[str, Any] | None = None,
     evaluator_options: Mapping[str, Any] | None = None,
     evidence: str | None = None,
@@ -91,6 +92,7 @@ def search(
         target_classes: classes with which FLOPs are counted.
         proxy_scale: channel factor of the trained proxy, where the space has `scale`.
         proxy_resolution: pixels of the trained proxy.
+        space_options: fields of the space, `{"width": 0.75}` for example; not its sizes.
         strategy_options: fields of the strategy.
         evaluator_options: fields of the evaluator, `num_batches` of a proxy for example.
         evidence: `quick` or `full`: train random archs of the band too, see `nastk.evidence`.
@@ -122,7 +124,10 @@ def search(
     if cuda_graph:
         check_recording(place, precision=precision, memory=memory)
     sizes = {"resolution": target_resolution, "num_classes": target_classes}
-    target = family(**{key: value for key, value in sizes.items() if value is not None})
+    target = dataclasses.replace(
+        with_options(family, space_options or {}),
+        **{key: value for key, value in sizes.items() if value is not None},
+    )
     if flops is None:
         raise ValueError("a search needs a budget, for example --flops 357M")
     Budget.parse(flops, largest=10**9)  # the grammar, before anything slow

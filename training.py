@@ -37,6 +37,7 @@ from .naming import (
     found_in,
     resolve,
     spaces_of,
+    training_folder,
 )
 from .ops.chain import MEMORY, default_memory
 from .weights import (
@@ -226,7 +227,7 @@ def _run_of(
             yield run
         return
     space, arch = resolve(what)
-    folder = Path(out) if out else Path("runs", arch.id if Path(what).is_file() else str(what))
+    folder = Path(out) if out else training_folder(what)
     if (folder / "manifest.json").is_file():
         holding = held(Run.open(folder))
     else:
@@ -266,7 +267,8 @@ def evaluate(
 
     Args:
         what: run folder, arch.json or published name.
-        weights: a .safetensors file of `retrain`; the run's last one if None.
+        weights: a .safetensors file of `retrain`; the last one of its folder if None, which is
+            `runs/NAME` of a file or a name.
         data: as for search; the data that the weights were trained on if None.
         device: `cpu` or `cuda`.
         workers: processes that decode images; a script then needs `if __name__ == "__main__"`.
@@ -280,7 +282,7 @@ def evaluate(
     """
     check_numbers(workers=workers)
     place = find_device(device)
-    path = Path(weights) if weights else last_weights(Path(what))
+    path = Path(weights) if weights else last_weights(what)
     check_owner(path, what)
     metadata = metadata_of(path)
     name = absolute_data(data) if data else metadata["data"]

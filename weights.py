@@ -16,7 +16,7 @@ from .core.arch import Arch
 from .core.files import read_json, write_atomically
 from .core.space import Space
 from .core.task import Task
-from .naming import resolve
+from .naming import resolve, training_folder
 from .nasbench.families import make_space, named_space
 
 _METADATA = "nastk"
@@ -117,9 +117,14 @@ def metadata_of(path: Path) -> dict[str, Any]:
     return content
 
 
-def last_weights(run: Path) -> Path:
-    """Return the weights of the last retraining in a run folder."""
+def last_weights(what: str | Path) -> Path:
+    """Return the weights of the last retraining of a network, in its `training_folder`."""
+    run = training_folder(what)
     marker = run / "retrain.json"
     if not marker.is_file():
-        raise ValueError(f"{run} has no trained weights: nastk retrain {run}, or give --weights")
+        place = "" if run == Path(what) else f" in {run}"
+        raise ValueError(
+            f"{what} has no trained weights{place}: nastk retrain {what}, or give --weights, or "
+            "the folder of a retraining elsewhere"
+        )
     return run / Path(read_json(marker)["weights"]).name

@@ -19,7 +19,7 @@ def check_types(owner: str, options: Any) -> None:
     Args:
         owner: what the options belong to, for the message.
         options: an instance of a dataclass whose fields are `int`, `float`, `bool` or `str`,
-            maybe None; fields of other types are not looked at.
+            maybe None, or tuples of these; fields of other types are not looked at.
 
     Raises:
         ValueError: with the name of the field, what it takes and what it got.
@@ -39,6 +39,9 @@ def check_types(owner: str, options: Any) -> None:
         kinds = typing.get_args(hint) if is_union else (hint,)
         if value is None and type(None) in kinds:
             continue
+        if typing.get_origin(hint) is tuple:
+            _check_tuple(f"option {field.name} of {owner}", value, typing.get_args(hint))
+            continue
         known = [kind for kind in kinds if kind in _WANTED]
         if known and not any(_fits(value, kind) for kind in known):
             wanted = " or ".join(_WANTED[kind] for kind in known)
@@ -46,6 +49,21 @@ def check_types(owner: str, options: Any) -> None:
                 f"option {field.name} of {owner} has the wrong type: it takes {wanted}, "
                 f"got {value!r}"
             )
+
+
+def _check_tuple(what: str, value: Any, kinds: tuple[Any, ...]) -> None:
+    """Refuse what is no tuple of simple values; tuples of others are not looked at."""
+    if kinds[0] not in _WANTED:
+        return
+    is_right = isinstance(value, tuple) and all(_fits(part, kinds[0]) for part in value)
+    if is_right and (len(value) == len(kinds) if kinds[-1] is not ... else len(value) > 0):
+        return
+    shown = list(value) if isinstance(value, tuple) else value
+    length = "one or more" if kinds[-1] is ... else str(len(kinds))
+    raise ValueError(
+        f"{what} has the wrong type: it takes a list [...], each part {_WANTED[kinds[0]]}, "
+        f"{length} of them; got {shown!r}"
+    )
 
 
 def _fits(value: Any, kind: type) -> bool:

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from .files import sync_folder
+from .files import named_errors, sync_folder
 
 # Without a configuration of its own, Python prints warnings on standard error, one line each.
 _log = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def load_checkpoint(
 
 
 def _write(path: Path, content: bytes) -> None:
-    with open(path, "wb") as file:
+    with named_errors(path), open(path, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

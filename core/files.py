@@ -1,11 +1,45 @@
 """Writing so that a killed process leaves either the old file or the new one, never half of one."""
 
+import errno
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Let errors of the system say which file they are about; those of `write` do not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder of an `--out`, with its parents.
+
+    Raises:
+        ValueError: if it cannot be made there.
+        OSError: if the disk is full.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        above = next(folder for folder in (path, *path.parents) if folder.exists())
+        reason = f"{above} is a file" if not above.is_dir() else str(error.strerror).lower()
+        raise ValueError(
+            f"cannot make the folder {path}: {reason}; choose another place with --out"
+        ) from None
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -16,7 +50,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        with named_errors(path), open(temporary, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -30,7 +64,8 @@ def sync_folder(folder: Path) -> None:
     """Make renames within a folder durable."""
     handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        with named_errors(folder):
+            os.fsync(handle)
     finally:
         os.close(handle)
 

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from .arch import Arch
 from .clock import Clock
-from .files import jsonable, read_json, write_atomically
+from .files import FULL, jsonable, make_folder, named_errors, read_json, write_atomically
 
 _held: weakref.WeakSet[Run] = weakref.WeakSet()
 
@@ -52,12 +52,21 @@ class Run:
         """Make a new run folder and write its manifest, before anything slow happens.
 
         Raises:
-            ValueError: if the folder holds a run already, or files that are of no run.
+            ValueError: if the folder holds a run already, or files that are of no run, or cannot
+                be written.
         """
         run = cls(path)
         _check_empty(path)
-        path.mkdir(parents=True, exist_ok=True)
-        run.acquire()
+        make_folder(path)
+        try:
+            run.acquire()
+        except OSError as error:
+            if error.errno in FULL:
+                raise
+            raise ValueError(
+                f"cannot write into {path}: {str(error.strerror).lower()}; choose another folder "
+                "with --out"
+            ) from None
         if run.manifest_path.exists():
             run.release()
             raise ValueError(
@@ -138,7 +147,7 @@ class Run:
 
     def log(self, **event: Any) -> None:
         """Append one event, numbers that are not finite as null."""
-        with open(self.events_path, "a") as file:
+        with named_errors(self.events_path), open(self.events_path, "a") as file:
             file.write(json.dumps(jsonable(event), allow_nan=False) + "\n")
 
     @property

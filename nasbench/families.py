@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import sys
+import typing
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from functools import lru_cache
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ..core.check import check_types
 from ..core.lookup import lookup
 from ..core.space import Space
 from ..core.stdout import prints_to_stderr
@@ -37,6 +39,8 @@ def find_space(name: str) -> type[Space]:
         ValueError: if there is none; the message suggests the nearest name.
     """
     path, colon, attribute = name.rpartition(":")
+    if not colon and name.endswith(".py"):
+        raise ValueError(f"{name} is a file: say which class of it, as {name}:CLASS")
     if not colon:
         return FAMILIES[name] if name in FAMILIES else lookup("space", name, SPACES)
     file = Path(path).expanduser()
@@ -75,6 +79,28 @@ def make_space(family: type[Space], options: Mapping[str, Any]) -> Space:
         return family(**{name: _hashable(value) for name, value in options.items()})
     except TypeError as error:
         raise ValueError(f"an option of {family.name} has the wrong type: {error}") from None
+    except ArithmeticError as error:
+        raise ValueError(f"an option of {family.name} has a wrong value: {error}") from None
+
+
+def with_options(family: type[Space], options: Mapping[str, Any]) -> Space:
+    """Return a space with options that a user typed, checked by name and type.
+
+    Raises:
+        ValueError: if the space has no such option, cannot use its value, or it is one of the
+            sizes, which have options of their own.
+    """
+    for name, flag in {"resolution": "resolution", "num_classes": "classes"}.items():
+        if name in options:
+            raise ValueError(f"{name} is no option of a space here: give --target-{flag} instead")
+    known = {field.name: field for field in dataclasses.fields(family)}
+    for name in options:
+        lookup(f"option of {family.name}", name, known)
+    hints = typing.get_type_hints(family)
+    given = {name: _hashable(value) for name, value in options.items()}
+    fields = [(name, hints[name]) for name in given]
+    check_types(family.name, dataclasses.make_dataclass("Given", fields)(**given))
+    return make_space(family, options)
 
 
 def _hashable(value: Any) -> Any:

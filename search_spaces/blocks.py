@@ -12,6 +12,17 @@ from ..ops.meta_convolution import Kernel
 from ..ops.width import AnyWidth
 
 
+def check_factors(owner: str, **factors: float) -> None:
+    """Refuse factors on channel counts that leave no network.
+
+    Raises:
+        ValueError: if one is not above 0.
+    """
+    for name, factor in factors.items():
+        if not 0 < factor < math.inf:
+            raise ValueError(f"{owner} takes a {name} above 0, got {factor}")
+
+
 def round_channels(value: float, divisor: int) -> int:
     """Round to a multiple of `divisor`, never more than 10 % down (MobileNet family)."""
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)

@@ -19,6 +19,7 @@ from .blocks import (
     ACTS,
     Head,
     SqueezeExcite,
+    check_factors,
     inverted_residual,
     round_channels,
     scaled_channels,
@@ -61,6 +62,7 @@ class MBConv(Space):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_factors(self.name, width=self.width, scale=self.scale)
         lookup("activation", self.act, ACTS)
         lookup("macro", self.macro, MACROS)
         object.__setattr__(self, "kernels", tuple(self.kernels))

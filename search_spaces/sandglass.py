@@ -12,7 +12,14 @@ from ..core.arch import Arch
 from ..core.choice import Choose, Value
 from ..core.space import Space
 from ..ops import Step, batch_norm, conv2d, linear, residual
-from .blocks import Head, bottleneck_width, round_channels, sandglass, scaled_channels
+from .blocks import (
+    Head,
+    bottleneck_width,
+    check_factors,
+    round_channels,
+    sandglass,
+    scaled_channels,
+)
 
 # MobileNeXt, arXiv:2007.02269 and its released code: reduction t, channels, repeats, stride.
 STAGES = (
@@ -52,6 +59,7 @@ class Sandglass(Space):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_factors(self.name, width=self.width, scale=self.scale)
         for name in ("kernels", "reductions", "multipliers"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 

@@ -1,7 +1,9 @@
 """Bad input: one line that says what to do, exit code 2, and nothing left behind."""
 
+import errno
 import gzip
 import json
+import os
 import shutil
 import signal
 import sys
@@ -10,6 +12,7 @@ import nastk
 import numpy as np
 import pytest
 from nastk import cli
+from nastk.core import files
 from PIL import Image
 
 X, Y = np.zeros((20, 8, 8), np.uint8), np.arange(20) % 4
@@ -146,6 +149,31 @@ def test_files_that_may_not_be_read(mistake, tmp_path, monkeypatch):
 def test_wrong_settings_of_a_strategy(mistake, assignment):
     arguments = SEARCH[:-2] if "steps" in assignment else SEARCH
     assert assignment.partition("=")[0] in mistake(*arguments, "--set", assignment)
+
+
+@pytest.mark.parametrize(
+    "space, assignment, words",
+    [
+        ("sandglass", "widht=0.75", "unknown option of sandglass 'widht'; did you mean 'width'?"),
+        ("sandglass", "width=wide", "option width of sandglass has the wrong type: it takes a num"),
+        (
+            "sandglass",
+            "kernels=3",
+            "option kernels of sandglass has the wrong type: it takes a list",
+        ),
+        ("sandglass", "kernels=[3,4.5]", "each part a whole number"),
+        ("mbconv", "kernels=[]", "one or more of them; got []"),
+        ("mbconv", "width=-1", "takes a width above 0, got -1"),
+        ("t2t", "head_width=0", "wrong value"),
+        ("mbconv", "macro=v3", "unknown macro 'v3'"),
+        ("toy", "resolution=32", "--target-resolution"),
+        ("toy", "num_classes=3", "--target-classes"),
+        ("toy", "width", "--space-set takes NAME=VALUE"),
+    ],
+)
+def test_wrong_options_of_a_space(mistake, space, assignment, words):
+    arguments = ("--flops", "90%", "--space-set", assignment)
+    assert words in mistake("search", "--space", space, *arguments)
 
 
 @pytest.mark.parametrize(
@@ -316,6 +344,80 @@ def test_a_folder_of_the_users_own_files_is_refused_and_left_alone(
     assert "is a file" in mistake(*start, "--out", "mine/arch.json")
 
 
+@pytest.mark.parametrize("out", ["afile/x", "/proc/nope", "locked/x"])
+@pytest.mark.parametrize("command", ["search", "retrain", "compare"])
+def test_a_place_that_cannot_be_written_is_refused(mistake, trained, tmp_path, command, out):
+    (tmp_path / "afile").write_text("mine")
+    if out.startswith("locked"):
+        if os.geteuid() == 0:
+            pytest.skip("root may write everywhere")
+        (tmp_path / "locked").mkdir(mode=0o500)
+    arch = trained / "run/arch.json"
+    begin = {
+        "search": SEARCH,
+        "retrain": ("retrain", arch, "--steps", 1),
+        "compare": ("compare", arch, "--seeds", 1, "--steps", 1),
+    }
+    said = mistake(*begin[command], "--out", out)
+    assert f"cannot make the folder {out}: " in said and "--out" in said and "Errno" not in said
+
+
+def test_a_report_cannot_be_written_below_a_file(mistake, copied):
+    (copied / "afile").write_text("mine")
+    said = mistake("report", "run", "--out", "afile/r.html")
+    assert "cannot make the folder afile: afile is a file" in said
+
+
+@pytest.mark.parametrize("command", ["search", "retrain"])
+def test_a_full_disk_says_where_and_how_to_go_on(
+    trained, tmp_path, monkeypatch, capsys, mistake, command
+):
+    def full(handle):
+        if (tmp_path / "new/manifest.json").exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    (tmp_path / "new").mkdir()
+    begin = SEARCH if command == "search" else (command, trained / "run/arch.json", "--steps", 1)
+    arguments = ["nastk", *map(str, begin), "--out", "new"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert stop.value.code == 1 and "no space left on device while writing new" in said
+    again = {"search": "nastk search --resume new", "retrain": "give the same command again"}
+    assert said.endswith(f"make room, then {again[command]}") and "Errno" not in said
+
+
+def test_other_troubles_of_the_system_are_words(mistake, copied, monkeypatch):
+    def refuse(what, **options):
+        raise PermissionError(errno.EACCES, "Permission denied", "run/arch.json")
+
+    monkeypatch.setattr("nastk.networks.count", refuse)
+    assert mistake("count", "run", code=1) == "nastk: run/arch.json: permission denied\n"
+
+
+@pytest.mark.parametrize(
+    "command", ["count", "compare", "retrain", "evaluate", "export --to a.pt2"]
+)
+def test_a_name_of_nothing_says_where_it_was_looked_for(mistake, command):
+    said = mistake(*command.split(), "nowhere")
+    assert "unknown network 'nowhere'" in said and "no file or folder of that name" in said
+    assert "nastk references" in said
+
+
+@pytest.mark.parametrize(
+    "command, words",
+    [
+        ("compare . --seeds 0", "--seeds takes at least 1 training of each network, got 0"),
+        ("compare . --random -1", "--random takes a whole number of at least 0, got -1"),
+        ("search --space mine.py", "say which class of it, as mine.py:CLASS"),
+    ],
+)
+def test_mistakes_are_named_by_their_option(mistake, command, words):
+    assert words in mistake(*command.split())
+
+
 def test_what_a_process_left_that_was_killed_before_its_manifest_is_no_ones(tmp_path):
     for name in (".lock", ".manifest.json.tmp"):
         (tmp_path / name).touch()
@@ -340,8 +442,10 @@ def test_skipped_images_are_counted_in_every_result(tmp_path, monkeypatch, capfd
 
     screen.print_search(found)
     screen.print_metrics(trained)
+    screen.print_metrics(trained | {"num_skipped": 1})
     said = capfd.readouterr().out
     assert "2 images could not be read" in said and "3 images could not be read" in said
+    assert "1 image could not be read and was left out (--strict refuses it)" in said
 
 
 def test_a_resumed_search_counts_what_was_skipped_before(tmp_path, monkeypatch, folder_of_images):

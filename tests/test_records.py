@@ -10,7 +10,7 @@ from pathlib import Path
 import nastk
 import numpy as np
 import pytest
-from nastk import exporting, training
+from nastk import cli, exporting, training
 from nastk.core import files
 from nastk.core.choice import Slot
 from nastk.core.run import Run
@@ -290,3 +290,30 @@ def test_damaged_weights_are_one_line(folder):
     )
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
     assert json.loads((folder / "run/retrain.json").read_text())["weights"] == str(weights)
+
+
+def test_options_of_a_space_are_those_of_the_resumed_and_loaded_network(tmp_path, monkeypatch):
+    """Their candidates decide the arch, so that other defaults could not hold it."""
+    command = ["search", "--space", "nasbench201", "--space-set", "channels=4", "--space-set"]
+    command += ["cells=1", "--flops", "60%", "--steps", "1", "--out", str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "argv", ["nastk", *command])
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    from nastk.core.loop import Loop
+
+    original = Loop._save
+
+    def stop(self, step):
+        original(self, step)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Loop, "_save", stop)
+        with pytest.raises(SystemExit):
+            cli.main()
+    found = nastk.resume(tmp_path / "run")
+    manifest = Run.open(tmp_path / "run").manifest
+    assert manifest["target"]["channels"] == 4 and manifest["proxy"]["channels"] == 2
+    network = nastk.load(tmp_path / "run")
+    assert sum(p.numel() for p in network.parameters()) == found["params"]
+    assert next(network.parameters()).shape[0] == 4
+    assert nastk.retrain(tmp_path / "run", steps=1)["network"]["cells"] == 1

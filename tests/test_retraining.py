@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nastk
 import pytest
 import torch
 from nastk import resume
 from nastk.core.run import Run
+from nastk.exporting import export
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "NASTK_CHECKPOINT_SECONDS": "0"}
 NASTK = [sys.executable, "-m", "nastk"]
@@ -88,7 +90,7 @@ def test_a_full_disk_is_one_line_and_the_search_goes_on_afterwards(tmp_path):
         preexec_fn=limit_files,
     )
     assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert "File too large" in done.stderr
+    assert "file too large" in done.stderr and f"nastk search --resume {run}" in done.stderr
     assert not list(run.rglob("*.tmp")) and not (run / "arch.json").exists()
     assert resume(run)["flops"] <= 800_000
 
@@ -164,3 +166,18 @@ def test_a_folder_of_another_arch_is_refused(arch_file, tmp_path):
     other.write_text(json.dumps(arch))
     with pytest.raises(ValueError, match="another arch"):
         nastk.retrain(other, out=tmp_path / "run", steps=2)
+
+
+@pytest.mark.parametrize("what", ["toy.json", "mobilenext-0.1"])
+def test_what_was_trained_by_name_is_found_by_name(tmp_path, monkeypatch, what):
+    monkeypatch.chdir(tmp_path)
+    toy = nastk.search_spaces.Toy()
+    Path("toy.json").write_text(toy.arch({"width": 8, "kernel": 3}).to_json())
+    with pytest.raises(ValueError, match=rf"{what} has no trained weights in runs/.*nastk retrain"):
+        nastk.evaluate(what)
+    trained = nastk.retrain(what, steps=1, data="digits")
+    assert nastk.evaluate(what)["weights"] == trained["weights"]
+    if what == "toy.json":
+        assert export(what, "model.pt2")["weights"] == trained["weights"]
+        Path("toy.json").write_text(toy.arch({"width": 16, "kernel": 3}).to_json())
+        assert not export(what, "model.pt2")["is_trained"]

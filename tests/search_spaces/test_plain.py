@@ -71,3 +71,28 @@ def test_exported_files_run_where_nastk_is_not_installed(name, tmp_path):
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SPACES)
+def test_onnx_files_run_where_nastk_is_not_installed(name, tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    space, arch = arch_of(name)
+    (tmp_path / "arch.json").write_text(arch.to_json())
+    export(tmp_path / "arch.json", tmp_path / "model.onnx")
+    x = torch.randn(3, *space.input_shape)
+    with torch.no_grad():
+        torch.save({"x": x, "y": space.build(arch).eval()(x)}, tmp_path / "expected.pt")
+    code = (
+        "import sys; sys.modules['nastk'] = None\nimport onnxruntime, torch\n"
+        "expected = torch.load('expected.pt', weights_only=True)\n"
+        "session = onnxruntime.InferenceSession('model.onnx')\n"
+        "y = torch.from_numpy(session.run(None, {'x': expected['x'].numpy()})[0])\n"
+        "difference = (y - expected['y']).abs().max()\n"
+        "assert difference <= 1e-5 * expected['y'].abs().max(), difference"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
