@@ -11,6 +11,7 @@ import typer
 
 from . import __version__
 from .cli_bench import bench
+from .cli_errors import trouble
 from .cli_options import (
     Config,
     CudaGraph,
@@ -247,34 +248,21 @@ def _wait_quietly() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
-def _trouble(error: OSError) -> str:
-    """Say in words what the system refused, about which file, and how to go on."""
-    if error.errno is None:
-        return str(error)
-    where = "" if error.filename is None else os.fsdecode(error.filename)
-    reason = os.strerror(error.errno).lower()
-    from .core.files import FULL
-
-    if error.errno not in FULL:
-        return f"{where}: {reason}" if where else reason
-    path = Path(where)
-    folders = (path, *path.parents)
-    holders = (folder for folder in folders if (folder / "manifest.json").is_file())
-    run = next(holders, None) if sys.argv[1:2] == ["search"] else None
-    again = "give the same command again" if run is None else f"nastk search --resume {run}"
-    return f"{reason} while writing {where or 'a file'}; make room, then {again}"
-
-
 def main() -> None:
     """Run the command line; a user's mistake is one line on standard error."""
     import signal
 
     _wait_quietly()
 
+    stopped = []
+
     def stop(*_: object) -> None:
+        stopped.append(True)
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
+        signal.signal(signal.SIGINT, stop)
     try:
         code = app(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
@@ -288,8 +276,11 @@ def main() -> None:
         print(f"nastk: {error.format_message()} ({path} --help explains)", file=sys.stderr)
         sys.exit(2)
     except (ValueError, RuntimeError, OSError) as error:
+        if stopped:  # in the middle of opening or closing something
+            print(_HOW_TO_GO_ON, file=sys.stderr)
+            sys.exit(130)
         infeasible = type(error).__name__ == "InfeasibleBudgetError"
-        said = _trouble(error) if isinstance(error, OSError) else str(error)
+        said = trouble(error) if isinstance(error, OSError) else str(error)
         message = " ".join(said.split()) or type(error).__name__
         print(f"nastk: {message}", file=sys.stderr)
         sys.exit(3 if infeasible else 2 if isinstance(error, ValueError) else 1)

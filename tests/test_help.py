@@ -92,3 +92,21 @@ finally:
     command = [sys.executable, "-c", probe]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.stdout.splitlines()[-1] == f"{found} False"
+
+
+def test_what_fails_because_of_a_stop_counts_as_stopped():
+    probe = """
+import os, signal
+from nastk import cli
+
+def interrupted(**options):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except KeyboardInterrupt:
+        os.close(-1)
+
+cli.app = interrupted
+cli.main()
+"""
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
+    assert done.returncode == 130 and done.stderr.startswith("stopped; "), done.stderr

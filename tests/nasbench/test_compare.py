@@ -181,7 +181,8 @@ def wait_until_orphans_have_gone(run):
 
 
 @pytest.mark.parametrize(
-    "options, words", [({"seeds": 0}, "at least 1 training"), ({"recipe": "sgdd"}, "unknown recipe")]
+    "options, words",
+    [({"seeds": 0}, "at least 1 training"), ({"recipe": "sgdd"}, "unknown recipe")],
 )
 def test_wrong_options_are_refused(run, options, words):
     with pytest.raises(ValueError, match=words):
