@@ -300,14 +300,14 @@ def test_options_of_a_space_are_those_of_the_resumed_and_loaded_network(tmp_path
     monkeypatch.setattr("signal.signal", lambda *_: None)
     from nastk.core.loop import Loop
 
-    original = Loop._save
+    original = Loop.save
 
     def stop(self, step):
         original(self, step)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Loop, "_save", stop)
+        patched.setattr(Loop, "save", stop)
         with pytest.raises(SystemExit):
             cli.main()
     found = nastk.resume(tmp_path / "run")
