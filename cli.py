@@ -241,7 +241,7 @@ _HOW_TO_GO_ON = (
 def _wait_quietly() -> None:
     """Keep threads that wait for the next parallel loop from taking cores from other programs.
 
-    By default they spin for milliseconds; two searches on two cores then took 167 s instead of 11.
+    By default they spin for milliseconds; two searches on two cores then took 16 to 167 s, not 11.
     To be called before torch, and with it OpenMP, is loaded. Settings of the user's stay.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
@@ -253,7 +253,6 @@ def main() -> None:
     import signal
 
     _wait_quietly()
-
     stopped = []
 
     def stop(*_: object) -> None:
@@ -276,14 +275,13 @@ def main() -> None:
         print(f"nastk: {error.format_message()} ({path} --help explains)", file=sys.stderr)
         sys.exit(2)
     except (ValueError, RuntimeError, OSError) as error:
-        if stopped:  # in the middle of opening or closing something
-            print(_HOW_TO_GO_ON, file=sys.stderr)
-            sys.exit(130)
-        infeasible = type(error).__name__ == "InfeasibleBudgetError"
-        said = trouble(error) if isinstance(error, OSError) else str(error)
-        message = " ".join(said.split()) or type(error).__name__
-        print(f"nastk: {message}", file=sys.stderr)
-        sys.exit(3 if infeasible else 2 if isinstance(error, ValueError) else 1)
+        code = 130  # stopped in the middle of opening or closing something
+        if not stopped:
+            infeasible = type(error).__name__ == "InfeasibleBudgetError"
+            said = trouble(error) if isinstance(error, OSError) else str(error)
+            message = " ".join(said.split()) or type(error).__name__
+            print(f"nastk: {message}", file=sys.stderr)
+            sys.exit(3 if infeasible else 2 if isinstance(error, ValueError) else 1)
     if code == 130:  # interrupted, in whichever way this version of typer says so
         print(_HOW_TO_GO_ON, file=sys.stderr)
     sys.exit(code)

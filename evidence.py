@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .core.clock import cpu_seconds
-from .core.files import read_json
+from .core.files import as_ranked, read_json
 from .core.lookup import lookup
 from .core.loop import Report
 from .core.run import Run, held, write_json
@@ -20,10 +20,9 @@ from .core.space import Space
 from .core.strategy import Problem
 from .evaluators.inherit import Inherit, load_supernet
 from .evaluators.recipe import Recipe, default_recipe, recipe_hash
-from .evaluators.tasks import make_task
 from .nasbench.compare import Job, default_processes, summary, threads_each, train_all
 from .nasbench.contestants import Contestant, contestants
-from .nasbench.ranking import as_ranked, judge, rank_scores
+from .nasbench.ranking import judge, rank_scores
 from .problems import problem_of
 
 
@@ -135,10 +134,7 @@ def _jobs(
     """Return the trainings, kept where `nastk compare` finds them again."""
     manifest = run.manifest
     processes = default_processes(manifest["device"])
-    side = entrants[0].options["resolution"]
-    is_proxy = side == problem.proxy.resolution
-    task = problem.task if is_proxy else make_task(manifest["data"], side)
-    sha256 = task.describe()["train_sha256"]
+    sha256 = problem.task.describe()["train_sha256"]
     return [
         Job(
             contestant=entrant,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from . import __version__
 from .core.files import jsonable, make_folder, read_json, write_atomically
+from .core.run import write_json
 from .nasbench.page import page
 from .nasbench.report import SCHEMA, document
 from .nasbench.story import Story, read_story
@@ -49,8 +49,7 @@ def report(
     if tensorboard is not None:
         _write_curves(stories, Path(tensorboard))
     write_atomically(file, page(stories, facts).encode())
-    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-    write_atomically(file.with_suffix(".json"), text.encode())
+    write_json(file.with_suffix(".json"), content)
     return {"html": str(file), "json": str(file.with_suffix(".json")), **content}
 
 

@@ -28,7 +28,7 @@ from nastk.core.arch import Arch
 from nastk.core.budget import most_params, parse_budget, reachable_band
 from nastk.core.metrics import test_metrics
 from nastk.core.run import write_json
-from nastk.core.sampler import sample
+from nastk.core.sampler import sample_archs
 from nastk.evaluators.recipe import default_recipe
 from nastk.evaluators.tasks import make_task
 from nastk.evaluators.train import Training
@@ -201,9 +201,7 @@ def measure(setting: Setting, options: argparse.Namespace) -> dict[str, Any]:
     """Train and search what is missing, and return the curves."""
     space = SPACES[setting.space]()
     budget = parse_budget(setting.flops, space)
-    drawn = sample(space, options.random, POOL_SEED, reachable_band(space, budget))
-    columns = range(options.random)
-    archs = [space.arch_at({n: int(column[i]) for n, column in drawn.items()}) for i in columns]
+    archs = sample_archs(space, options.random, POOL_SEED, reachable_band(space, budget))
     top = most_params(space, budget)
     losses_AS = setting.train(archs, options.retrainings)
     told_A = [row[0] for row in setting.train(archs, 1, "weights")]

@@ -24,7 +24,7 @@ from nastk.core.arch import Arch
 from nastk.core.budget import Budget, most_params
 from nastk.core.metrics import test_metrics
 from nastk.core.run import write_json
-from nastk.core.sampler import sample
+from nastk.core.sampler import sample_archs
 from nastk.evaluators.recipe import DEMONSTRATION
 from nastk.evaluators.tasks import make_task
 from nastk.evaluators.train import Training
@@ -82,12 +82,6 @@ def best_of(
     return statistics.mean(picks), statistics.stdev(picks)
 
 
-def random_archs(space: SandglassMicro, count: int, budget: Budget) -> list[Arch]:
-    """Return archs drawn uniformly within the band of a budget."""
-    drawn = sample(space, count, POOL_SEED, budget.band)
-    return [space.arch_at({n: int(column[i]) for n, column in drawn.items()}) for i in range(count)]
-
-
 def row(
     what: str, loss: float, spread: float | None, trainings: float | None = None
 ) -> dict[str, Any]:
@@ -132,7 +126,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         result["search"].append(trainings.losses(arch))
         print("search", seed, found["flops"], found["params"], result["search"][-1], flush=True)
     result["random"] = []
-    for number, arch in enumerate(random_archs(space, options.random, budget)):
+    drawn = sample_archs(space, options.random, POOL_SEED, budget.band)
+    for number, arch in enumerate(drawn):
         result["random"].append(trainings.losses(arch))
         print("random", number, result["random"][-1], flush=True)
     if options.random:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from .arch import Arch
 from .budget import NEARLY, flops_range, solve
 from .cost import Indices, completions
 from .polynomial import Polynomial
@@ -69,6 +70,14 @@ def sample(
     return {
         name: np.concatenate([part[name] for part in found])[:count] for name in space.choices()
     }
+
+
+def sample_archs(
+    space: Space, count: int, seed: int | tuple[int, ...], band: tuple[float, float] | None = None
+) -> list[Arch]:
+    """Return archs that `sample` draws."""
+    drawn = sample(space, count, seed, band)
+    return [space.arch_at({n: int(column[i]) for n, column in drawn.items()}) for i in range(count)]
 
 
 def _draw(

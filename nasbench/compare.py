@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from ..core.files import with_nan
+from ..core.files import as_ranked, with_nan
 from ..core.loop import Report
 from ..core.metrics import test_metrics
 from ..core.pool import check_stop, worker_pool
@@ -29,7 +29,6 @@ from ..evaluators.tasks import make_task
 from ..evaluators.train import Training
 from .contestants import Contestant
 from .families import find_space, make_space
-from .ranking import as_ranked
 
 
 @dataclass(frozen=True, kw_only=True)

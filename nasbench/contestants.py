@@ -10,7 +10,7 @@ from typing import Any
 
 from ..core.arch import Arch
 from ..core.budget import Budget, most_params, reachable_band
-from ..core.sampler import sample
+from ..core.sampler import sample_archs
 from ..core.space import Space
 from .references import references
 
@@ -98,10 +98,8 @@ def contestants(
 
     result = [member("found", "found", arch)]
     result.append(member("most-params", "most-params", most_params(target, budget)))
-    drawn = sample(target, num_random, seed, reachable_band(target, budget))
-    for number in range(num_random):
-        indices = {name: int(column[number]) for name, column in drawn.items()}
-        result.append(member(f"random-{number + 1}", "random", target.arch_at(indices)))
+    drawn = sample_archs(target, num_random, seed, reachable_band(target, budget))
+    result += [member(f"random-{n}", "random", values) for n, values in enumerate(drawn, 1)]
     return result + (_neighbours(target, proxy, budget) if with_references else [])
 
 

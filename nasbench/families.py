@@ -39,9 +39,9 @@ def find_space(name: str) -> type[Space]:
         ValueError: if there is none; the message suggests the nearest name.
     """
     path, colon, attribute = name.rpartition(":")
-    if not colon and name.endswith(".py"):
-        raise ValueError(f"{name} is a file: say which class of it, as {name}:CLASS")
     if not colon:
+        if name.endswith(".py"):
+            raise ValueError(f"{name} is a file: say which class of it, as {name}:CLASS")
         return FAMILIES[name] if name in FAMILIES else lookup("space", name, SPACES)
     file = Path(path).expanduser()
     if not file.is_file():

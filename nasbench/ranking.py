@@ -9,20 +9,12 @@ from typing import Any
 
 from scipy.stats import kendalltau
 
+from ..core.files import as_ranked
+
 # A rank correlation of fewer archs than this says nothing.
 FEWEST = 4
 # A difference counts from so many of its standard errors on.
 SURE = 2.0
-
-
-def as_ranked(loss: float | None) -> float:
-    """Return a loss as it ranks: one that is not finite, or that JSON holds as null, is last.
-
-    Example:
-        >>> as_ranked(0.5), as_ranked(float("nan")), as_ranked(None)
-        (0.5, inf, inf)
-    """
-    return loss if loss is not None and math.isfinite(loss) else math.inf
 
 
 def tau(scores: Sequence[float], losses: Sequence[float]) -> float | None:

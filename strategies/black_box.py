@@ -12,6 +12,7 @@ from typing import Any
 from ..core.arch import Arch
 from ..core.asktell import Pool, Sampler
 from ..core.budget import Budget
+from ..core.files import as_ranked
 from ..core.loop import Report
 from ..core.run import Run
 from ..core.space import Space
@@ -156,11 +157,7 @@ class Trials:
                     "of nastk asks for; resume with the version that wrote it"
                 )
         else:
-            metrics: dict[str, Any] = {
-                name: value if math.isfinite(value) else None
-                for name, value in self.answers[arch.id, share]().items()
-            }
-            choices = dict(arch.choices)
+            metrics = self.answers[arch.id, share]()
             event = {"trial": number, "arch": arch.id, "share": share, **metrics}
-            self.run.log(**event, choices=choices)
-        return math.inf if event["loss"] is None else float(event["loss"])
+            self.run.log(**event, choices=dict(arch.choices))
+        return as_ranked(event["loss"])

@@ -37,9 +37,11 @@ def folder_of_images():
 
 @pytest.fixture
 def sealed_test_split(monkeypatch):
-    """Let every reading of the test part of digits-photo fail."""
+    """Let every reading of the test part of digits-photo fail, and return those that were tried."""
+    tried = []
 
     def refuse(side):
+        tried.append(side)
         raise AssertionError("the test split was read")
 
     def sealed():
@@ -48,3 +50,5 @@ def sealed_test_split(monkeypatch):
     monkeypatch.setitem(tasks.EMBEDDED, "digits-photo", sealed)
     with pytest.raises(AssertionError, match="test split was read"):
         tasks.make_task("digits-photo", 28).ordered("test", 0, 1)
+    assert tried.pop() == 28 and not tried
+    return tried

@@ -180,10 +180,6 @@ class ArrayTask(Task):
 
     def describe(self) -> dict[str, Any]:
         """Return what goes into the run record; the test part is not touched."""
-        images, labels = self._arrays("train")
-        digest = hashlib.sha256()
-        for array in (images, labels):
-            digest.update(np.ascontiguousarray(array).reshape(-1).data)
         return {
             "name": self.source.name,
             "origin": self.source.origin,
@@ -194,8 +190,15 @@ class ArrayTask(Task):
                 **{split: len(index) for split, index in self._splits.items()},
                 "test": self.source.num_test,
             },
-            "train_sha256": digest.hexdigest(),
+            "train_sha256": self._sha256,
         }
+
+    @cached_property
+    def _sha256(self) -> str:
+        digest = hashlib.sha256()
+        for array in self._arrays("train"):
+            digest.update(np.ascontiguousarray(array).reshape(-1).data)
+        return digest.hexdigest()
 
 
 def _augmented(

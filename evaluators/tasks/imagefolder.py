@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -132,11 +133,6 @@ class ImageFolder(Task):
 
     def describe(self) -> dict[str, Any]:
         """Return what goes into the run record; the hash is of file names and sizes."""
-        digest = hashlib.sha256()
-        for file, _ in self._splits["train"]:
-            digest.update(
-                f"{Path(file).relative_to(self.path)} {Path(file).stat().st_size}\n".encode()
-            )
         return {
             "name": f"imagefolder:{self.path}",
             "origin": "files of the user",
@@ -148,8 +144,17 @@ class ImageFolder(Task):
                 **{split: len(items) for split, items in self._splits.items()},
                 "test": len(self._test),
             },
-            "train_sha256": digest.hexdigest(),
+            "train_sha256": self._sha256,
         }
+
+    @cached_property
+    def _sha256(self) -> str:
+        digest = hashlib.sha256()
+        for file, _ in self._splits["train"]:
+            digest.update(
+                f"{Path(file).relative_to(self.path)} {Path(file).stat().st_size}\n".encode()
+            )
+        return digest.hexdigest()
 
 
 def find_folders(path: Path) -> None:

@@ -51,47 +51,41 @@ def test_built_networks_carry_no_meta_state(name):
     )
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SPACES)
-def test_exported_files_run_where_nastk_is_not_installed(name, tmp_path):
-    space, arch = arch_of(name)
-    (tmp_path / "arch.json").write_text(arch.to_json())
-    export(tmp_path / "arch.json", tmp_path / "model.pt2")
-    x = torch.randn(3, *space.input_shape)
-    with torch.no_grad():
-        torch.save({"x": x, "y": space.build(arch).eval()(x)}, tmp_path / "expected.pt")
-    code = (
-        "import sys; sys.modules['nastk'] = None\nimport torch\n"
-        "expected = torch.load('expected.pt', weights_only=True)\n"
-        "y = torch.export.load('model.pt2').module()(expected['x'])\n"
-        "difference = (y - expected['y']).abs().max()\n"
-        "assert difference <= 1e-5 * expected['y'].abs().max(), difference"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+RUNS = {
+    "pt2": """
+import torch
+def run(x):
+    return torch.export.load("model.pt2").module()(x)
+""",
+    "onnx": """
+import onnxruntime, torch
+def run(x):
+    session = onnxruntime.InferenceSession("model.onnx")
+    return torch.from_numpy(session.run(None, {"x": x.numpy()})[0])
+""",
+}
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("ending", RUNS)
 @pytest.mark.parametrize("name", SPACES)
-def test_onnx_files_run_where_nastk_is_not_installed(name, tmp_path):
-    pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
+def test_exported_files_run_where_nastk_is_not_installed(name, ending, tmp_path):
+    if ending == "onnx":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
     space, arch = arch_of(name)
     (tmp_path / "arch.json").write_text(arch.to_json())
-    export(tmp_path / "arch.json", tmp_path / "model.onnx")
+    export(tmp_path / "arch.json", tmp_path / f"model.{ending}")
     x = torch.randn(3, *space.input_shape)
     with torch.no_grad():
         torch.save({"x": x, "y": space.build(arch).eval()(x)}, tmp_path / "expected.pt")
-    code = (
-        "import sys; sys.modules['nastk'] = None\nimport onnxruntime, torch\n"
-        "expected = torch.load('expected.pt', weights_only=True)\n"
-        "session = onnxruntime.InferenceSession('model.onnx')\n"
-        "y = torch.from_numpy(session.run(None, {'x': expected['x'].numpy()})[0])\n"
-        "difference = (y - expected['y']).abs().max()\n"
-        "assert difference <= 1e-5 * expected['y'].abs().max(), difference"
-    )
+    code = f"""
+import sys; sys.modules["nastk"] = None
+{RUNS[ending]}
+expected = torch.load("expected.pt", weights_only=True)
+difference = (run(expected["x"]) - expected["y"]).abs().max()
+assert difference <= 1e-5 * expected["y"].abs().max(), difference
+"""
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
     )

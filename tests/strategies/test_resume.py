@@ -356,6 +356,7 @@ def test_the_test_split_is_never_read_by_a_search(tmp_path, sealed_test_split):
         )
     options = {"level": "bilevel"}
     nastk.search("toy", "55K", steps=3, out=tmp_path / "b", strategy_options=options)
+    assert sealed_test_split == []
 
 
 def test_a_trial_that_diverged_just_before_a_kill_is_told_as_such(tmp_path):
