@@ -7,38 +7,37 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .augment import rand_augment
+from .preprocessing import FILTERS, Preprocessing
 
-Job = tuple[str, int, tuple[int, int, int] | None, float]
-"""File, side R in pixels, seed of the augmentation (None for none), strength of RandAugment."""
+Job = tuple[str, Preprocessing, tuple[int, int, int] | None, float]
+"""File, preprocessing, seed of the augmentation (None for none), strength of RandAugment."""
 
 
 def decode(job: Job) -> NDArray[np.uint8] | str:
     """Return [R, R, 3] bytes, or the file's name and trouble if it cannot be read."""
-    file, side, seed, magnitude = job
+    file, preprocessing, seed, magnitude = job
     try:
         with Image.open(file) as opened:
             image = opened.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         return f"{file} ({error})"
-    box = _centre_box(image.size) if seed is None else _random_box(image.size, seed)
-    image = image.resize((side, side), Image.Resampling.BILINEAR, box=box)
-    if seed is not None and magnitude:
+    if seed is None:
+        return preprocessing.pixels(image)
+    side = (preprocessing.resolution, preprocessing.resolution)
+    box = _random_box(image.size, seed) or preprocessing.box(image.size)
+    image = image.resize(side, FILTERS[preprocessing.resize], box=box)
+    if magnitude:
         image = rand_augment(image, magnitude, np.random.default_rng((*seed, 2)))
     pixels = np.asarray(image)
-    if seed is not None and np.random.default_rng((*seed, 1)).random() < 0.5:
+    if np.random.default_rng((*seed, 1)).random() < 0.5:
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)
 
 
-def _centre_box(size: tuple[int, int]) -> tuple[float, float, float, float]:
-    side = min(size) * 7 / 8
-    left, top = (size[0] - side) / 2, (size[1] - side) / 2
-    return (left, top, left + side, top + side)
-
-
 def _random_box(
     size: tuple[int, int], seed: tuple[int, int, int]
-) -> tuple[float, float, float, float]:
+) -> tuple[float, float, float, float] | None:
+    """Return a box within a picture, None if ten draws were too wide or too high for it."""
     generator = np.random.default_rng(seed)
     for _ in range(10):
         area = size[0] * size[1] * generator.uniform(0.08, 1.0)
@@ -48,4 +47,4 @@ def _random_box(
             left = generator.uniform(0, size[0] - width)
             top = generator.uniform(0, size[1] - height)
             return (left, top, left + width, top + height)
-    return _centre_box(size)
+    return None

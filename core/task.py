@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from .preprocessing import Preprocessing
+
 Metrics = dict[str, float]
 """A flat dict of floats; every name ends in its unit or is a count."""
 
@@ -26,6 +28,8 @@ class Task(ABC):
     num_classes: int
     classes: Sequence[str] | None = None
     """Names of the classes in the order of their labels, None where the data have no names."""
+    preprocessing: Preprocessing | None = None
+    """How pixels become the network's input; None where they come ready, as nobody can say."""
     is_demonstration: bool = False
     skipped: frozenset[str] = frozenset()
     """Names of the items that could not be read so far."""

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...core.augment import rand_augment
+from ...core.preprocessing import Preprocessing
 from ...core.task import Task
 
 # B batch, R resolution
@@ -74,7 +75,8 @@ class Source:
 class ArrayTask(Task):
     """Classification of images held in memory as the source has them.
 
-    Batches are brought to the resolution and standardised by the statistics of the training images.
+    Batches are brought to the resolution and standardised by the statistics of the training
+    images, or as `given` says.
 
     Augmentation is one random shift of the whole batch (up to 2 px in 28), and a flip where the
     source says that it keeps the label.
@@ -82,6 +84,7 @@ class ArrayTask(Task):
 
     source: Source
     resolution: int
+    given: Preprocessing | None = None
     _cache: dict[str, Arrays] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -110,7 +113,20 @@ class ArrayTask(Task):
         return self._cache[part]
 
     @cached_property
-    def _statistics(self) -> tuple[Tensor, Tensor]:
+    def preprocessing(self) -> Preprocessing:  # type: ignore[override]
+        """How pixels become the network's input: the whole image, by the filter bicubic."""
+        if self.given is not None:
+            return self.given
+        mean, deviation = ((float(v) / 255 for v in values) for values in self._statistics)
+        return Preprocessing(
+            resolution=self.resolution,
+            resize="bicubic",
+            mean=(next(mean), next(mean), next(mean)),
+            deviation=(next(deviation), next(deviation), next(deviation)),
+        )
+
+    @cached_property
+    def _statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and deviation of the channels over the training images at the size of the source."""
         images = self._arrays("train")[0]
 
@@ -127,7 +143,7 @@ class ArrayTask(Task):
         mean = mean_over_all(lambda chunk: chunk)
         variance = mean_over_all(lambda chunk: (chunk - mean.reshape(1, 3, 1, 1)) ** 2)
         deviation = np.maximum(np.sqrt(variance), np.float32(1e-3))
-        return torch.from_numpy(mean), torch.from_numpy(deviation)
+        return mean, deviation
 
     def size(self, split: str) -> int:
         """Return the number of images of a split."""
@@ -165,8 +181,7 @@ class ArrayTask(Task):
     ) -> tuple[Tensor, Tensor]:
         images, labels = self._arrays("test" if split == "test" else "train")
         index = chosen if split == "test" else self._splits[split][chosen]
-        mean, deviation = self._statistics
-        taken = _to_side(images[index], self.resolution)
+        taken = _to_side(images[index], self.preprocessing)
         if seeds is not None:
             taken = np.stack(
                 [
@@ -174,8 +189,7 @@ class ArrayTask(Task):
                     for image, item in zip(taken, index, strict=True)
                 ]
             )
-        x = torch.from_numpy(taken).float()
-        x = (x - mean.reshape(1, 3, 1, 1)) / deviation.reshape(1, 3, 1, 1)
+        x = torch.from_numpy(self.preprocessing.standardised(taken))
         return x, torch.from_numpy(labels[index])
 
     def describe(self) -> dict[str, Any]:
@@ -217,15 +231,14 @@ def _channels_first(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return images
 
 
-def _to_side(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Return [N, 3, side, side] whatever the layout of the channels."""
+def _to_side(images: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Return [N, 3, R, R] whatever the layout of the channels."""
     images = _channels_first(images)
-    if images.shape[2:] == (side, side):
+    side = preprocessing.resolution
+    if images.shape[2:] == (side, side) and preprocessing.crop in (None, 1):
         return np.ascontiguousarray(images)
     resized = [
-        np.asarray(
-            Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).resize((side, side))
-        )
+        preprocessing.pixels(Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))))
         for image in images
     ]
     return np.stack(resized).transpose(0, 3, 1, 2)

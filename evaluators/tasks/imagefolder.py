@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ...core.images import Job, decode
 from ...core.pool import Helpers
+from ...core.preprocessing import Preprocessing
 from ...core.task import Task
 from .arrays import check_size
 
@@ -35,9 +36,18 @@ class ImageFolder(Task):
     """
 
     def __init__(
-        self, path: str, *, resolution: int, workers: int = 0, strict: bool = False
+        self,
+        path: str,
+        *,
+        resolution: int,
+        workers: int = 0,
+        strict: bool = False,
+        preprocessing: Preprocessing | None = None,
     ) -> None:
         self.path, self.resolution, self.strict = Path(path), resolution, strict
+        self.preprocessing: Preprocessing = preprocessing or Preprocessing(
+            resolution=resolution, crop=7 / 8, mean=_MEAN, deviation=_DEVIATION
+        )
         train, self.classes = _scan(self.path, "train")
         self._test, test_classes = _scan(self.path, "val")
         if unknown := sorted(set(test_classes) - set(self.classes)):
@@ -91,7 +101,7 @@ class ImageFolder(Task):
     ) -> list[NDArray[np.uint8] | None]:
         """Return the pixels of items of a split, and None for those that cannot be read."""
         jobs: list[Job] = [
-            (file, self.resolution, seed, magnitude)
+            (file, self.preprocessing, seed, magnitude)
             for (file, _), seed in zip(items, seeds, strict=True)
         ]
         loaded = self._helpers.map(decode, jobs) if self._helpers else list(map(decode, jobs))
@@ -126,10 +136,9 @@ class ImageFolder(Task):
             if image is not None
         ]
         pixels = np.array([image for image, _ in good], np.uint8).reshape(-1, side, side, 3)
-        x = torch.from_numpy(pixels.transpose(0, 3, 1, 2)).float()
-        mean, deviation = (torch.tensor(v).reshape(1, 3, 1, 1) * 255 for v in (_MEAN, _DEVIATION))
+        x = torch.from_numpy(self.preprocessing.standardised(pixels.transpose(0, 3, 1, 2)))
         labels = torch.tensor([label for _, label in good], dtype=torch.int64)
-        return (x - mean) / deviation, labels
+        return x, labels
 
     def describe(self) -> dict[str, Any]:
         """Return what goes into the run record; the hash is of file names and sizes."""
