@@ -2,12 +2,17 @@ VENV ?= .venv
 PYTHON ?= python3
 PIP_INSTALL = $(VENV)/bin/python -m pip install -c constraints.txt -e ".[dev]"
 
-.PHONY: demo test check
+.PHONY: demo test test-all check
 
 demo: $(VENV)/.ready
 	$(VENV)/bin/nastk search --space sandglass --flops 357M
 
+# The fast suite: at most five minutes on two cores.
 test: $(VENV)/.ready
+	$(VENV)/bin/python -m pytest -q -n 2 --dist worksteal -m "not slow"
+
+# Everything: kills, whole commands, sweeps of random archs.
+test-all: $(VENV)/.ready
 	$(VENV)/bin/python -m pytest -q -n 2 --dist worksteal
 
 # mypy names a package after its folder, which a checkout may call anything: a link says nastk.
