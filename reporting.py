@@ -48,7 +48,7 @@ def report(
     content = {"kind": _KIND, "schema": SCHEMA, "nastk": __version__, "runs": jsonable(facts)}
     if tensorboard is not None:
         _write_curves(stories, Path(tensorboard))
-    write_atomically(file, page(stories, facts).encode())
+    write_atomically(file, page(stories, facts).encode("utf-8", "backslashreplace"))
     write_json(file.with_suffix(".json"), content)
     return {"html": str(file), "json": str(file.with_suffix(".json")), **content}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -172,7 +173,7 @@ def _short(data: str, about: dict[str, Any]) -> str:
     """Return a name for data that tells two paths of the same kind apart, and their contents."""
     kind, colon, path = data.partition(":")
     content = f"{path} {about['train_sha256']} {about['num_classes']}"
-    return f"{kind}-{hashlib.sha256(content.encode()).hexdigest()[:8]}" if colon else kind
+    return f"{kind}-{hashlib.sha256(os.fsencode(content)).hexdigest()[:8]}" if colon else kind
 
 
 def _train(

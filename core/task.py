@@ -73,4 +73,10 @@ class Task(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Return name, source, licence, split sizes and content hash."""
+        """Return what was read and what was left out; it goes into the record of a run.
+
+        `name`, `origin`, `licence`, `resolution`, `num_classes`, `split_sizes` (split to number of
+        items), `train_sha256`; `is_grey`: whether the images are grey, None if that is unknown;
+        `left_out`: reason to number of what lay with the data and is not used, for example
+        `{".txt": 2}`; `classes` where they have names.
+        """

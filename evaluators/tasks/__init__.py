@@ -9,7 +9,8 @@ from ...core.task import Task
 from .arrays import ArrayTask, Source
 from .digits import digits, digits_photo, mnist5k, mnist5k_photo
 from .files import cifar10, idx, npz
-from .imagefolder import ImageFolder, find_folders
+from .folders import find_folders
+from .imagefolder import ImageFolder
 
 EMBEDDED: dict[str, Callable[[], Source]] = {
     "digits": digits,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
@@ -56,6 +56,8 @@ class Source:
             [N, H, W] or [N, H, W, 3] are made to fit batch by batch.
         test: the same for the test part; never called by a search.
         num_test: images of the test part, known without touching it.
+        classes: names of the labels, where they have names.
+        left_out: reason to number of what lay with the data and is not used.
         copies: so many neighbouring items show one source item and stay in one split.
     """
 
@@ -66,6 +68,8 @@ class Source:
     train: Callable[[int], Arrays]
     test: Callable[[int], Arrays]
     num_test: int
+    classes: Sequence[str] | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
     copies: int = 1
     flip: bool = False
     is_demonstration: bool = True
@@ -88,7 +92,7 @@ class ArrayTask(Task):
     _cache: dict[str, Arrays] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        self.num_classes = self.source.num_classes
+        self.num_classes, self.classes = self.source.num_classes, self.source.classes
         self.is_demonstration = self.source.is_demonstration
 
     @cached_property
@@ -204,8 +208,20 @@ class ArrayTask(Task):
                 **{split: len(index) for split, index in self._splits.items()},
                 "test": self.source.num_test,
             },
+            "is_grey": self.is_grey,
+            "left_out": dict(self.source.left_out),
             "train_sha256": self._sha256,
+            **({} if self.classes is None else {"classes": list(self.classes)}),
         }
+
+    @cached_property
+    def is_grey(self) -> bool:
+        """Whether the three channels of every training image are the same."""
+        images = self._arrays("train")[0]
+        chunks = (images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK))
+        return images.ndim == 3 or all(
+            (chunk == chunk[:, :1]).all() for chunk in map(_channels_first, chunks)
+        )
 
     @cached_property
     def _sha256(self) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
-from collections.abc import Sequence
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,11 +21,13 @@ from ...core.pool import Helpers
 from ...core.preprocessing import Preprocessing
 from ...core.task import Task
 from .arrays import check_size
+from .folders import Item, Scan, check_apart, find_folders, scan
 
-_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"}
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels
 
-Item = tuple[str, int]
+# So many images, evenly spread, say whether a folder is grey.
+_LOOKS = 16
+
 Seed = tuple[int, int, int]
 
 
@@ -31,8 +36,9 @@ class ImageFolder(Task):
 
     Training images are random-resized crops (area 8 to 100 %, aspect 3/4 to 4/3) with random
     flips, each a function of (seed, epoch, item); evaluation takes the centre of 8/7 of the side.
-    Unreadable images are counted, or refused with `strict`: evaluation leaves them out, and in a
-    training batch another image, which follows from (seed, epoch, item) too, takes their place.
+    What `nastk.core.images` cannot read is counted, or refused with `strict`: evaluation leaves it
+    out, and in a training batch another image, which follows from (seed, epoch, item) too, takes
+    its place. What `scan` leaves out is no item of any split.
     """
 
     def __init__(
@@ -48,12 +54,14 @@ class ImageFolder(Task):
         self.preprocessing: Preprocessing = preprocessing or Preprocessing(
             resolution=resolution, crop=7 / 8, mean=_MEAN, deviation=_DEVIATION
         )
-        train, self.classes = _scan(self.path, "train")
-        self._test, test_classes = _scan(self.path, "val")
-        if unknown := sorted(set(test_classes) - set(self.classes)):
-            raise ValueError(f"{path}/val has class {unknown[0]!r}, which train has not")
-        self._test = [(f, self.classes.index(test_classes[label])) for f, label in self._test]
+        find_folders(self.path)
+        found, held_out = scan(self.path / "train"), scan(self.path / "val")
+        check_apart(found, held_out)
+        self.classes, train = found.classes, found.items
+        labels = [self._label(name, found.classes) for name in held_out.classes]
+        self._test = [(file, labels[label]) for file, label in held_out.items]
         self.num_classes = len(self.classes)
+        self.left_out = _together(found, held_out)
         order = np.random.default_rng(0).permutation(len(train))
         cut = len(train) * 3 // 4
         self._splits = {
@@ -63,6 +71,16 @@ class ImageFolder(Task):
         }
         check_size(f"imagefolder:{path}", len(train))
         self._helpers = Helpers(workers, "--workers") if workers else None
+
+    def _label(self, name: str, classes: Sequence[str]) -> int:
+        """Return the label of a class of the test part."""
+        if name in classes:
+            return classes.index(name)
+        near = difflib.get_close_matches(name, classes, 1) or [
+            known for known in classes if known.casefold() == name.casefold()
+        ]
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{self.path}/val has class {name!r}, which train has not{hint}")
 
     def size(self, split: str) -> int:
         """Return the number of image files of a split."""
@@ -153,42 +171,39 @@ class ImageFolder(Task):
                 **{split: len(items) for split, items in self._splits.items()},
                 "test": len(self._test),
             },
+            "is_grey": self.is_grey,
+            "left_out": dict(self.left_out),
             "train_sha256": self._sha256,
         }
+
+    @cached_property
+    def is_grey(self) -> bool | None:
+        """Whether some training images, evenly spread, are all grey; None if none can be read."""
+        files = [file for file, _ in self._splits["train"]]
+        looked = [
+            decode((file, self.preprocessing, None, 0))
+            for file in files[:: -(-len(files) // _LOOKS)]
+        ]
+        pixels = [image for image in looked if not isinstance(image, str)]
+        return all((image == image[..., :1]).all() for image in pixels) if pixels else None
 
     @cached_property
     def _sha256(self) -> str:
         digest = hashlib.sha256()
         for file, _ in self._splits["train"]:
-            digest.update(
-                f"{Path(file).relative_to(self.path)} {Path(file).stat().st_size}\n".encode()
-            )
+            name = os.fsencode(Path(file).relative_to(self.path))
+            digest.update(name + f" {_num_bytes(file)}\n".encode())
         return digest.hexdigest()
 
 
-def find_folders(path: Path) -> None:
-    """Refuse a folder without train and val.
-
-    Raises:
-        ValueError: if one is missing.
-    """
-    for folder in (path / "train", path / "val"):
-        if not folder.is_dir():
-            raise ValueError(
-                f"no folder {folder}; expected {path}/train/CLASS/... and {path}/val/CLASS/..."
-            )
+def _num_bytes(file: str) -> int:
+    try:
+        return os.stat(file).st_size
+    except OSError:  # a link to nowhere, which is counted when it is to be read
+        return -1
 
 
-def _scan(path: Path, part: str) -> tuple[list[Item], list[str]]:
-    find_folders(path)
-    folder = path / part
-    classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
-    items = [
-        (str(file), label)
-        for label, name in enumerate(classes)
-        for file in sorted((folder / name).rglob("*"))
-        if file.suffix.lower() in _ENDINGS
-    ]
-    if not items:
-        raise ValueError(f"{folder} holds no images; expected {folder}/CLASS/*.jpg")
-    return items, classes
+def _together(train: Scan, test: Scan) -> Mapping[str, int]:
+    missing = len(set(train.classes) - set(test.classes))
+    without = {"class without test images": missing} if missing else {}
+    return Counter(train.left_out) + Counter(test.left_out) + Counter(without)
