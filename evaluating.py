@@ -8,7 +8,6 @@ import os
 import shutil
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
@@ -22,10 +21,11 @@ from .core.clock import cpu_seconds
 from .core.evaluator import Evaluator
 from .core.files import with_nan
 from .core.lookup import lookup
-from .core.pool import check_stop, worker_pool
+from .core.pool import Workers, worker_pool
 from .core.run import Run, held, write_json
 from .core.strategy import Problem, Strategy
 from .core.task import Metrics
+from .core.worker import check_stop
 from .evaluators import EVALUATORS, Inherit, Train
 from .evaluators.efficiency import peak_memory_bytes
 from .evaluators.inherit import load_supernet
@@ -164,7 +164,7 @@ class _Trials(Pool):
     """Evaluates in worker processes, or in this one where there are none."""
 
     def __init__(
-        self, run: Run, evaluator: Evaluator, threads: int, workers: ProcessPoolExecutor | None
+        self, run: Run, evaluator: Evaluator, threads: int, workers: Workers | None
     ) -> None:
         self.run, self.evaluator = run, evaluator
         self.threads, self.workers = threads, workers

@@ -78,10 +78,10 @@ def search(
         steps: updates of the supernet, or of each training of a black-box strategy; the default
             of the strategy or of the recipe if None.
         processes: evaluations at a time, which does not change the result; one for each core if
-            None, one on CUDA. With more than one a script needs `if __name__ == "__main__"`.
+            None, one on CUDA.
         out: the run folder, `runs/SPACE-STRATEGY-SEED` if None.
         device: `cpu` or `cuda`.
-        workers: processes that decode images; a script then needs `if __name__ == "__main__"`.
+        workers: processes that decode images.
         memory: what the supernet keeps for its backward pass: `high`, `low` or `lowest`, the
             best of the device if None; see `nastk.ops.chain.MEMORY`.
         precision: in which networks compute: `float32`, `bfloat16` or `float16` (CUDA only);

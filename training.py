@@ -84,7 +84,7 @@ def retrain(
         steps: number of updates; the recipe's epochs if None.
         out: folder of an arch.json or a published name, `runs/NAME` if None.
         device: `cpu` or `cuda`.
-        workers: processes that decode images; a script then needs `if __name__ == "__main__"`.
+        workers: processes that decode images.
         memory: what the network keeps for its backward pass, as for search.
         precision: in which the network computes, as for search; it is tested in float32.
         cuda_graph: record the update once and replay it, as for search.
@@ -272,7 +272,7 @@ def evaluate(
             `runs/NAME` of a file or a name.
         data: as for search; the data that the weights were trained on if None.
         device: `cpu` or `cuda`.
-        workers: processes that decode images; a script then needs `if __name__ == "__main__"`.
+        workers: processes that decode images.
         strict: refuse unreadable images instead of skipping them.
 
     Returns:

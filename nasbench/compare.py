@@ -20,10 +20,11 @@ import torch
 from ..core.files import as_ranked, with_nan
 from ..core.loop import Report
 from ..core.metrics import test_metrics
-from ..core.pool import check_stop, worker_pool
+from ..core.pool import worker_pool
 from ..core.run import Run, write_json
 from ..core.skipped import remember_skipped
 from ..core.task import Task
+from ..core.worker import check_stop
 from ..evaluators.recipe import RECIPES
 from ..evaluators.tasks import make_task
 from ..evaluators.train import Training

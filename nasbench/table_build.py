@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 from ..core.files import write_atomically
 from ..core.loop import Report, silent
 from ..core.machine import cpu_name
-from ..core.pool import check_stop, worker_pool
+from ..core.pool import worker_pool
 from ..core.run import Run, held
 from ..core.space import Space
 from ..core.task import Task
+from ..core.worker import check_stop
 from ..evaluators.recipe import DEMONSTRATION, Recipe
 from ..evaluators.stack import train_stack
 from ..evaluators.tasks import make_task

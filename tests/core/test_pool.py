@@ -11,7 +11,7 @@ import nastk
 import pytest
 from nastk.core.clock import Clock
 from nastk.core.images import decode
-from nastk.core.pool import Helpers
+from nastk.core.pool import Helpers, worker_pool
 from nastk.core.run import Run, RunInUseError
 
 
@@ -106,3 +106,53 @@ def test_a_killed_helper_is_named_and_the_next_call_starts_others():
     with pytest.raises(RuntimeError, match="go on with fewer --workers"):
         helpers.map(eval, ["__import__('os').kill(__import__('os').getpid(), 9)"])
     assert helpers.map(abs, [-3, 4, -5]) == [3, 4, 5]
+
+
+def test_a_worker_that_has_workers_ends(tmp_path):
+    (tmp_path / "nested.py").write_text(
+        "from nastk.core.pool import Helpers\n"
+        "keep = []\n"
+        "def length(texts):\n"
+        "    keep.append(Helpers(1, '--workers'))\n"
+        "    return keep[-1].map(len, texts)\n"
+    )
+    script = (
+        "from nastk.core.pool import worker_pool\n"
+        "from nested import length\n"
+        "with worker_pool(2) as pool:\n"
+        "    print([pool.submit(length, ['ab', 'c']).result() for _ in range(3)])\n"
+    )
+    # No guard around the work of the script, and none is needed: workers do not run it.
+    (tmp_path / "script.py").write_text(script)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=30
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[[2, 1], [2, 1], [2, 1]]\n", "")
+
+
+def test_a_worker_imports_nothing_from_where_it_stands(tmp_path, monkeypatch):
+    (tmp_path / "pickle.py").write_text("raise SystemExit('run from the working directory')")
+    monkeypatch.chdir(tmp_path)
+    with worker_pool(1) as pool:
+        assert pool.submit(abs, -3).result() == 3
+
+
+def test_errors_in_a_worker_say_where_they_were_raised():
+    with worker_pool(1) as pool:
+        with pytest.raises(ValueError, match="invalid literal") as caught:
+            pool.submit(int, "seven").result()
+        assert "in _answer" in caught.value.__notes__[0]
+        with pytest.raises(RuntimeError, match=r"in the middle of its work \(exit code 3\)"):
+            pool.submit(os._exit, 3).result()
+        with pytest.raises(RuntimeError, match="go on with fewer --processes"):
+            pool.submit(abs, -3).result()
+
+
+def test_busy_workers_are_given_up_after_a_second():
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), worker_pool(2) as pool:
+        for _ in range(4):
+            pool.submit(time.sleep, 60)
+        time.sleep(0.3)
+        raise KeyboardInterrupt
+    assert time.monotonic() - start < 3
