@@ -11,7 +11,7 @@ _PUBLIC = {
     "Space": ".core.space",
     "compare": ".comparing",
     "count": ".networks",
-    "evaluate": ".training",
+    "evaluate": ".testing",
     "load": ".networks",
     "load_reference": ".nasbench.references",
     "report": ".reporting",

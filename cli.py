@@ -99,13 +99,20 @@ def evaluate(
     device: Device = "cpu",
     workers: Workers = 0,
     strict: Strict = False,
+    allow_mismatch: Annotated[
+        bool,
+        typer.Option(
+            "--allow-mismatch", help="Test on other classes than those of the training, by number."
+        ),
+    ] = False,
     config: Config = None,
     json_: Json = False,
 ) -> None:
     """Test trained weights on the test split."""
-    from . import screen, training
+    from . import screen
+    from .testing import evaluate as implementation
 
-    show(training.evaluate(**options_of(context)), json_, screen.print_metrics)
+    show(implementation(**options_of(context)), json_, screen.print_metrics)
 
 
 @app.command()

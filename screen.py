@@ -92,6 +92,8 @@ def print_metrics(result: dict[str, Any]) -> None:
         network = ", ".join(f"{key} {value}" for key, value in result["network"].items())
         _console.print(f"trained network: {network}", highlight=False)
     _console.print(f"weights: {result['weights']}", highlight=False)
+    for change in result.get("changes", []):
+        _console.print(change, highlight=False)
     _print_skipped(result)
 
 

@@ -1,4 +1,4 @@
-"""Retraining and evaluating what a search found."""
+"""Retraining what a search found."""
 
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ from .manifests import absolute_data, check_same_data, circumstances, manifest_o
 from .naming import (
     check_numbers,
     check_recording,
-    family_of,
     find_device,
     found_in,
     resolve,
@@ -41,14 +40,7 @@ from .naming import (
     training_folder,
 )
 from .ops.chain import MEMORY, default_memory
-from .weights import (
-    check_classes,
-    check_owner,
-    last_weights,
-    load_weights,
-    metadata_of,
-    save_weights,
-)
+from .weights import save_weights
 
 
 def retrain(
@@ -193,13 +185,22 @@ def _train(
     metrics["weight_bytes"] = float(sum(p.numel() * 4 for p in trained.parameters()))
     metrics["train_seconds"], metrics["train_cpu_seconds"] = _spent(run, training.name)
     weights = run.path / f"{training.name}.safetensors"
-    about = {"space": space.name, "data": data, "classes": task.classes}
-    save_weights(trained, weights, space, arch, about)
+    save_weights(
+        trained,
+        weights,
+        space,
+        arch,
+        {"space": space.name, "data": data},
+        preprocessing=task.preprocessing,
+        classes=task.class_names,
+    )
     result = {
         "run": str(run.path),
         "weights": str(weights),
         "network": space.options,
         "data": data,
+        "preprocessing": None if task.preprocessing is None else task.preprocessing.to_json(),
+        "classes": task.class_names,
         "num_skipped": task.num_skipped,
         "metrics": metrics,
         "record": record,
@@ -253,49 +254,3 @@ def _start(run: Run, space: Space, arch: Arch, task: Task, inherit: bool, seed: 
         raise ValueError("inherited weights fit the proxy only: retrain on the search's own data")
     supernet = load_supernet(run.path, space)
     return inherit_weights(supernet, arch.choices, task, seed=seed)
-
-
-def evaluate(
-    what: str | Path,
-    *,
-    weights: str | Path | None = None,
-    data: str | None = None,
-    device: str = "cpu",
-    workers: int = 0,
-    strict: bool = False,
-) -> dict[str, Any]:
-    """Test trained weights on the test split.
-
-    Args:
-        what: run folder, arch.json or published name.
-        weights: a .safetensors file of `retrain`; the last one of its folder if None, which is
-            `runs/NAME` of a file or a name.
-        data: as for search; the data that the weights were trained on if None.
-        device: `cpu` or `cuda`.
-        workers: processes that decode images.
-        strict: refuse unreadable images instead of skipping them.
-
-    Returns:
-        `weights`, `data`, `num_skipped` and `metrics`.
-
-    Raises:
-        ValueError: if the weights belong to another network, or were trained on other classes.
-    """
-    check_numbers(workers=workers)
-    place = find_device(device)
-    path = Path(weights) if weights else last_weights(what)
-    check_owner(path, what)
-    metadata = metadata_of(path)
-    name = absolute_data(data) if data else metadata["data"]
-    network = load_weights(path, family_of(what))
-    options = metadata["options"]
-    task = make_task(name, options["resolution"], workers=workers, strict=strict)
-    if task.num_classes > options["num_classes"]:
-        raise ValueError(
-            f"{name} has {task.num_classes} classes, the network of {path} only "
-            f"{options['num_classes']}; test on data of the same classes"
-        )
-    check_classes(path, task, name)
-    metrics = test_metrics(network, task, device=place)
-    skipped = {"num_skipped": task.num_skipped}
-    return {"weights": str(path), "data": name, **skipped, "metrics": metrics}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +13,71 @@ from torch import nn
 
 from .core.arch import Arch
 from .core.files import read_json, write_atomically
+from .core.preprocessing import Preprocessing
 from .core.space import Space
-from .core.task import Task
 from .naming import resolve, training_folder
 from .nasbench.families import make_space, named_space
 
 _METADATA = "nastk"
+PREPROCESSING, CLASSES = "nastk.preprocessing", "nastk.classes"
+"""Entries that weights and exported files have besides, each of them JSON."""
+
+_KINDS: dict[str, Any] = {
+    "arch": dict,
+    "options": dict,
+    "data": str,
+    "preprocessing": dict | None,
+    "classes": list,
+}
 # Options in which a trained network may differ from the target that is its arch's.
 _SIZES = {"resolution", "num_classes", "scale"}
 
 
 def save_weights(
-    network: nn.Module, path: Path, space: Space, arch: Arch, metadata: dict[str, Any]
+    network: nn.Module,
+    path: Path,
+    space: Space,
+    arch: Arch,
+    metadata: dict[str, Any],
+    *,
+    preprocessing: Preprocessing | None = None,
+    classes: Sequence[str] | None = None,
 ) -> None:
-    """Write weights together with what is needed to build their network."""
+    """Write weights together with what is needed to build and to feed their network.
+
+    Args:
+        network: whose weights are written.
+        path: of the file.
+        space: which built it.
+        arch: of the space.
+        metadata: what else to say: at least `data`, which it was trained on.
+        preprocessing: how the pixels of these data became its input; None if nobody can say.
+        classes: names in the order of its outputs; their numbers if None.
+    """
     tensors = {
         key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
     }
     arch_entry = json.loads(arch.to_json())
     metadata = metadata | {"arch": arch_entry, "options": space.options}
-    # One entry: safetensors writes several in no fixed order, and equal weights are equal bytes.
-    write_atomically(path, save(tensors, {_METADATA: json.dumps(metadata)}))
+    names = [str(name) for name in classes or range(space.num_classes)]
+    entries = {_METADATA: json.dumps(metadata)} | entries_of(preprocessing, names)
+    write_atomically(path, _in_order(save(tensors, entries)))
+
+
+def entries_of(preprocessing: Preprocessing | None, classes: Sequence[str]) -> dict[str, str]:
+    """Return what a file says about the input and the outputs of its network."""
+    content = None if preprocessing is None else preprocessing.to_json()
+    return {PREPROCESSING: json.dumps(content), CLASSES: json.dumps(list(classes))}
+
+
+def _in_order(content: bytes) -> bytes:
+    """Return a safetensors file with sorted metadata, so that equal weights are equal bytes."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight bytes
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def load_weights(path: Path, family: type[Space] | None = None) -> nn.Module:
@@ -78,42 +121,47 @@ def check_owner(path: Path, what: str | Path) -> None:
     raise ValueError(f"{path} belongs to another network than {what}: {detail or 'other choices'}")
 
 
-def check_classes(path: Path, task: Task, data: str) -> None:
-    """Refuse data whose labels mean other classes than those that weights were trained on.
+def metadata_of(path: Path) -> dict[str, Any]:
+    """Return what a weights file says about its network.
+
+    Returns:
+        `arch` and `options`, as JSON holds them, `data`, `preprocessing` (a `Preprocessing`, or
+        None) and `classes` (a list of names).
 
     Raises:
-        ValueError: with the names on both sides.
+        ValueError: if it says too little, or what nobody can understand.
     """
-    theirs, ours = metadata_of(path).get("classes"), task.classes
-    if theirs is None or ours is None or list(ours) == theirs[: len(ours)]:
-        return
-    pairs = enumerate(zip_longest(ours, theirs))
-    label, (here, there) = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
-    raise ValueError(
-        f"{data} has the classes {_listed(ours)}, but {path} was trained on {_listed(theirs)} "
-        f"(label {label} is {here!r}, was {there!r}); test on data of the same classes"
-    )
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:8]) or "none"
-    return shown + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-
-
-def metadata_of(path: Path) -> dict[str, Any]:
-    """Return what a weights file says about its network."""
     if not path.is_file():
         raise ValueError(f"no file {path}; expected weights written by `nastk retrain`")
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
+            entries = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is no safetensors file ({error})") from None
-    if _METADATA not in metadata:
+    if _METADATA not in entries:
         raise ValueError(f"{path} was not written by nastk: it does not say which arch it is of")
-    content: dict[str, Any] = json.loads(metadata[_METADATA])
-    if missing := [key for key in ("arch", "options", "data") if key not in content]:
-        raise ValueError(f"{path} does not say its {missing[0]}; retrain to write it again")
+    try:
+        content = dict(json.loads(entries[_METADATA]))
+        for key, name in {PREPROCESSING: "preprocessing", CLASSES: "classes"}.items():
+            content |= {name: json.loads(entries[key])} if key in entries else {}
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: its metadata are no JSON ({error})") from None
+    for name, kind in _KINDS.items():
+        if name not in content:
+            raise ValueError(f"{path} does not say its {name}; retrain to write it again")
+        if not isinstance(content[name], kind):
+            raise ValueError(f"{path} is damaged: its {name} is {content[name]!r}")
+    try:
+        Arch.from_json(json.dumps(content["arch"]))
+        if content["preprocessing"] is not None:
+            content["preprocessing"] = Preprocessing.from_json(content["preprocessing"])
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+    content["classes"] = [str(name) for name in content["classes"]]
+    sizes = [content["options"].get(name) for name in ("resolution", "num_classes")]
+    side = content["preprocessing"].resolution if content["preprocessing"] else sizes[0]
+    if sizes != [side, len(content["classes"])]:
+        raise ValueError(f"{path} is damaged: its resolution and classes contradict its network")
     return content
 
 

@@ -29,10 +29,18 @@ class Task(ABC):
     classes: Sequence[str] | None = None
     """Names of the classes in the order of their labels, None where the data have no names."""
     preprocessing: Preprocessing | None = None
-    """How pixels become the network's input; None where they come ready, as nobody can say."""
+    """How pixels become the network's input; None where they come ready, as nobody can say.
+
+    That of trained weights may be set, which the data are then to test.
+    """
     is_demonstration: bool = False
     skipped: frozenset[str] = frozenset()
     """Names of the items that could not be read so far."""
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes in the order of their labels: their numbers where none are given."""
+        return [str(name) for name in self.classes or range(self.num_classes)]
 
     @property
     def num_skipped(self) -> int:

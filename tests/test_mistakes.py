@@ -323,7 +323,9 @@ def test_strict_commands_leave_nothing_behind(mistake, trained, tmp_path, folder
     assert "cannot read image" in mistake(
         "retrain", arch, "--out", "new/deep", "--steps", 2, *options
     )
-    assert "cannot read image" in mistake("evaluate", trained / "only", *options)
+    assert "cannot read image" in mistake(
+        "evaluate", trained / "only", *options, "--allow-mismatch"
+    )
 
 
 @pytest.mark.parametrize("command", ["search", "retrain"])

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...core.lookup import lookup
-from ...core.preprocessing import Preprocessing
 from ...core.task import Task
 from .arrays import ArrayTask, Source
 from .digits import digits, digits_photo, mnist5k, mnist5k_photo
@@ -21,22 +20,8 @@ EMBEDDED: dict[str, Callable[[], Source]] = {
 FILES: dict[str, Callable[[str], Source]] = {"cifar10": cifar10, "idx": idx, "npz": npz}
 
 
-def make_task(
-    data: str,
-    resolution: int,
-    *,
-    workers: int = 0,
-    strict: bool = False,
-    preprocessing: Preprocessing | None = None,
-) -> Task:
+def make_task(data: str, resolution: int, *, workers: int = 0, strict: bool = False) -> Task:
     """Return the task of `--data`, drawn at a resolution.
-
-    Args:
-        data: as typed.
-        resolution: side of the network's input in pixels.
-        workers: processes that decode images.
-        strict: refuse unreadable images instead of leaving them out.
-        preprocessing: that of the weights which the data are to test; the data's own if None.
 
     Raises:
         ValueError: if the name is unknown, the path holds no such data, or it may not be read.
@@ -44,17 +29,11 @@ def make_task(
     find_data(data)
     kind, colon, path = data.partition(":")
     if not colon:
-        return ArrayTask(source=EMBEDDED[kind](), resolution=resolution, given=preprocessing)
+        return ArrayTask(source=EMBEDDED[kind](), resolution=resolution)
     try:
         if kind == "imagefolder":
-            return ImageFolder(
-                path,
-                resolution=resolution,
-                workers=workers,
-                strict=strict,
-                preprocessing=preprocessing,
-            )
-        return ArrayTask(source=FILES[kind](path), resolution=resolution, given=preprocessing)
+            return ImageFolder(path, resolution=resolution, workers=workers, strict=strict)
+        return ArrayTask(source=FILES[kind](path), resolution=resolution)
     except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
         raise ValueError(f"cannot read {data}: {error.strerror}: {error.filename}") from None
 

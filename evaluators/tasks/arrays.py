@@ -79,8 +79,7 @@ class Source:
 class ArrayTask(Task):
     """Classification of images held in memory as the source has them.
 
-    Batches are brought to the resolution and standardised by the statistics of the training
-    images, or as `given` says.
+    Batches are brought to the resolution and standardised by the statistics of the training images.
 
     Augmentation is one random shift of the whole batch (up to 2 px in 28), and a flip where the
     source says that it keeps the label.
@@ -88,7 +87,6 @@ class ArrayTask(Task):
 
     source: Source
     resolution: int
-    given: Preprocessing | None = None
     _cache: dict[str, Arrays] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -119,8 +117,6 @@ class ArrayTask(Task):
     @cached_property
     def preprocessing(self) -> Preprocessing:  # type: ignore[override]
         """How pixels become the network's input: the whole image, by the filter bicubic."""
-        if self.given is not None:
-            return self.given
         mean, deviation = ((float(v) / 255 for v in values) for values in self._statistics)
         return Preprocessing(
             resolution=self.resolution,
@@ -204,6 +200,8 @@ class ArrayTask(Task):
             "licence": self.source.licence,
             "resolution": self.resolution,
             "num_classes": self.num_classes,
+            "classes": self.class_names,
+            "preprocessing": self.preprocessing.to_json(),
             "split_sizes": {
                 **{split: len(index) for split, index in self._splits.items()},
                 "test": self.source.num_test,

@@ -42,16 +42,10 @@ class ImageFolder(Task):
     """
 
     def __init__(
-        self,
-        path: str,
-        *,
-        resolution: int,
-        workers: int = 0,
-        strict: bool = False,
-        preprocessing: Preprocessing | None = None,
+        self, path: str, *, resolution: int, workers: int = 0, strict: bool = False
     ) -> None:
         self.path, self.resolution, self.strict = Path(path), resolution, strict
-        self.preprocessing: Preprocessing = preprocessing or Preprocessing(
+        self.preprocessing: Preprocessing = Preprocessing(
             resolution=resolution, crop=7 / 8, mean=_MEAN, deviation=_DEVIATION
         )
         find_folders(self.path)
@@ -166,7 +160,8 @@ class ImageFolder(Task):
             "licence": "the user's",
             "resolution": self.resolution,
             "num_classes": self.num_classes,
-            "classes": self.classes,
+            "classes": self.class_names,
+            "preprocessing": self.preprocessing.to_json(),
             "split_sizes": {
                 **{split: len(items) for split, items in self._splits.items()},
                 "test": len(self._test),

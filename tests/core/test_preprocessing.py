@@ -64,6 +64,7 @@ def test_data_are_prepared_as_the_weights_want_them(tmp_path) -> None:
     x = np.random.default_rng(0).integers(0, 256, (10, 16, 16, 3), np.uint8)
     np.savez(tmp_path / "a.npz", x=x, y=np.arange(10) % 2, x_test=x, y_test=np.arange(10) % 2)
     wanted = Preprocessing(resolution=8, crop=0.5, **_GREY)
-    task = make_task(f"npz:{tmp_path}/a.npz", 8, preprocessing=wanted)
+    task = make_task(f"npz:{tmp_path}/a.npz", 8)
+    task.preprocessing = wanted
     middle = x[:, 4:12, 4:12].transpose(0, 3, 1, 2)
     assert np.array_equal(task.ordered("test", 0, 10)[0].numpy(), wanted.standardised(middle))
