@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from .augment import rand_augment
 from .preprocessing import FILTERS, Preprocessing
+from .printable import printable
 
 # H height, W width
 
@@ -86,7 +87,7 @@ def read_image(file: str) -> Image.Image:
     except Exception as error:
         unknown = isinstance(error, UnidentifiedImageError)
         reason = "no image in a format that is read" if unknown else _first_line(error)
-        raise ValueError(f"{file} ({reason})") from None
+        raise ValueError(printable(f"{file} ({reason})")) from None
 
 
 def as_rgb(image: Image.Image) -> Image.Image:

@@ -47,13 +47,31 @@ ARRAYS = {
     "labels of 10 digits": ({"y": Y + 10**10}, "expected classes 0, 1, 2... below 100,000"),
     "labels beyond int64": ({"y": Y.astype(np.uint64) + 2**63}, "label 9223372036854775808"),
     "labels below zero": ({"y": Y - 1}, "label -1"),
-    "labels in words": ({"y": np.array(["cat"] * 20)}, "expected one whole number"),
+    "labels of one word": ({"y": np.array(["cat"] * 20)}, "one class alone, 'cat'"),
+    "labels between numbers": ({"y": Y + 0.5}, "expected one whole number or text"),
+    "labels without a number": ({"y": np.full(20, np.nan)}, "expected one whole number or text"),
+    "labels of several classes": ({"y": np.ones((20, 4), int)}, "a single 1 in each row"),
+    "labels of the test alone": ({"x_test": X, "y_test": Y + 5}, "the label 5 in its test part"),
+    "text in the test alone": ({"x_test": X, "y_test": Y.astype(str)}, "text and numbers"),
+    "a test class misspelt": (
+        {"y": np.array(["cat", "dog"] * 10), "x_test": X[:2], "y_test": np.array(["Cat", "dog"])},
+        "'Cat' in its test part, which no training image has; did you mean 'cat'?",
+    ),
     "labels as a table": ({"y": np.zeros((20, 4), int)}, "expected one whole number"),
     "objects": ({"y": np.array([{}] * 20)}, "Python objects"),
     "images with four channels": ({"x": np.zeros((20, 8, 8, 4), np.uint8)}, "[N, H, W, 3]"),
     "flat images": ({"x": np.zeros((20, 784), np.uint8)}, "[N, H, W, 3]"),
-    "float images": ({"x": np.zeros((20, 8, 8))}, "uint8"),
+    "images of no size": ({"x": X[:, :0]}, "expected [N, H, W]"),
+    "complex images": ({"x": X.astype(complex)}, "holds complex128 images"),
+    "negative images": ({"x": X - 1.0}, "pixels from -1 to"),
+    "images without a number": ({"x": np.full((20, 8, 8), np.nan)}, "pixels from nan"),
+    "float images of 16 bits": ({"x": X + 300.0}, "float64 images with pixels up to"),
+    "images in two ranges": (
+        {"x": X / 255, "x_test": X + 99.0, "y_test": Y},
+        "training and test images in two ranges, up to",
+    ),
     "images of validation alone": ({"x_val": X}, "x_val alone"),
+    "as many classes as images": ({"y": np.arange(20)}, "no class with enough images to cut one"),
     "too few": ({"x": X[:4], "y": Y[:4]}, "too few"),
     "no labels": ({"y": None}, "expected the arrays x and y"),
 }
@@ -286,7 +304,7 @@ def test_resuming_a_retraining(mistake, trained):
 
 
 def test_data_of_more_classes_than_the_network(mistake, trained, tmp_path):
-    np.savez(tmp_path / "a.npz", x=X, y=np.arange(20))
+    np.savez(tmp_path / "a.npz", x=X, y=np.arange(20), x_test=X, y_test=np.arange(20))
     said = mistake("evaluate", trained / "only", "--data", "npz:a.npz")
     assert "20 classes" in said and "only 10" in said
 

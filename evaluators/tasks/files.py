@@ -2,58 +2,61 @@
 
 from __future__ import annotations
 
-import gzip
-import zipfile
-import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .arrays import Arrays, Source, check_size
+from .arrays import Source
+from .labelled import labelled_source
+from .unpacking import npz_arrays, npz_names, read_cifar, read_idx
 
-# A larger label is a mistake, and its classifier would hardly fit in memory.
-_MAX_CLASSES = 100_000
+# How people name images and labels, for training and then for the test; the first that is there.
+_NAMES = (
+    (("x", "y"), (("x_test", "y_test"), ("x_val", "y_val"))),
+    (("x_train", "y_train"), (("x_test", "y_test"), ("x_val", "y_val"))),
+    (
+        ("train_images", "train_labels"),
+        (("test_images", "test_labels"), ("val_images", "val_labels")),
+    ),
+)
 
 
 def npz(path: str) -> Source:
-    """Read arrays `x` ([N, H, W], [N, H, W, 3] or [N, 3, H, W] bytes) and `y` from one file.
+    """Read arrays `x` and `y` from one file; `x_train` and `y_train` as Keras names them do too.
 
     `x_test`, `y_test` (or `x_val`, `y_val`) are the test part; without them the last fifth is.
+    `train_images`, `train_labels`, `test_images` ... are read as well, other arrays are not.
+    For shapes and types see `labelled_source`.
     """
     file = _existing(path, "npz")
-    arrays = _arrays_of(file)
-    if "x" not in arrays or "y" not in arrays:
-        raise ValueError(f"{file} holds {sorted(arrays)}; expected the arrays x and y")
-    for part in ("test", "val"):
-        given = [f"{axis}_{part}" for axis in "xy" if f"{axis}_{part}" in arrays]
-        if len(given) == 1:
-            raise ValueError(f"{file} holds {given[0]} alone; give both x_{part} and y_{part}")
-        if given:
-            held_out = (arrays[f"x_{part}"], arrays[f"y_{part}"])
-            return _source(f"npz:{path}", (arrays["x"], arrays["y"]), held_out)
-    name = f"npz:{path}"
-    _check_arrays(name, arrays["x"], arrays["y"])
-    return _source(name, *_cut(arrays["x"], arrays["y"]))
+    names = npz_names(file)
+    used = _used(file, names)
+    others = sorted(ascii(name) for name in set(names) - set(used))
+    left_out = {f"array {name}": 1 for name in others[:10]}
+    if len(others) > 10:
+        left_out["other arrays"] = len(others) - 10
+    arrays = npz_arrays(file, used)
+    held_out = (arrays[2], arrays[3]) if len(arrays) == 4 else None
+    return labelled_source(f"npz:{path}", (arrays[0], arrays[1]), held_out, left_out=left_out)
 
 
-def _arrays_of(file: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of an npz file, which is a zip archive of them."""
-    if not zipfile.is_zipfile(file):
+def _used(file: Path, names: Sequence[str]) -> list[str]:
+    """Return the names of the images and labels, and of those of the test part if there is one."""
+    known = [(train, tests) for train, tests in _NAMES if set(train) <= set(names)]
+    if not known:
+        some = ", ".join(sorted(map(ascii, names))[:10]) or "nothing"
         raise ValueError(
-            f"{file} is no npz file, or is cut short; write one with numpy.savez(FILE, x=x, y=y)"
+            f"{file} holds {some}; expected the arrays x and y, or x_train and y_train"
         )
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if "pickle" in str(error):
-            raise ValueError(
-                f"{file} holds an array of Python objects, which nastk never loads; save x as "
-                "uint8 and y as whole numbers"
-            ) from None
-        raise ValueError(f"{file} is damaged ({error}); write it again") from None
+    train, tests = known[0]
+    for pair in tests:
+        given = [name for name in pair if name in names]
+        if len(given) == 1:
+            raise ValueError(f"{file} holds {given[0]} alone; give both {pair[0]} and {pair[1]}")
+        if given:
+            return [*train, *pair]
+    return list(train)
 
 
 def idx(path: str) -> Source:
@@ -70,13 +73,16 @@ def idx(path: str) -> Source:
             found = sorted(f for f in folder.glob(f"{prefix}-{kind}*") if f.is_file())
             if not found:
                 raise ValueError(f"{path} has no {prefix}-{kind}... file of the MNIST format")
-            arrays.append(_read_idx(found[0]))
+            arrays.append(read_idx(found[0]))
         parts.append((arrays[0], arrays[1]))
-    return _source(f"idx:{path}", *parts)
+    return labelled_source(f"idx:{path}", *parts)
 
 
 def cifar10(path: str) -> Source:
-    """Read CIFAR-10 in its binary version (data_batch_1.bin ... test_batch.bin)."""
+    """Read CIFAR-10 in its binary version (data_batch_1.bin ... test_batch.bin).
+
+    Where `batches.meta.txt` lies with them, it names the classes.
+    """
     folder = Path(path)
     if (folder / "data_batch_1").exists() or path.endswith("python.tar.gz"):
         raise ValueError(
@@ -87,93 +93,22 @@ def cifar10(path: str) -> Source:
     missing = [name for name in [*names, "test_batch.bin"] if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"{path} misses {missing[0]}; expected the binary version of CIFAR-10")
-    train = [_read_cifar(folder / name) for name in names]
+    train = [read_cifar(folder / name) for name in names]
     joined = (np.concatenate([x for x, _ in train]), np.concatenate([y for _, y in train]))
-    return _source(f"cifar10:{path}", joined, _read_cifar(folder / "test_batch.bin"), flip=True)
+    test = read_cifar(folder / "test_batch.bin")
+    return labelled_source(f"cifar10:{path}", joined, test, classes=_cifar_names(folder), flip=True)
+
+
+def _cifar_names(folder: Path) -> list[str]:
+    file = folder / "batches.meta.txt"
+    lines = []
+    if file.is_file():
+        with open(file, encoding="utf-8", errors="backslashreplace") as opened:
+            lines = opened.read(10_000).split()
+    return lines if len(lines) == 10 and len(set(lines)) == 10 else [str(n) for n in range(10)]
 
 
 def _existing(path: str, kind: str) -> Path:
     if not Path(path).is_file():
         raise ValueError(f"no file {path}; {kind}: takes the path of an existing file")
     return Path(path)
-
-
-def _cut(x: NDArray[np.uint8], y: NDArray[np.int64]) -> tuple[Arrays, Arrays]:
-    order = np.random.default_rng(0).permutation(len(y))
-    cut = len(y) * 4 // 5
-    return (x[order[:cut]], y[order[:cut]]), (x[order[cut:]], y[order[cut:]])
-
-
-def _read_idx(path: Path) -> NDArray[np.uint8]:
-    opened = gzip.open(path) if path.suffix == ".gz" else open(path, "rb")
-    try:
-        with opened as file:
-            content = file.read()
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path} is damaged ({error}); download it again") from None
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
-        raise ValueError(f"{path} is not in the MNIST format of unsigned bytes")
-    num_axes = content[3]
-    if len(content) < 4 + 4 * num_axes:
-        raise ValueError(f"{path} is cut short: it ends within its header")
-    shape = tuple(np.frombuffer(content, ">u4", num_axes, 4).astype(int))
-    data = np.frombuffer(content, np.uint8, offset=4 + 4 * num_axes)
-    if data.size != np.prod(shape):
-        raise ValueError(f"{path} is cut short: {data.size} bytes for shape {shape}")
-    return data.reshape(shape)
-
-
-def _read_cifar(path: Path) -> Arrays:
-    content = np.fromfile(path, np.uint8)
-    if content.size == 0 or content.size % 3073:
-        raise ValueError(f"{path} is no CIFAR-10 batch: its size is not a multiple of 3073 bytes")
-    rows = content.reshape(-1, 3073)
-    return rows[:, 1:].reshape(-1, 3, 32, 32), rows[:, 0].astype(np.int64)
-
-
-def _source(name: str, train: Arrays, test: Arrays, *, flip: bool = False) -> Source:
-    for images, labels in (train, test):
-        _check_arrays(name, images, labels)
-    check_size(name, len(train[1]))
-    (x, y), (x_test, y_test) = train, test
-    y, y_test = y.astype(np.int64), y_test.astype(np.int64)
-
-    return Source(
-        name=name,
-        origin="files of the user",
-        licence="the user's",
-        num_classes=int(max(y.max(), y_test.max())) + 1,
-        train=lambda resolution: (x, y),
-        test=lambda resolution: (x_test, y_test),
-        num_test=len(y_test),
-        flip=flip,
-        is_demonstration=False,
-    )
-
-
-def _check_arrays(name: str, images: NDArray[Any], labels: NDArray[Any]) -> None:
-    """Refuse what is no stack of grey or RGB byte images with a class number each.
-
-    Raises:
-        ValueError: with what was found and what is expected.
-    """
-    if images.dtype != np.uint8:
-        raise ValueError(f"{name} holds {images.dtype} images; expected bytes (uint8)")
-    is_colour = images.ndim == 4 and 3 in (images.shape[1], images.shape[-1])
-    if images.ndim != 3 and not is_colour:
-        raise ValueError(
-            f"{name} holds images of shape {images.shape}; expected [N, H, W], [N, H, W, 3] or "
-            "[N, 3, H, W]"
-        )
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise ValueError(
-            f"{name} holds labels of shape {labels.shape} and type {labels.dtype}; expected one "
-            "whole number for each image"
-        )
-    if len(images) == 0 or len(images) != len(labels):
-        raise ValueError(f"{name} has {len(images)} images and {len(labels)} labels")
-    for label in (int(labels.min()), int(labels.max())):
-        if not 0 <= label < _MAX_CLASSES:
-            raise ValueError(
-                f"{name} has the label {label}; expected classes 0, 1, 2... below {_MAX_CLASSES:,}"
-            )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from ...core.images import suffixes
+from ...core.printable import printable
 
 Item = tuple[str, int]
 """An image file and its label."""
@@ -32,7 +33,7 @@ class Scan:
 
     Attributes:
         items: the images in the order of their classes, each with its label.
-        classes: names of the class folders, sorted. Bytes that are no UTF-8 are spelled `\\xe9`.
+        classes: names of the class folders, sorted, as they can be printed.
         left_out: reason to number, for files of no known kind by their ending.
         folders: those that images were taken from, with a path to each.
     """
@@ -73,7 +74,7 @@ def scan(folder: Path) -> Scan:
         if kind == "file":
             left_out[_reason(entry, "beside the class folders")] += 1
         elif _is_hidden(entry):
-            left_out[f"folder {_readable(entry.name)}"] += 1
+            left_out[f"folder {printable(entry.name)}"] += 1
         else:
             ours: dict[Folder, Path] = {}
             files = _images_below(entry, above, taken, ours, left_out)
@@ -85,7 +86,7 @@ def scan(folder: Path) -> Scan:
         raise ValueError(f"{folder} holds no images{ends}; expected {folder}/CLASS/*.jpg")
     return Scan(
         items=items,
-        classes=[_readable(entry.name) for entry in classes],
+        classes=[printable(entry.name) for entry in classes],
         left_out=dict(sorted(left_out.items())),
         folders=taken,
     )
@@ -135,7 +136,7 @@ def _images_below(
                 else:
                     files.append(inside)
             elif _is_hidden(inside):
-                ignored[f"folder {_readable(inside.name)}"] += 1
+                ignored[f"folder {printable(inside.name)}"] += 1
             else:
                 (waiting if kind == "folder" else links).append(inside)
     if not files:
@@ -164,7 +165,7 @@ def _reason(file: Path, place: str = "") -> str:
         return "hidden file"
     ending = file.suffix.lower()
     if ending not in suffixes():
-        return _readable(ending) or "no suffix"
+        return printable(ending) or "no suffix"
     return f"{ending} {place}" if place else ""
 
 
@@ -181,8 +182,3 @@ def _list(left_out: Mapping[str, int]) -> str:
     """Return `, but 3 .txt, 1 .heic` of what was left out, most first."""
     counted = sorted(left_out.items(), key=lambda pair: (-pair[1], pair[0]))[:5]
     return ", but " + ", ".join(f"{n} {what}" for what, n in counted) if counted else ""
-
-
-def _readable(name: str) -> str:
-    """Return a name that can be printed; a file name may hold any bytes."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
