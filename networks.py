@@ -27,12 +27,15 @@ def count(
         resolution: pixels, the arch's own if None.
         classes: number of classes, the arch's own if None.
         layers: add a list of the cost of each layer.
-        check: compare with fvcore on the built network, or with torch's counter where products of
-            attention occur.
+        check: compare FLOPs with fvcore on the built network, or with torch's counter where
+            products of attention occur, and params with those that the built module holds.
 
     Returns:
-        `name params flops activations resolution num_classes`, and `layers`, `fvcore_flops` or
-        `torch_flops`.
+        `name params flops activations resolution num_classes`, and `layers`, `module_params` and
+        `fvcore_flops` or `torch_flops`.
+
+    Raises:
+        RuntimeError: if a check finds another number.
     """
     space, arch = resolve(what, resolution=resolution, classes=classes)
     result: dict[str, Any] = {
@@ -44,7 +47,12 @@ def count(
     if layers:
         result["layers"] = per_layer(space, arch)
     if check:
-        counter, counted = outside_flops(space.build(arch), space.input_shape)
+        module = space.build(arch)
+        held = sum(parameter.numel() for parameter in module.parameters())
+        if held != result["params"]:
+            raise RuntimeError(f"the module has {held:,} params, nastk counts {result['params']:,}")
+        result["module_params"] = held
+        counter, counted = outside_flops(module, space.input_shape)
         if counted != result["flops"]:
             raise RuntimeError(f"{counter} counts {counted:,} FLOPs, nastk {result['flops']:,}")
         result[f"{counter}_flops"] = counted

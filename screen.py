@@ -116,7 +116,11 @@ def print_count(result: dict[str, Any]) -> None:
     _console.print(table)
     for counter in ("fvcore", "torch"):
         if (counted := result.get(f"{counter}_flops")) is not None:
-            _console.print(f"{counter} counts the same {counted:,} FLOPs", highlight=False)
+            _console.print(
+                f"{counter} counts the same {counted:,} FLOPs, "
+                f"the built module has the same {result['module_params']:,} params",
+                highlight=False,
+            )
 
 
 def list_spaces() -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -12,25 +12,30 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .choice import Choice
+from .holding import Gate
 from .polynomial import Polynomial
 from .supernet import Supernet
-from .trace import Gate, Layer, Use, trace
+from .trace import Layer, Use, trace
 
 Indices = Mapping[str, NDArray[np.int64]]
+
+METRICS = ("flops", "params", "activations")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
     """The cost polynomials of a space, and which choices make which others idle.
 
-    FLOPs are multiply-adds at batch 1 of convolutions, linear layers and tensor products (those of
-    attention); params are trainable
-    scalars; activations are the elements of all convolution and linear outputs at batch 1.
+    FLOPs are multiply-adds at batch 1 of convolutions, linear layers and products of tensors (those
+    of attention, matmul, einsum), whatever module asks for them. Params are all scalars of
+    `parameters()` of the built network: frozen and unused ones too, each tensor once. Activations
+    are the elements of the outputs of convolutions and linear layers at batch 1; a matmul with a
+    parameter is a linear layer, one of two features (as in attention) adds none.
     """
 
     choices: Mapping[str, Choice]
     layers: tuple[Layer, ...]
-    uses: Mapping[str, tuple[Use, ...]]
+    uses: Mapping[str, tuple[Use, ...]] = field(default_factory=dict)
 
     @classmethod
     def trace(cls, supernet: Supernet, x: Tensor) -> Cost:
@@ -58,7 +63,7 @@ class Cost:
 
     @cached_property
     def params(self) -> Polynomial:
-        """Trainable scalars."""
+        """Scalars of the parameters of the built network."""
         return sum((layer.params for layer in self.layers), Polynomial.constant(0))
 
     @cached_property
@@ -69,10 +74,17 @@ class Cost:
     def count(self, indices: Mapping[str, int]) -> dict[str, int]:
         """Return flops, params and activations of one arch."""
         one = {name: np.array([index]) for name, index in indices.items()}
-        return {
-            metric: int(getattr(self, metric).evaluate(one)[0])
-            for metric in ("flops", "params", "activations")
-        }
+        return {metric: int(getattr(self, metric).evaluate(one)[0]) for metric in METRICS}
+
+    def by_layer(self, indices: Mapping[str, int]) -> dict[str, dict[str, int]]:
+        """Return the counts of one arch for every layer by its name; they sum to those of all."""
+        one = {name: np.array([index]) for name, index in indices.items()}
+        rows: dict[str, dict[str, int]] = {}
+        for layer in self.layers:
+            row = rows.setdefault(layer.name, dict.fromkeys(METRICS, 0))
+            for metric in METRICS:
+                row[metric] += int(getattr(layer, metric).evaluate(one)[0])
+        return rows
 
     def active(self, indices: Indices) -> dict[str, NDArray[np.bool_]]:
         """Return, for every choice, [A] whether it matters to each of A archs."""

@@ -15,7 +15,8 @@ class MetaOperator(nn.Module, ABC):
     """An operator whose arguments contain choices.
 
     In `forward` it reads the mixture of each choice from its slot, and it records its cost with
-    the active tracer, where there is one.
+    the active tracer, where there is one: what it multiplies itself is counted nowhere else. The
+    modules that it calls count by themselves, under the gates in which it calls them.
     """
 
     @abstractmethod

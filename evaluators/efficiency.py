@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import statistics
 import time
 from dataclasses import dataclass
@@ -47,18 +48,16 @@ class Efficiency(Evaluator):
 
 
 def per_layer(space: Space, arch: Arch) -> list[dict[str, Any]]:
-    """Return name, kind and counts of every operator that the arch has."""
-    import numpy as np
-
-    one = {name: np.array([index]) for name, index in space.indices(arch).items()}
-    rows = []
+    """Return name, kind and counts of every layer that the arch has; they sum to its totals."""
+    kinds: dict[str, str] = {}
     for layer in space.cost.layers:
-        row: dict[str, Any] = {"layer": layer.name, "kind": layer.kind}
-        for metric in ("flops", "params", "activations"):
-            row[metric] = int(getattr(layer, metric).evaluate(one)[0])
-        if row["flops"] or row["params"]:
-            rows.append(row)
-    return rows
+        kinds.setdefault(layer.name, layer.kind)
+    rows = space.cost.by_layer(space.indices(arch))
+    return [
+        {"layer": name, "kind": kinds[name], **counts}
+        for name, counts in rows.items()
+        if any(counts.values())
+    ]
 
 
 def fvcore_flops(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
@@ -82,13 +81,23 @@ def fvcore_flops(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
 def torch_flops(network: nn.Module, input_shape: tuple[int, int, int]) -> dict[str, int]:
     """Return the multiply-adds that torch counts, by operator, on the meta device.
 
-    Attention is taken apart into its products, which torch then counts one by one.
+    Attention is taken apart into its products, which torch then counts one by one. Products with
+    a vector, which it leaves out, are added.
     """
     from torch.utils.flop_counter import FlopCounterMode  # imports Triton where it is installed
 
+    def doubled(a_shape: list[int], *_: Any, **__: Any) -> int:
+        return 2 * math.prod(a_shape)
+
+    def doubled_second(_: Any, a_shape: list[int], *__: Any, **___: Any) -> int:
+        return 2 * math.prod(a_shape)
+
+    aten = torch.ops.aten
+    vectors = {aten.mv: doubled, aten.dot: doubled, aten.vdot: doubled, aten.addmv: doubled_second}
     network = copy.deepcopy(network).to("meta").eval()
     x = torch.empty(1, *input_shape, device="meta")
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+    counter = FlopCounterMode(display=False, custom_mapping=vectors)
+    with counter, sdpa_kernel(SDPBackend.MATH):
         network(x)
     counted = counter.get_flop_counts().get("Global", {})
     return {str(operator): int(flops) // 2 for operator, flops in counted.items()}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..core.choice import Value
 from ..core.meta import MetaOperator, pick_from
-from ..core.trace import active_tracer
+from ..core.trace import Tracer, active_tracer
 from .width import AnyWidth, cut, is_plain, width_of
 
 # B batch, O output features, I input features
@@ -51,13 +51,14 @@ class MetaLinear(MetaOperator):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [..., O] from [..., I] under the current mixtures."""
-        mask = self.in_width.mask() if self.in_width.choices else None
+        tracer = active_tracer()  # to which only shapes matter
+        mask = self.in_width.mask() if self.in_width.choices and tracer is None else None
         weight = cut(cut(self.weight, self.out_width, 0), self.in_width, 1)
         if mask is not None:
             weight = weight * cut(mask, self.in_width, 0).to(weight)
         y = F.linear(x, weight, None if self.bias is None else cut(self.bias, self.out_width, 0))
-        if active_tracer() is not None:
-            self._record(y)
+        if tracer is not None:
+            self._record(tracer, y)
         return y
 
     def extract(self, arch: Mapping[str, Value]) -> nn.Module:
@@ -72,11 +73,9 @@ class MetaLinear(MetaOperator):
                 plain.bias.copy_(self.bias[rows])
         return plain
 
-    def _record(self, y: Tensor) -> None:
-        tracer = active_tracer()
-        assert tracer is not None
+    def _record(self, tracer: Tracer, y: Tensor) -> None:
         rows, columns = self.out_width.expression(), self.in_width.expression()
-        positions = y[0].numel() // y.shape[-1]
+        positions = y.numel() // y.shape[-1]
         params = rows * columns if self.bias is None else rows * columns + rows
         self.in_width.record_uses()
         self.out_width.record_uses()

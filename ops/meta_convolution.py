@@ -243,7 +243,7 @@ class MetaConv2d(MetaOperator):
     def _record(self, x: Tensor, y: Tensor) -> None:
         tracer = active_tracer()
         assert tracer is not None
-        positions = y.shape[-1] * y.shape[-2]
+        positions = y.numel() // y.shape[-3]
         squares = self._squares()
         rows = self.out_width.expression()
         if self.is_depthwise:

@@ -76,10 +76,6 @@ class Performer(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Return [B, T, E]."""
-        if (tracer := active_tracer()) is not None:
-            num_random, features = self.random_features.shape
-            flops = performer_products(x_BTD.shape[1], features, num_random)
-            tracer.layer(self, "performer", flops=flops, params=0, activations=0)
         return _perform(x_BTD, self.kqv, self.proj, self.dropout, self.random_features)
 
 
@@ -150,7 +146,7 @@ class MetaPerformer(MetaOperator):
         """Return [B, T, E] of the widths that are decided or sampled."""
         if (tracer := active_tracer()) is not None:
             features, random = self.width.expression(), self.random_width.expression()
-            flops = performer_products(x_BTD.shape[1], features, random)
+            flops = performer_products(x_BTD.shape[1], features, random) * x_BTD.shape[0]
             self.random_width.record_uses()
             tracer.layer(self, "performer", flops=flops, params=0, activations=0)
         matrix = self._matrix(len(self.random_width.possible()), len(self.width.possible()))

@@ -140,9 +140,6 @@ class TokenEmbedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, T + 1, D]."""
-        if (tracer := active_tracer()) is not None:
-            params = self.class_token.numel()
-            tracer.layer(self, "class token", flops=0, params=params, activations=0)
         return _embed(self.project(x), self.class_token, self.positions)
 
 
