@@ -30,6 +30,7 @@ from .evaluators import EVALUATORS, Inherit, Train
 from .evaluators.efficiency import peak_memory_bytes
 from .evaluators.inherit import load_supernet
 from .evaluators.recipe import default_recipe
+from .evaluators.tasks.held import share_held
 from .manifests import check_same_data
 from .problems import problem_of
 from .strategies import BlackBox
@@ -156,6 +157,7 @@ def open_pool(run: Run, problem: Problem, at_a_time: int, processes: int | None)
     if processes == 1:
         yield _Trials(run, evaluator, threads, None)
         return
+    share_held()
     with worker_pool(processes) as workers:
         yield _Trials(run, evaluator, threads, workers)
 

@@ -13,6 +13,7 @@ import torch
 from .core.run import Run
 from .core.space import Space
 from .core.task import Task
+from .evaluators.tasks.held import KIND as HELD_KIND
 
 
 def manifest_of(*, space: str, target: Space, proxy: Space, data: str) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def check_same_data(run: Run, task: Task) -> None:
     """
     then = run.manifest.get("data_record", {})
     now = task.describe()
-    for key in ("train_sha256", "num_classes"):
+    for key in ("train_sha256", "num_classes", "classes"):
         if then.get(key, now[key]) != now[key]:
             raise ValueError(
                 f"{now['name']} is not what the run in {run.path} began with: its {key} is "
@@ -87,7 +88,8 @@ def absolute_data(data: str) -> str:
         ('digits', 'npz:/a.npz')
     """
     kind, _, path = data.partition(":")
-    return f"{kind}:{Path(path).expanduser().resolve()}" if path else data
+    has_path = path and kind != HELD_KIND
+    return f"{kind}:{Path(path).expanduser().resolve()}" if has_path else data
 
 
 def absolute_space(space: str) -> str:

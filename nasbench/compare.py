@@ -27,6 +27,7 @@ from ..core.task import Task
 from ..core.worker import check_stop
 from ..evaluators.recipe import RECIPES
 from ..evaluators.tasks import make_task
+from ..evaluators.tasks.held import share_held
 from ..evaluators.train import Training
 from .contestants import Contestant
 from .families import find_space, make_space
@@ -106,6 +107,7 @@ def train_all(jobs: Sequence[Job], processes: int, report: Report) -> None:
     report({"phase": "train", "step": done, "total": total})
     if not waiting:
         return
+    share_held()
     with worker_pool(min(processes, len(waiting))) as pool:
         futures = {pool.submit(_train, job): job for job in waiting}
         for future in as_completed(futures):

@@ -9,6 +9,8 @@ from .arrays import ArrayTask, Source
 from .digits import digits, digits_photo, mnist5k, mnist5k_photo
 from .files import cifar10, idx, npz
 from .folders import find_folders
+from .held import KIND as HELD_KIND
+from .held import find_held, held
 from .imagefolder import ImageFolder
 
 EMBEDDED: dict[str, Callable[[], Source]] = {
@@ -28,6 +30,8 @@ def make_task(data: str, resolution: int, *, workers: int = 0, strict: bool = Fa
     """
     find_data(data)
     kind, colon, path = data.partition(":")
+    if kind == HELD_KIND:
+        return ArrayTask(source=held(data), resolution=resolution)
     if not colon:
         return ArrayTask(source=EMBEDDED[kind](), resolution=resolution)
     try:
@@ -45,6 +49,9 @@ def find_data(data: str) -> None:
         ValueError: if the name is unknown, or there is nothing at the path.
     """
     kind, colon, path = data.partition(":")
+    if kind == HELD_KIND:
+        find_held(data)
+        return
     known = [*EMBEDDED, *(f"{name}:PATH" for name in (*FILES, "imagefolder"))]
     if not colon:
         if data not in EMBEDDED:

@@ -209,7 +209,6 @@ class ArrayTask(Task):
             "is_grey": self.is_grey,
             "left_out": dict(self.source.left_out),
             "train_sha256": self._sha256,
-            **({} if self.classes is None else {"classes": list(self.classes)}),
         }
 
     @cached_property
