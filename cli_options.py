@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -48,13 +49,25 @@ def show(result: Any, as_json: bool, printer: Callable[[Any], None]) -> None:
         printer(result)
 
 
+_NUMBERS = re.compile(r"[\d\s\[\],./eE+-]+")  # one or a list of them, fractions too
+_FRACTION = re.compile(r"(?<![\w./])(\d+)/0*([1-9]\d*)(?![\w./])")
+
+
 def assignment(text: str, flag: str = "--set", example: str = "level=bilevel") -> tuple[str, Any]:
-    """Read NAME=VALUE; numbers and true or false as such, anything else as text."""
+    """Read NAME=VALUE; numbers, true or false and lists [...] as such, anything else as text.
+
+    Example:
+        >>> assignment("width=0.75"), assignment("multipliers=[1, 1/4]")
+        (('width', 0.75), ('multipliers', [1, 0.25]))
+    """
     name, equals, value = text.partition("=")
     if not equals:
         raise ValueError(f"{flag} takes NAME=VALUE, for example {example}; got {text!r}")
+    numbers = value
+    if _NUMBERS.fullmatch(value):
+        numbers = _FRACTION.sub(lambda found: repr(int(found[1]) / int(found[2])), value)
     try:
-        return name, json.loads(value)
+        return name, json.loads(numbers)
     except json.JSONDecodeError:
         return name, value
 

@@ -112,8 +112,8 @@ def search(
     space_set: Annotated[
         list[str] | None,
         typer.Option(
-            help="Option of the space, NAME=VALUE, for example width=0.75 of sandglass or "
-            "macro=v2 of mbconv; may be repeated."
+            help="Option of the space, NAME=VALUE, for example width=0.75 or "
+            "'multipliers=[1,1/2,1/3,1/4]' of sandglass, or macro=v2 of mbconv; may be repeated."
         ),
     ] = None,
     set_: Annotated[

@@ -39,11 +39,12 @@ class Sandglass(Space):
     """MobileNeXt whose every block chooses kernels, reduction, shortcut share and existence.
 
     Attributes:
-        width: the published width multiplier.
+        width: the published width multiplier. Channels are rounded to multiples of 8, those of 0.1
+            to multiples of 4.
         kernels: candidates of every depthwise convolution; the released model has 3.
         reductions: candidates of t, by which a bottleneck narrows; the released model has 6.
-        multipliers: candidates of the identity tensor multiplier; the released model has 1, its
-            variants 1/2, 1/3 and 1/4.
+        multipliers: candidates of the identity tensor multiplier, of which floor(m * M) of M
+            channels have a shortcut; the released model has 1, its variants 1/2, 1/3 and 1/4.
         scale: factor on every channel count, bottlenecks included, rounded up to even; for
             proxies, since unlike `width` it keeps all candidates apart.
     """
@@ -70,7 +71,7 @@ class Sandglass(Space):
     def network(self, choose: Choose) -> nn.Module:
         """Build the network; see `STAGES`."""
         divisor = 4 if self.width == 0.1 else 8
-        channels = round_channels(32 * self.width, 8)
+        channels = round_channels(32 * self.width, divisor)
         stem = scaled_channels(channels, self.scale)
         layers: list[nn.Module] = [Step(conv2d(3, stem, 3, stride=2), batch_norm(stem), nn.ReLU6())]
         for index, (reduction, base, repeats, stride) in enumerate(STAGES, 1):

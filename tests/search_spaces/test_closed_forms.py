@@ -16,7 +16,7 @@ TOTALS = {
     0.5: (2152304, 103256448),
     0.35: (1913976, 75141032),
     0.25: (1764336, 48009536),
-    0.1: (1627528, 30493016),
+    0.1: (1627316, 28084568),
 }
 # t, channels, repeats, stride
 TABLE = (
@@ -55,7 +55,7 @@ def shape(m, n, t, s, repeats, is_first):
 def blocks(width):
     """Shape, input channels, bottleneck, output channels and stride of all 20 blocks."""
     divisor = 4 if width == 0.1 else 8
-    m = rounded(32 * width, 8)
+    m = rounded(32 * width, divisor)
     for stage, (t, c, repeats, first_stride) in enumerate(TABLE, 1):
         n = 1280 if stage == 8 and width < 1 else rounded(c * width, divisor)
         for index in range(repeats):
@@ -66,7 +66,7 @@ def blocks(width):
 
 def counts_of(width, classes=1000, resolution=224):
     """Params and multiply-adds of the stem, of every block and of the classifier."""
-    stem, side = rounded(32 * width, 8), -(-resolution // 2)
+    stem, side = rounded(32 * width, 4 if width == 0.1 else 8), -(-resolution // 2)
     parts = [(27 * stem + 2 * stem, 27 * stem * side**2)]
     for letter, m, h, n, s in blocks(width):
         after = -(-side // s)
