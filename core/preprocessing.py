@@ -98,6 +98,19 @@ class Preprocessing:
         mean, deviation = map(tuple, lists)
         return cls(**{**content, "mean": mean, "deviation": deviation})
 
+    def __str__(self) -> str:
+        """Say it in words."""
+        part = "the whole picture"
+        if self.crop is not None:
+            part = f"the middle square of {self.crop:.4g} of the shorter side"
+        mean, deviation = (
+            " ".join(f"{number:.4f}" for number in values) for values in (self.mean, self.deviation)
+        )
+        return (
+            f"{part}, {self.resize} to {self.resolution} x {self.resolution}, {self.channels}, "
+            f"bytes times {self.scale:.6f}, less {mean}, divided by {deviation}"
+        )
+
     def box(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
         """Return left, top, right and bottom of what is kept of a picture of width and height."""
         if self.crop is None:
@@ -107,9 +120,15 @@ class Preprocessing:
         return (left, top, left + side, top + side)
 
     def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
-        """Return [R, R, 3] bytes of an RGB picture."""
-        side = (self.resolution, self.resolution)
-        return np.asarray(image.resize(side, FILTERS[self.resize], box=self.box(image.size)))
+        """Return [R, R, 3] bytes of an RGB picture, brought to its width before its height.
+
+        Each pass rounds to bytes. In one call Pillow chooses their order, by rules of its version.
+        """
+        side, height = self.resolution, image.size[1]
+        left, top, right, bottom = self.box(image.size)
+        method = FILTERS[self.resize]
+        wide = image.resize((side, height), method, box=(left, 0, right, height))
+        return np.asarray(wide.resize((side, side), method, box=(0, top, side, bottom)))
 
     def standardised(self, pixels_B3RR: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return [B, 3, R, R] numbers as the network wants them."""
