@@ -12,6 +12,7 @@ _PUBLIC = {
     "compare": ".comparing",
     "count": ".networks",
     "evaluate": ".testing",
+    "export": ".exporting",
     "load": ".networks",
     "load_reference": ".nasbench.references",
     "report": ".reporting",

@@ -215,16 +215,33 @@ def references(
 
 @app.command()
 def export(
+    context: typer.Context,
     what: What,
     to: Annotated[Path, typer.Option(help="File to write: model.pt2 or model.onnx.")],
+    with_preprocessing: Annotated[
+        bool,
+        typer.Option(
+            "--with-preprocessing",
+            help="Take bytes of any size, uint8 [B, 3, H, W] (grey repeated three times), and give "
+            "probabilities.",
+        ),
+    ] = False,
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="Export fresh weights, not trained ones.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     config: Config = None,
     json_: Json = False,
 ) -> None:
-    """Write the retrained network as a file that runs without nastk, and check the file."""
-    from . import screen
-    from .exporting import export as implementation
+    """Write the retrained network as a file that runs without nastk, and check the file.
 
-    show(implementation(what, to), json_, screen.print_export)
+    It takes image, float32 [B, 3, R, R], and gives logits [B, K]. How pixels become its input and
+    which class each output is stand in the file as JSON: nastk.preprocessing and nastk.classes.
+    """
+    from .exporting import export as implementation
+    from .exporting import print_export
+
+    show(implementation(**options_of(context)), json_, print_export)
 
 
 app.add_typer(bench, name="bench", no_args_is_help=True)

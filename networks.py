@@ -9,7 +9,7 @@ from torch import nn
 
 from .evaluators.efficiency import outside_flops, per_layer
 from .naming import family_of, resolve
-from .weights import check_owner, load_weights
+from .weights import check_owner, last_weights, load_weights
 
 
 def count(
@@ -66,19 +66,27 @@ def load(
     resolution: int | None = None,
     classes: int | None = None,
 ) -> nn.Module:
-    """Return a plain PyTorch module.
+    """Return a plain PyTorch module: of a run what was trained, else a fresh network.
 
     Args:
-        what: run folder (the target whose cost was counted), arch.json or published name.
-        weights: a .safetensors file, whose own metadata say whether the proxy was trained, at
-            which resolution and with how many classes.
-        resolution: pixels of a network without weights, the arch's own if None.
-        classes: number of classes of a network without weights, the arch's own if None.
+        what: run folder, arch.json or published name.
+        weights: None for those of the last retraining of a run folder, in eval mode, and for
+            fresh ones of an arch.json or a published name; `none` for fresh ones of a run too (of
+            the target, whose cost was counted); or a .safetensors file. Trained weights say
+            themselves whether the proxy was trained, at which resolution, on how many classes.
+        resolution: pixels of a network with fresh weights, the arch's own if None.
+        classes: number of classes of a network with fresh weights, the arch's own if None.
+
+    Returns:
+        Trained networks in eval mode, fresh ones in training mode as PyTorch's modules are.
 
     Raises:
-        ValueError: if the weights belong to another network, or another size is asked of them.
+        ValueError: if a run has no trained weights, the weights belong to another network, or
+            another size is asked of them.
     """
-    if weights is None:
+    if weights is None and Path(what).is_dir():
+        weights = last_weights(what, "or load it with weights='none' for a fresh network")
+    if weights is None or str(weights) == "none":
         space, arch = resolve(what, resolution=resolution, classes=classes)
         return space.build(arch)
     sizes = {"resolution": resolution, "classes": classes}

@@ -274,18 +274,6 @@ def _counted(row: dict[str, Any]) -> str:
     return f"{row['params'] / 1e6:6.2f} {flops:5.{int(flops < 1000)}f} {percent:>5}"
 
 
-def print_export(result: dict[str, Any]) -> None:
-    """Print what was written and how far it is from the module."""
-    if not result["is_trained"]:
-        _console.print("the network was not retrained: the exported weights are untrained")
-    else:
-        _console.print(f"weights: {result['weights']}", highlight=False)
-    _console.print(
-        f"{result['file']}: run again, differs by {result['max_difference']:.1e} at most",
-        highlight=False,
-    )
-
-
 def print_doctor(rows: list[dict[str, Any]]) -> None:
     """Print what the installation can do."""
     width = max(len(row["name"]) for row in rows)

@@ -165,14 +165,18 @@ def metadata_of(path: Path) -> dict[str, Any]:
     return content
 
 
-def last_weights(what: str | Path) -> Path:
-    """Return the weights of the last retraining of a network, in its `training_folder`."""
+def last_weights(
+    what: str | Path,
+    otherwise: str = "or give --weights, or the folder of a retraining elsewhere",
+) -> Path:
+    """Return the weights of the last retraining of a network, in its `training_folder`.
+
+    Raises:
+        ValueError: if there was none; it ends with `otherwise`, what else can be done.
+    """
     run = training_folder(what)
     marker = run / "retrain.json"
     if not marker.is_file():
         place = "" if run == Path(what) else f" in {run}"
-        raise ValueError(
-            f"{what} has no trained weights{place}: nastk retrain {what}, or give --weights, or "
-            "the folder of a retraining elsewhere"
-        )
+        raise ValueError(f"{what} has no trained weights{place}: nastk retrain {what}, {otherwise}")
     return run / Path(read_json(marker)["weights"]).name

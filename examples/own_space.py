@@ -30,4 +30,4 @@ class Mine(nastk.Space):
 
 if __name__ == "__main__":
     found = nastk.search(f"{__file__}:Mine", "80%", steps=60)
-    print(found["arch_id"], found["flops"], nastk.load(found["run"]))
+    print(found["arch_id"], found["flops"], nastk.load(found["run"], weights="none"))

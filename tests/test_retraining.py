@@ -180,4 +180,5 @@ def test_what_was_trained_by_name_is_found_by_name(tmp_path, monkeypatch, what):
     if what == "toy.json":
         assert export(what, "model.pt2")["weights"] == trained["weights"]
         Path("toy.json").write_text(toy.arch({"width": 16, "kernel": 3}).to_json())
-        assert not export(what, "model.pt2")["is_trained"]
+        with pytest.raises(ValueError, match=r"toy\.json has no trained weights in runs/"):
+            export(what, "other.pt2")

@@ -61,7 +61,7 @@ def run(x):
 import onnxruntime, torch
 def run(x):
     session = onnxruntime.InferenceSession("model.onnx")
-    return torch.from_numpy(session.run(None, {"x": x.numpy()})[0])
+    return torch.from_numpy(session.run(None, {"image": x.numpy()})[0])
 """,
 }
 
@@ -75,7 +75,7 @@ def test_exported_files_run_where_nastk_is_not_installed(name, ending, tmp_path)
         pytest.importorskip("onnxscript")
     space, arch = arch_of(name)
     (tmp_path / "arch.json").write_text(arch.to_json())
-    export(tmp_path / "arch.json", tmp_path / f"model.{ending}")
+    export(tmp_path / "arch.json", tmp_path / f"model.{ending}", untrained=True)
     x = torch.randn(3, *space.input_shape)
     with torch.no_grad():
         torch.save({"x": x, "y": space.build(arch).eval()(x)}, tmp_path / "expected.pt")
