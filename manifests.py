@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,11 @@ def manifest_of(*, space: str, target: Space, proxy: Space, data: str) -> dict[s
 
 
 def circumstances(*, seed: int, device: str, workers: int, strict: bool) -> dict[str, Any]:
-    """Return what else decides a result: seed, device, versions, command line, git commit."""
+    """Return the date, and what else decides a result: seed, device, versions, command, commit."""
     from . import __version__
 
     entries = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": seed,
         "device": device,
         "workers": workers,

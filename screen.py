@@ -88,6 +88,7 @@ def print_metrics(result: dict[str, Any]) -> None:
         _console.print(
             f"{name:24} {value:,.4g}" if value < 1e6 else f"{name:24} {value:,.0f}", highlight=False
         )
+    _console.print(result["weakest_classes"], markup=False, highlight=False)
     if "network" in result:
         network = ", ".join(f"{key} {value}" for key, value in result["network"].items())
         _console.print(f"trained network: {network}", highlight=False)

@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
+from .core.answers import Answers, Tally
 from .core.metrics import test_metrics
+from .core.run import write_json
+from .core.task import Metrics, Task
 from .manifests import absolute_data
 from .matching import task_of
 from .naming import check_numbers, family_of, find_device
 from .weights import check_owner, last_weights, load_weights, metadata_of
+
+_log = logging.getLogger(__name__)
+
+
+def test_answers(network: nn.Module, task: Task, device: torch.device) -> tuple[Metrics, Answers]:
+    """Return the metrics of a network on the test split, and what it answered."""
+    tally = Tally(task.class_names, task.size("test"), task.preprocessing)
+    metrics = test_metrics(network, task, device=device, watch=tally.add)
+    return metrics, tally.answers()
+
+
+test_answers.__test__ = False  # type: ignore[attr-defined]  # a library function, not a test
+
+
+def answers_file(weights: Path) -> Path:
+    """Return where the answers of trained weights stand, for the report."""
+    return weights.with_name(f"{weights.stem}-answers.json")
+
+
+def write_answers(file: Path, answers: Answers, data: str, metrics: Metrics) -> None:
+    """Write the answers on data, and what they amount to."""
+    write_json(file, answers.to_json() | {"data": data, "metrics": metrics})
 
 
 def evaluate(
@@ -24,6 +53,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Test trained weights on the test split.
 
+    On the data of the training, the answers are written beside the weights, for the report.
     Pictures are prepared as in training, and classes matched by their names: data whose labels are
     numbers without names have the numbers as names.
 
@@ -39,8 +69,10 @@ def evaluate(
             classes.
 
     Returns:
-        `weights`, `data`, `num_skipped`, `metrics`, and as `changes` what was done to make data
-        fit that are prepared or labelled otherwise than those of the training.
+        `weights`, `data`, `num_skipped`, `metrics`, `classes` and in their order
+        `class_top1_percents` (None without images), as `weakest_classes` a line about these, and as
+        `changes` what was done to make data fit that are prepared or labelled otherwise than those
+        of the training.
 
     Raises:
         ValueError: if the weights belong to another network, or were trained on other classes.
@@ -55,6 +87,26 @@ def evaluate(
     task, changes = task_of(
         path, name, workers=workers, strict=strict, allow_mismatch=allow_mismatch
     )
-    metrics = test_metrics(network, task, device=place)
-    skipped = {"num_skipped": task.num_skipped}
-    return {"weights": str(path), "data": name, **skipped, "metrics": metrics, "changes": changes}
+    metrics, answers = test_answers(network, task, place)
+    if name == metadata["data"] and not changes:
+        _keep(answers_file(path), answers, name, metrics)
+    return {
+        "weights": str(path),
+        "data": name,
+        "num_skipped": task.num_skipped,
+        "metrics": metrics,
+        "classes": list(answers.classes),
+        "class_top1_percents": answers.top1_percents,
+        "weakest_classes": answers.weakest,
+        "changes": changes,
+    }
+
+
+def _keep(file: Path, answers: Answers, data: str, metrics: Metrics) -> None:
+    """Write the answers, unless the weights lie where nothing can be written."""
+    try:
+        write_answers(file, answers, data, metrics)
+    except OSError as error:
+        _log.warning(
+            "warning: %s cannot be written, the report lacks it (%s)", file, error.strerror
+        )

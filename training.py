@@ -19,7 +19,6 @@ from .core.files import write_atomically
 from .core.inherit import inherit as inherit_weights
 from .core.lookup import lookup
 from .core.loop import Report, silent
-from .core.metrics import test_metrics
 from .core.precision import find_precision
 from .core.run import Run, fresh_run, held, write_json
 from .core.skipped import remember_skipped
@@ -40,6 +39,7 @@ from .naming import (
     training_folder,
 )
 from .ops.chain import MEMORY, default_memory
+from .testing import answers_file, test_answers, write_answers
 from .weights import save_weights
 
 
@@ -85,7 +85,8 @@ def retrain(
 
     Returns:
         `run`, `weights` (a .safetensors file), `network` (options trained), `data`,
-        `num_skipped`, `metrics`, and as `record` what else decided them.
+        `num_skipped`, `metrics`, `classes` and in their order `class_top1_percents`, as
+        `weakest_classes` a line about these, and as `record` what else decided them.
     """
     check_numbers(seed=seed, steps=steps, workers=workers)
     place = find_device(device)
@@ -181,7 +182,8 @@ def _train(
     task = training.task
     skipped = run.path / f"{training.name}-skipped.json"
     trained = training.fit(remember_skipped(task, skipped, report))
-    metrics = test_metrics(trained, task, device=training.device)
+    metrics, answers = test_answers(trained, task, training.device)
+    tested = dict(metrics)
     metrics["weight_bytes"] = float(sum(p.numel() * 4 for p in trained.parameters()))
     metrics["train_seconds"], metrics["train_cpu_seconds"] = _spent(run, training.name)
     weights = run.path / f"{training.name}.safetensors"
@@ -194,6 +196,7 @@ def _train(
         preprocessing=task.preprocessing,
         classes=task.class_names,
     )
+    write_answers(answers_file(weights), answers, data, tested)
     result = {
         "run": str(run.path),
         "weights": str(weights),
@@ -203,6 +206,8 @@ def _train(
         "classes": task.class_names,
         "num_skipped": task.num_skipped,
         "metrics": metrics,
+        "class_top1_percents": answers.top1_percents,
+        "weakest_classes": answers.weakest,
         "record": record,
     }
     write_json(run.path / "retrain.json", result)

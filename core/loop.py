@@ -42,7 +42,8 @@ class Loop:
         owns_events: whether the run's events are those of this loop, so that what was logged after
             the checkpoint (all of it, where there is none) is forgotten and logged again.
         seconds_between: between two checkpoints.
-        notes: numbers that the steps remember from one to the next, saved with the rest.
+        notes: numbers, and lists of them, that the steps remember from one to the next, saved with
+            the rest.
     """
 
     model: nn.Module
@@ -52,7 +53,7 @@ class Loop:
     name: str = "last"
     owns_events: bool = True
     seconds_between: float = field(default_factory=_seconds_between)
-    notes: dict[str, float] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[int]:
         start = self._restore()

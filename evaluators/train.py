@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from ..core.strategy import CPU
 from ..core.task import Task
 from ..ops.chain import default_memory, set_memory
 from ..ops.residual import set_drop_path
+from .curve import Curve, note_held_out
 from .mixing import erase, mix
 from .recipe import DEMONSTRATION, Recipe
 
@@ -102,6 +103,7 @@ class Training:
         )
         best = _Best(self)
         keeps_best = self.run is not None and self.keeps_best
+        curve = self._curve(total) if keeps_best else None
         for step in loop:
             factor = warmup_cosine(step / total, recipe.warmup)
             rate = recipe.final_lr + (recipe.lr - recipe.final_lr) * factor
@@ -114,11 +116,24 @@ class Training:
                 _follow(average, self.network, min(recipe.ema_decay, (1 + step) / (10 + step)))
             running = loop.notes.get("running_loss", loss)
             loop.notes["running_loss"] = 0.98 * running + 0.02 * loss
+            if curve is not None:
+                curve.add(loop.notes, step, loss)
             report({"phase": "train", "step": step + 1, "total": total, "loss": loss})
             is_quarter = (step + 1) % max(total // 4, 1) == 0 or step + 1 == total
             if keeps_best and is_quarter:
-                best.offer(chosen, loop.notes)
+                best.offer(chosen, loop.notes, step)
+        if curve is not None:
+            curve.write(loop.notes)
         return best.restored(chosen) if keeps_best and self.split == "weights" else chosen
+
+    def _curve(self, total: int) -> Curve:
+        assert self.run is not None
+        num_items = self.task.size(self.split)
+        return Curve(
+            file=self.run.path / f"{self.name}-curve.json",
+            total=total,
+            steps_an_epoch=num_items // min(self.recipe.batch_size, num_items),
+        )
 
     def _optimizer(self) -> torch.optim.Optimizer:
         recipe = self.recipe
@@ -188,13 +203,14 @@ class _Best:
         assert self.training.run is not None
         return self.training.run.path / "checkpoints"
 
-    def offer(self, network: nn.Module, notes: dict[str, float]) -> None:
-        """Keep the network's weights if they are the best so far."""
+    def offer(self, network: nn.Module, notes: dict[str, Any], step: int) -> None:
+        """Keep the network's weights behind the update `step` if they are the best so far."""
         training = self.training
         loss = notes["running_loss"]
         if training.split == "weights":
             metrics = test_metrics(network, training.task, "architecture", training.device)
             loss = metrics["architecture_loss_nats"]
+            note_held_out(notes, step, metrics)
         if loss >= notes.get("best_loss", math.inf):
             return
         notes["best_loss"] = loss
