@@ -19,6 +19,7 @@ _PUBLIC = {
     "resume": ".searching",
     "retrain": ".training",
     "search": ".searching",
+    "trust": ".nasbench.trust",
 }
 __all__ = sorted(_PUBLIC)
 

@@ -25,10 +25,12 @@ from .cli_options import (
     Seed,
     Steps,
     Strict,
+    Trust,
     What,
     Workers,
     options_of,
     show,
+    trust_code,
 )
 from .cli_search import SEARCH_HELP, search
 
@@ -79,10 +81,12 @@ def retrain(
     precision: Precision = None,
     cuda_graph: CudaGraph = False,
     strict: Strict = False,
+    trust: Trust = False,
     config: Config = None,
     json_: Json = False,
 ) -> None:
     """Train a network from scratch and test it once; the same command again goes on."""
+    trust_code(trust, context)
     from . import screen, training
 
     with screen.progress(enabled=not json_) as report:
@@ -105,10 +109,12 @@ def evaluate(
             "--allow-mismatch", help="Test on other classes than those of the training, by number."
         ),
     ] = False,
+    trust: Trust = False,
     config: Config = None,
     json_: Json = False,
 ) -> None:
     """Test trained weights on the test split."""
+    trust_code(trust, context)
     from . import screen
     from .testing import evaluate as implementation
 
@@ -117,15 +123,18 @@ def evaluate(
 
 @app.command()
 def count(
+    context: typer.Context,
     what: What,
     resolution: Annotated[int | None, typer.Option(help="Pixels.")] = None,
     classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
     per_layer: Annotated[bool, typer.Option(help="Show every layer.")] = False,
     check: Annotated[bool, typer.Option(help="Compare with an outside counter.")] = False,
+    trust: Trust = False,
     config: Config = None,
     json_: Json = False,
 ) -> None:
     """Count multiply-adds, params and activations, exactly."""
+    trust_code(trust, context)
     from . import networks, screen
 
     options = {"resolution": resolution, "classes": classes, "layers": per_layer, "check": check}
@@ -166,10 +175,12 @@ def compare(
     device: Device = "cpu",
     workers: Workers = 0,
     strict: Strict = False,
+    trust: Trust = False,
     config: Config = None,
     json_: Json = False,
 ) -> None:
     """Train a found arch, its rivals and references alike, or archs; the same command goes on."""
+    trust_code(trust, context)
     from . import screen
     from .comparing import compare as implementation
 
@@ -230,6 +241,7 @@ def export(
         bool, typer.Option("--untrained", help="Export fresh weights, not trained ones.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    trust: Trust = False,
     config: Config = None,
     json_: Json = False,
 ) -> None:
@@ -238,6 +250,7 @@ def export(
     It takes image, float32 [B, 3, R, R], and gives logits [B, K]. How pixels become its input and
     which class each output is stand in the file as JSON: nastk.preprocessing and nastk.classes.
     """
+    trust_code(trust, context)
     from .exporting import export as implementation
     from .exporting import print_export
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Callable
@@ -36,7 +37,20 @@ def configure(context: typer.Context, config: Path | None) -> Path | None:
 
 def options_of(context: typer.Context) -> dict[str, Any]:
     """Return the options of a command by name."""
-    return {key: value for key, value in context.params.items() if key not in ("config", "json_")}
+    own = ("config", "json_", "trust")
+    return {key: value for key, value in context.params.items() if key not in own}
+
+
+def trust_code(wanted: bool, context: typer.Context) -> None:
+    """Remember, where --trust is given, that the code of the run folders named here may run."""
+    if wanted:
+        from .nasbench.trust import trust
+
+        named = context.params.get("what") or context.params.get("resume") or ()
+        folders = named if isinstance(named, list | tuple) else [named]
+        for run in filter(os.path.isdir, map(Path, folders)):
+            for file in trust(run):
+                typer.echo(f"trusted from now on: {file}", err=True)
 
 
 def show(result: Any, as_json: bool, printer: Callable[[Any], None]) -> None:
@@ -97,6 +111,13 @@ CudaGraph = Annotated[
 ]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Refuse unreadable images instead of skipping them.")
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Let the code run that a run folder brings along, now and later (read it first).",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Config = Annotated[

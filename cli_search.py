@@ -18,10 +18,12 @@ from .cli_options import (
     Processes,
     Seed,
     Strict,
+    Trust,
     Workers,
     assignment,
     options_of,
     show,
+    trust_code,
 )
 
 SEARCH_HELP = """Find the best network of a space under a FLOP budget.
@@ -58,7 +60,7 @@ search whenever you like: nastk search --resume RUN goes on where it stood.
 """
 
 # What may stand beside --resume.
-_CHANGEABLE = {"resume", "processes", "evidence", "config", "json_"}
+_CHANGEABLE = {"resume", "processes", "evidence", "trust", "config", "json_"}
 
 
 def search(
@@ -132,10 +134,12 @@ def search(
             "full 16 random ones, whole recipe, 3 seeds: 54 trainings. Also with --resume RUN."
         ),
     ] = None,
+    trust: Trust = False,
     config: Config = None,
     json_: Json = False,
 ) -> None:
     """Search."""
+    trust_code(trust, context)
     if resume is not None:
         _check_resumed(context)
     from . import screen, searching
@@ -175,6 +179,6 @@ def _check_resumed(context: typer.Context) -> None:
     ]
     if odd:
         raise ValueError(
-            f"--resume goes on as the run was begun: leave out {', '.join(odd)} (--processes and "
-            "--evidence may change), or begin another run without --resume"
+            f"--resume goes on as the run was begun: leave out {', '.join(odd)} (--processes, "
+            "--evidence and --trust may change), or begin another run without --resume"
         )

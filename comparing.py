@@ -23,6 +23,7 @@ from .manifests import absolute_data, circumstances
 from .naming import check_numbers, find_device, found_in, resolve, spaces_of
 from .nasbench.compare import Job, default_processes, hash_of, summary, threads_each, train_all
 from .nasbench.contestants import Contestant, contestant, contestants
+from .nasbench.trust import code_name
 from .ops.chain import default_memory
 
 NUM_RANDOM = 8  # archs around that of a search
@@ -180,11 +181,11 @@ def _around(path: Path, asked: _Asked, num_random: int, seed: int) -> _Field:
     if "budget" not in manifest:
         raise ValueError(f"{path} is no search, so there is no budget to compare under")
     data = absolute_data(asked.data) if asked.data else manifest["data"]
-    proxy = spaces_of(manifest)[1]
+    proxy = spaces_of(run)[1]
     trained = target if ":" in data else proxy
     task = make_task(data, trained.resolution, strict=asked.strict)
     entrants = contestants(
-        family=manifest["space"],
+        family=code_name("space", manifest, path),
         target=target,
         proxy=dataclasses.replace(trained, num_classes=task.num_classes),
         arch=arch,
@@ -244,9 +245,9 @@ def _data_of(names: Sequence[str | Path]) -> str:
 def _resolved(what: str | Path, data: str) -> tuple[str, Space, Space, Arch]:
     """Return family, the space that is trained, the one whose cost is counted, and the arch."""
     target, arch = resolve(what)
-    manifest = Run.open(Path(what)).manifest if Path(what).is_dir() else None
-    proxy = target.proxy() if manifest is None else spaces_of(manifest)[1]
-    family = target.name if manifest is None else manifest["space"]
+    run = Run.open(Path(what)) if Path(what).is_dir() else None
+    proxy = target.proxy() if run is None else spaces_of(run)[1]
+    family = target.name if run is None else code_name("space", run.manifest, run.path)
     return family, target if ":" in data else proxy, target, arch
 
 

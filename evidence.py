@@ -23,6 +23,7 @@ from .evaluators.recipe import Recipe, default_recipe, recipe_hash
 from .nasbench.compare import Job, default_processes, summary, threads_each, train_all
 from .nasbench.contestants import Contestant, contestants
 from .nasbench.ranking import judge, rank_scores
+from .nasbench.trust import code_name
 from .problems import problem_of
 
 
@@ -89,7 +90,7 @@ def gather(run: Run, level: str, report: Report) -> dict[str, Any]:
     trained = dataclasses.replace(trained, num_classes=problem.task.num_classes)
     recipe = default_recipe(trained, is_demonstration=problem.task.is_demonstration)
     entrants = contestants(
-        family=run.manifest["space"],
+        family=code_name("space", run.manifest, run.path),
         target=problem.space,
         proxy=trained,
         arch=run.arch,

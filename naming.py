@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -13,8 +11,9 @@ from .core.arch import Arch
 from .core.lookup import lookup
 from .core.run import Run
 from .core.space import Space
-from .nasbench.families import find_space, make_space, named_space
+from .nasbench.families import make_space, named_space
 from .nasbench.references import find_reference
+from .nasbench.trust import recorded_space
 
 
 def find_device(name: str) -> torch.device:
@@ -83,9 +82,14 @@ def check_numbers(
         raise ValueError(f"--workers takes a whole number of at least 0, got {workers}")
 
 
-def spaces_of(manifest: Mapping[str, Any]) -> tuple[Space, Space]:
-    """Return target and proxy of a run's manifest."""
-    family = find_space(manifest["space"])
+def spaces_of(run: Run) -> tuple[Space, Space]:
+    """Return target and proxy of a run.
+
+    Raises:
+        ValueError: if they are in a file that the user does not trust.
+    """
+    manifest = run.manifest
+    family = recorded_space(manifest, run.path)
     return make_space(family, manifest["target"]), make_space(family, manifest["proxy"])
 
 
@@ -95,7 +99,7 @@ def found_in(run: Run) -> tuple[Space, Arch]:
     Raises:
         ValueError: if the search has not ended, or the arch is not of that space.
     """
-    space, arch = spaces_of(run.manifest)[0], run.arch
+    space, arch = spaces_of(run)[0], run.arch
     if arch.space != space.name:
         raise ValueError(
             f"{run.arch_path} is of space {arch.space!r}, its run of {space.name!r}; put the run's "
@@ -107,7 +111,7 @@ def found_in(run: Run) -> tuple[Space, Arch]:
 def family_of(what: str | Path) -> type[Space] | None:
     """Return the space of a run folder as its manifest names it, None for anything else."""
     path = Path(what)
-    return find_space(Run.open(path).manifest["space"]) if path.is_dir() else None
+    return recorded_space(Run.open(path).manifest, path) if path.is_dir() else None
 
 
 def resolve(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 
@@ -26,12 +24,12 @@ def problem_of(run: Run) -> Problem:
         ValueError: if the data have changed since the first call.
     """
     if "budget" in run.manifest:
-        task = _task_of(run.manifest)
+        task = _task_of(run)
         check_same_data(run, task)
     else:
         task = _begun(run)
     manifest = run.manifest
-    target, proxy = spaces_of(manifest)
+    target, proxy = spaces_of(run)
     device = torch.device(manifest["device"])
     return Problem(
         space=target,
@@ -46,8 +44,8 @@ def problem_of(run: Run) -> Problem:
     )
 
 
-def _task_of(manifest: Mapping[str, Any]) -> Task:
-    resolution = spaces_of(manifest)[1].resolution
+def _task_of(run: Run) -> Task:
+    manifest, resolution = run.manifest, spaces_of(run)[1].resolution
     ways = {"workers": manifest["workers"], "strict": manifest["strict"]}
     return make_task(manifest["data"], resolution, **ways)
 
@@ -55,11 +53,11 @@ def _task_of(manifest: Mapping[str, Any]) -> Task:
 def _begun(run: Run) -> Task:
     """Complete the manifest of a run by its budget and what its data say, and return its task."""
     manifest = run.manifest
-    target, proxy = spaces_of(manifest)
+    target, proxy = spaces_of(run)
     takes_classes = ":" in manifest["data"] and manifest["target_classes"] is None
     # Where the data do not decide it, an infeasible budget is refused before they are read.
     budget = None if takes_classes else parse_budget(manifest["flops"], target)
-    task = _task_of(manifest)
+    task = _task_of(run)
     if budget is None:
         target = dataclasses.replace(target, num_classes=task.num_classes)
         budget = parse_budget(manifest["flops"], target)

@@ -58,8 +58,8 @@ def print_search(result: dict[str, Any]) -> None:
     _print_skipped(result)
     from .naming import spaces_of
 
-    if blind := observable(spaces_of(manifest)[1]):
-        named = [name for name in blind if name in spaces_of(manifest)[1].choices()]
+    if blind := observable(spaces_of(run)[1]):
+        named = [name for name in blind if name in spaces_of(run)[1].choices()]
         if named:
             _console.print(f"the proxy could not see {len(named)} choices: {', '.join(named)}")
     if ":" not in manifest["data"]:

@@ -24,7 +24,9 @@ from .evaluators.efficiency import peak_memory_bytes
 from .evaluators.tasks import find_data
 from .manifests import absolute_data, absolute_space, circumstances, manifest_of
 from .naming import check_numbers, check_recording, find_device
+from .nasbench.counted import write_counts
 from .nasbench.families import find_space, with_options
+from .nasbench.trust import keep_code
 from .ops.chain import MEMORY, default_memory
 from .problems import problem_of
 from .strategies import STRATEGIES
@@ -149,6 +151,8 @@ def search(
         **circumstances(seed=seed, device=device, workers=workers, strict=strict),
     }
     with fresh_run(folder, manifest) as run:
+        if ":" in space:
+            run.update_manifest({"code": {"space": keep_code(space, run.path)}})
         result = _search_in(run, report, processes)
     return _with_evidence(folder, result, evidence, report)
 
@@ -215,6 +219,7 @@ def _search_in(run: Run, report: Report, processes: int | None) -> dict[str, Any
     arch = strategy.search(problem, run, report)
     counted = target.cost.count(target.indices(arch))
     assert counted["flops"] <= problem.budget.high
+    write_counts(run, target, arch)
     write_atomically(run.arch_path, arch.to_json().encode())
     peak = max(peak_memory_bytes(), close_trials(run))
     seconds, cpu_seconds = run.clock.spent

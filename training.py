@@ -102,7 +102,7 @@ def retrain(
         _, arch = found_in(run)
         data = data or run.manifest["data"]
         find_data(data)
-        space = spaces_of(run.manifest)[0 if ":" in data else 1]
+        space = spaces_of(run)[0 if ":" in data else 1]
         task = make_task(data, space.resolution, workers=workers, strict=strict)
         space = dataclasses.replace(space, num_classes=task.num_classes)
         about = task.describe()
@@ -255,7 +255,7 @@ def _run_of(
 def _start(run: Run, space: Space, arch: Arch, task: Task, inherit: bool, seed: int) -> nn.Module:
     if not inherit:
         return space.build(arch.choices, seed=seed)
-    if space.options != spaces_of(run.manifest)[1].options:
+    if space.options != spaces_of(run)[1].options:
         raise ValueError("inherited weights fit the proxy only: retrain on the search's own data")
     supernet = load_supernet(run.path, space)
     return inherit_weights(supernet, arch.choices, task, seed=seed)

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from .files import named_errors, sync_folder
+from .files import create, is_temporary, named_errors, sync_folder, temporary_name
 
 # Without a configuration of its own, Python prints warnings on standard error, one line each.
 _log = logging.getLogger(__name__)
@@ -35,8 +35,10 @@ def save_checkpoint(
         OSError: if the disk is full; earlier checkpoints are untouched.
     """
     folder.mkdir(exist_ok=True)
-    temporary = folder / f".{name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
+    for left in folder.iterdir():  # of processes that were killed while they wrote
+        if is_temporary(left.name) and left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+    temporary = temporary_name(folder / name)
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in weights.items()}
@@ -95,7 +97,7 @@ def load_checkpoint(
 
 
 def _write(path: Path, content: bytes) -> None:
-    with named_errors(path), open(path, "wb") as file:
+    with named_errors(path), create(path) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -4,12 +4,15 @@ import errno
 import json
 import math
 import os
+import re
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 
 
 @contextmanager
@@ -42,15 +45,52 @@ def make_folder(path: Path) -> None:
         ) from None
 
 
+def temporary_name(path: Path) -> Path:
+    """Return a name beside a file that nobody can foresee, under which it is written first."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+
+
+def is_temporary(name: str) -> bool:
+    """Tell whether a killed process left a file of that name behind.
+
+    Example:
+        >>> is_temporary(".report.html.0123456789abcdef.tmp"), is_temporary("report.html")
+        (True, False)
+    """
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def create(path: Path) -> IO[bytes]:
+    """Open a file that does not exist yet; neither a file nor a link of that name is followed."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    return os.fdopen(os.open(path, flags, 0o666), "wb")
+
+
+def open_within(path: Path, flags: int) -> int:
+    """Open a file of a run folder for writing, but not through a link.
+
+    Raises:
+        ValueError: if it is a link.
+    """
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ValueError(f"{path} is a link; nastk writes through none: remove it") from None
+        raise
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file by temporary name, fsync and rename.
+
+    A link of the file's name is replaced and not followed.
 
     Raises:
         OSError: if the disk is full or not writable; the old file is then still there.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_name(path)
     try:
-        with named_errors(path), open(temporary, "wb") as file:
+        with named_errors(path), create(temporary) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

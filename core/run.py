@@ -14,7 +14,16 @@ from typing import IO, Any
 
 from .arch import Arch
 from .clock import Clock
-from .files import FULL, jsonable, make_folder, named_errors, read_json, write_atomically
+from .files import (
+    FULL,
+    is_temporary,
+    jsonable,
+    make_folder,
+    named_errors,
+    open_within,
+    read_json,
+    write_atomically,
+)
 
 _held: weakref.WeakSet[Run] = weakref.WeakSet()
 
@@ -86,6 +95,7 @@ class Run:
         run = cls(path)
         if not run.manifest_path.is_file():
             raise ValueError(f"{path} is no run folder: it has no manifest.json")
+        _refuse_links(path)
         return run
 
     def acquire(self) -> None:
@@ -96,7 +106,9 @@ class Run:
         """
         if self._lock is not None:
             return
-        lock = open(self.path / ".lock", "a+")
+        lock = os.fdopen(
+            open_within(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_APPEND), "a+"
+        )
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -112,6 +124,9 @@ class Run:
         lock.flush()
         self._lock = lock
         _held.add(self)
+        for entry in os.scandir(self.path):  # of processes that were killed while they wrote
+            if is_temporary(entry.name) and entry.is_file(follow_symlinks=False):
+                Path(entry.path).unlink(missing_ok=True)
 
     def release(self) -> None:
         """Give the lock back."""
@@ -147,8 +162,11 @@ class Run:
 
     def log(self, **event: Any) -> None:
         """Append one event, numbers that are not finite as null."""
-        with named_errors(self.events_path), open(self.events_path, "a") as file:
-            file.write(json.dumps(jsonable(event), allow_nan=False) + "\n")
+        line = json.dumps(jsonable(event), allow_nan=False) + "\n"
+        with named_errors(self.events_path):
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+            with os.fdopen(open_within(self.events_path, flags), "ab") as file:
+                file.write(line.encode())
 
     @property
     def events_size(self) -> int:
@@ -158,7 +176,11 @@ class Run:
     def cut_events(self, size: int) -> None:
         """Forget the events after the first `size` bytes, which a resumed run writes again."""
         if self.events_size > size:
-            os.truncate(self.events_path, size)
+            handle = open_within(self.events_path, os.O_WRONLY)
+            try:
+                os.truncate(handle, size)
+            finally:
+                os.close(handle)
 
     def events(self) -> list[dict[str, Any]]:
         """Return all events; a torn last line is left out."""
@@ -218,13 +240,28 @@ def _check_empty(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise ValueError(f"{path} is a file; --out takes a new or an empty folder")
     names = {entry.name for entry in path.iterdir()} if path.exists() else set()
-    strange = sorted(names - {".lock", ".manifest.json.tmp"})
+    strange = sorted(n for n in names if n != ".lock" and not is_temporary(n))
     if strange and "manifest.json" not in names:
         raise ValueError(
             f"{path} is no run but holds {strange[0]!r}"
             + (f" and {len(strange) - 1} more" if len(strange) > 1 else "")
             + "; choose a new or an empty folder with --out"
         )
+
+
+def _refuse_links(path: Path) -> None:
+    """Refuse a run folder with links inside: what is written there would be written elsewhere.
+
+    Raises:
+        ValueError: naming the first link.
+    """
+    for folder, folders, files in os.walk(path):
+        for name in (*folders, *files):
+            if os.path.islink(os.path.join(folder, name)):
+                raise ValueError(
+                    f"{path} has a link inside, {os.path.join(folder, name)}; nastk reads and "
+                    "writes no run through links: remove it, or put the file itself there"
+                )
 
 
 @contextmanager
@@ -258,10 +295,11 @@ def fresh_run(path: Path, manifest: dict[str, Any]) -> Iterator[Run]:
     except ValueError:
         has_trials = any((path / "trials").glob("*/result.json"))
         if not (path / "checkpoints").exists() and not has_trials:
-            shutil.rmtree(path / "trials", ignore_errors=True)
-            written = (run.manifest_path, run.events_path, run.arch_path, path / ".lock")
-            for file in (*written, path / "spent.json", *path.glob("*skipped.json")):
-                file.unlink(missing_ok=True)
+            for entry in path.iterdir():  # the folder was empty, so that all of it is the run's
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry, ignore_errors=True)
+                else:
+                    entry.unlink(missing_ok=True)
             for folder in missing:
                 if any(folder.iterdir()):
                     break

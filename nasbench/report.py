@@ -11,6 +11,7 @@ from ..core.arch import Arch
 from ..core.budget import Budget, reachable_band
 from ..core.sampler import sample
 from ..core.space import Space
+from .counted import COUNTS
 from .ranking import judge, rank_scores
 from .reproduce import commands, missing_parts
 from .story import Story
@@ -79,9 +80,9 @@ def _source(files: Mapping[str, Any]) -> str:
 
 
 def _arch(story: Story) -> dict[str, Any] | None:
-    if story.arch is None or story.space is None:
+    if story.arch is None or story.counts is None:
         return None
-    counts = story.space.cost.count(story.space.indices(story.arch))
+    counts = {name: story.counts[name] for name in COUNTS}
     return {"id": story.arch.id, "choices": dict(story.arch.choices), **counts}
 
 

@@ -7,8 +7,9 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from .families import find_space, make_space
+from .families import make_space
 from .story import Story
+from .trust import recorded_space
 
 
 def commands(story: Story) -> list[str]:
@@ -22,7 +23,7 @@ def commands(story: Story) -> list[str]:
     words += ["--seed", str(manifest.get("seed", 0))]
     words += _flags(manifest, "evaluator", "supernet", "device", "workers", "memory", "precision")
     words += _flags(manifest, "cuda_graph", "strict", "target_classes", "evidence")
-    words += _sizes(manifest)
+    words += _sizes(story)
     for name, value in manifest.get("strategy_options", {}).items():
         if name in ("steps", "evaluations", "finalists"):
             words += [f"--{name}", str(value)]
@@ -67,11 +68,12 @@ def _flags(record: Mapping[str, Any], *names: str) -> list[str]:
     return words
 
 
-def _sizes(manifest: Mapping[str, Any]) -> list[str]:
+def _sizes(story: Story) -> list[str]:
     """Return the flags of sizes in which target and proxy differ from what they are by default."""
     words: list[str] = []
+    manifest = story.manifest
     try:
-        family = find_space(manifest["space"])
+        family = recorded_space(manifest, story.path)
     except ValueError:
         return words
     target, proxy = manifest["target"], manifest["proxy"]

@@ -12,7 +12,9 @@ from ..core.arch import Arch
 from ..core.files import read_json, with_nan
 from ..core.run import Run
 from ..core.space import Space
-from .families import find_space, make_space
+from .counted import read_counts
+from .families import make_space
+from .trust import UntrustedCodeError, recorded_space
 
 # What has to stand in a file of a run, and in each row of a comparison, for it to be used.
 FILES = {
@@ -36,6 +38,7 @@ class Story:
         events: of the search; none in a retraining.
         space: the target, None where it cannot be made.
         arch: what was found, None before the end.
+        counts: flops, params and activations of the arch, None where they are not known.
         files: `result`, `compare`, `evidence` and `retrain`, those that are there.
         notes: what could not be read.
     """
@@ -45,6 +48,7 @@ class Story:
     events: list[dict[str, Any]]
     space: Space | None = None
     arch: Arch | None = None
+    counts: dict[str, Any] | None = None
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -152,12 +156,18 @@ def _read_events(story: Story, run: Run) -> None:
 
 
 def _read_arch(story: Story, run: Run) -> None:
-    manifest = story.manifest
-    story.space = make_space(find_space(manifest["space"]), manifest["target"])
-    if not run.arch_path.is_file():
+    if run.arch_path.is_file():
+        story.arch = run.arch
+        story.counts = read_counts(run)
+    try:
+        story.space = make_space(recorded_space(story.manifest, run.path), story.manifest["target"])
+    except UntrustedCodeError as error:
+        raise ValueError(f"{error}; the page says what is recorded") from None
+    if story.arch is None:
         return
     try:
-        arch = Arch.from_json(run.arch_path.read_text())
-        story.arch = story.space.arch(arch.choices)
+        story.arch = story.space.arch(story.arch.choices)
+        story.counts = story.space.cost.count(story.space.indices(story.arch))
     except (ValueError, TypeError) as error:
+        story.arch = None
         raise ValueError(f"{run.arch_path} is damaged: {error}") from None

@@ -1,4 +1,5 @@
 import dataclasses
+import os
 import signal
 
 import numpy as np
@@ -11,6 +12,12 @@ from PIL import Image
 torch.set_num_threads(1)
 # Programs started in the background of a script ignore Ctrl-C, and so would what tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_state(tmp_path_factory):
+    """Keep what is trusted in tests out of the user's own list."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
 @pytest.fixture(autouse=True)

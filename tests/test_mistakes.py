@@ -439,7 +439,7 @@ def test_mistakes_are_named_by_their_option(mistake, command, words):
 
 
 def test_what_a_process_left_that_was_killed_before_its_manifest_is_no_ones(tmp_path):
-    for name in (".lock", ".manifest.json.tmp"):
+    for name in (".lock", ".manifest.json.0123456789abcdef.tmp"):
         (tmp_path / name).touch()
     assert nastk.search("toy", "90%", strategy="random", out=tmp_path)["run"] == str(tmp_path)
 

@@ -298,7 +298,7 @@ def test_a_space_of_the_users_own_that_has_gone_leaves_a_partial_report(copy, tm
     manifest = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps(manifest | {"space": "gone.py:Mine"}))
     result = report([copy])
-    assert "no file gone.py" in result["runs"][0]["notes"][0]
+    assert "gone.py, which is not there" in result["runs"][0]["notes"][0]
     assert len(read(result).pictures) == 4  # all but the arch
 
 

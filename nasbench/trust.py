@@ -1,0 +1,160 @@
+"""Which code of a run folder may run: what this process was told, and what the user said before.
+
+A run keeps a copy of the user's files that it needs. Whoever receives such a folder receives code
+that he has not read; it runs only behind `--trust`, which is remembered for that folder and that
+content of the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..core.files import make_folder, read_json, write_atomically
+from ..core.space import Space
+from .families import find_space
+
+CODE = "code"  # the folder within a run
+ROLES = ("space", "evaluator", "strategy")  # what may be FILE.py:CLASS
+_log = logging.getLogger(__name__)
+_trusted_now: set[tuple[str, str]] = set()
+_said: set[Path] = set()
+
+
+class UntrustedCodeError(ValueError):
+    """A run folder brings code along that the user has not said to trust."""
+
+
+def keep_code(name: str, run: Path) -> dict[str, str]:
+    """Copy the file of `FILE.py:CLASS`, which the user has named, into a run and trust it there.
+
+    Returns:
+        What the manifest says of it: `file` (within the run) and `sha256`.
+    """
+    file = Path(name.rpartition(":")[0]).expanduser().resolve()
+    content = file.read_bytes()
+    folder = run / CODE
+    folder.mkdir(exist_ok=True)
+    write_atomically(folder / file.name, content)
+    sha256 = hashlib.sha256(content).hexdigest()
+    _remember(run, sha256)
+    return {"file": f"{CODE}/{file.name}", "sha256": sha256}
+
+
+def trust(run: str | Path) -> list[str]:
+    """Let the code that a run folder brings along run, now and later, and return its files.
+
+    It is remembered in `$XDG_STATE_HOME/nastk/trusted.json` (`~/.local/state` where that is not
+    set) by the folder and the content of each file: a file that changes is not trusted.
+
+    Raises:
+        ValueError: if the folder holds no run.
+    """
+    folder = Path(run)
+    manifest = read_json(folder / "manifest.json")
+    roles = [role for role in ROLES if ":" in str(manifest.get(role, ""))]
+    files = [_file_of(role, manifest, folder) for role in roles]
+    for file in files:
+        _remember(folder, _sha256(file))
+    return [str(file) for file in files]
+
+
+def code_name(role: str, manifest: Mapping[str, Any], run: Path) -> str:
+    """Return what a manifest names as its space, evaluator or strategy: a name, or FILE.py:CLASS.
+
+    Args:
+        role: of `ROLES`.
+        manifest: of the run.
+        run: its folder.
+
+    Raises:
+        UntrustedCodeError: if it is in a file that the user does not trust.
+        ValueError: if the file is gone.
+    """
+    name = manifest[role]
+    if not isinstance(name, str):
+        raise ValueError(f"{run / 'manifest.json'} is damaged: its {role} is {name!r}")
+    if ":" not in name:
+        return name
+    file = _file_of(role, manifest, run)
+    if not _is_trusted(run, _sha256(file)):
+        raise UntrustedCodeError(
+            f"{run} brings code of its own, {file}, which does not run unless you trust it: read "
+            "it, then add --trust (in Python: nastk.trust(RUN))"
+        )
+    _say_changes(role, manifest, file)
+    return f"{file}:{name.rpartition(':')[2]}"
+
+
+def recorded_space(manifest: Mapping[str, Any], run: Path) -> type[Space]:
+    """Return the space of a run; code runs only where the user trusts it.
+
+    Raises:
+        ValueError: if the space is in a file that the user does not trust, or that is gone.
+    """
+    return find_space(code_name("space", manifest, run))
+
+
+def _file_of(role: str, manifest: Mapping[str, Any], run: Path) -> Path:
+    """Return the copy that a run keeps; one of version 0.1 names the user's own file by its path.
+
+    Raises:
+        ValueError: if it is gone.
+    """
+    code = manifest.get("code")
+    entry = code.get(role) if isinstance(code, dict) else None
+    kept = entry.get("file") if isinstance(entry, dict) else manifest[role].rpartition(":")[0]
+    file = run.resolve() / str(kept)
+    if not file.is_file():
+        raise ValueError(f"{run} needs the file {file}, which is not there; put it back")
+    return file
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _say_changes(role: str, manifest: Mapping[str, Any], file: Path) -> None:
+    """Say once that the user's own file is not any more what the run was begun with."""
+    original = Path(manifest[role].rpartition(":")[0])
+    if file in _said or file == original:
+        return
+    if original.is_file() and _sha256(original) != _sha256(file):
+        _said.add(file)
+        _log.warning("%s has changed since the search; this run uses its copy %s", original, file)
+
+
+def _store() -> Path:
+    home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(home, "nastk", "trusted.json")
+
+
+def _known() -> dict[str, list[str]]:
+    file = _store()
+    if not file.is_file():
+        return {}
+    content = read_json(file)
+    return {str(run): list(map(str, hashes)) for run, hashes in content.items()}
+
+
+def _is_trusted(run: Path, sha256: str) -> bool:
+    folder = str(run.resolve())
+    return (folder, sha256) in _trusted_now or sha256 in _known().get(folder, [])
+
+
+def _remember(run: Path, sha256: str) -> None:
+    folder = str(run.resolve())
+    _trusted_now.add((folder, sha256))
+    try:
+        known = _known()
+        if sha256 not in known.get(folder, []):
+            known[folder] = [*known.get(folder, []), sha256]
+            make_folder(_store().parent)
+            write_atomically(_store(), (json.dumps(known, indent=1) + "\n").encode())
+    except (OSError, ValueError) as error:
+        _log.warning("that %s is trusted cannot be remembered: %s", folder, error)
