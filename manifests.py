@@ -88,10 +88,17 @@ def absolute_data(data: str) -> str:
     Example:
         >>> absolute_data("digits"), absolute_data("npz:/data/../a.npz")
         ('digits', 'npz:/a.npz')
+
+    Raises:
+        ValueError: if the path leads nowhere that can be named.
     """
     kind, _, path = data.partition(":")
-    has_path = path and kind != HELD_KIND
-    return f"{kind}:{Path(path).expanduser().resolve()}" if has_path else data
+    if not path or kind == HELD_KIND:
+        return data
+    try:
+        return f"{kind}:{Path(path).expanduser().resolve()}"
+    except (RuntimeError, OSError) as error:  # an unknown ~user, a loop of links
+        raise ValueError(f"cannot follow the path of {data}: {error}") from None
 
 
 def absolute_space(space: str) -> str:

@@ -86,5 +86,6 @@ class Task(ABC):
         `name`, `origin`, `licence`, `resolution`, `num_classes`, `split_sizes` (split to number of
         items), `train_sha256`; `is_grey`: whether the images are grey, None if that is unknown;
         `left_out`: reason to number of what lay with the data and is not used, for example
-        `{".txt": 2}`; `classes` where they have names.
+        `{".txt": 2}`; `num_test_in_train`: images of the test part that train too, None or missing
+        where nobody has counted; `classes` where they have names.
         """

@@ -136,6 +136,21 @@ def test_wrong_idx_files(mistake, tmp_path, kind):
     assert words[kind] in mistake(*SEARCH, "--data", "idx:.")
 
 
+@pytest.mark.parametrize(
+    "data, words",
+    [
+        (f"npz:{'a' * 5000}", "cannot look for npz:"),
+        (f"imagefolder:{'a' * 5000}", "cannot look for imagefolder:"),
+        ("npz:~nobody-of-that-name/a.npz", "cannot follow the path of npz:~nobody"),
+        ("arrays:0123456789ab", "give the same data again as data="),
+        ("arrays", "unknown data 'arrays'"),
+    ],
+    ids=["long npz", "long folder", "nobody's home", "no array held", "arrays"],
+)
+def test_names_that_lead_nowhere(mistake, data, words):
+    assert words in mistake(*SEARCH, "--data", data)
+
+
 def test_files_that_may_not_be_read(mistake, tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", "a.npz")

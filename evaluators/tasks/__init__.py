@@ -30,7 +30,7 @@ def make_task(data: str, resolution: int, *, workers: int = 0, strict: bool = Fa
     """
     find_data(data)
     kind, colon, path = data.partition(":")
-    if kind == HELD_KIND:
+    if colon and kind == HELD_KIND:
         return ArrayTask(source=held(data), resolution=resolution)
     if not colon:
         return ArrayTask(source=EMBEDDED[kind](), resolution=resolution)
@@ -49,7 +49,7 @@ def find_data(data: str) -> None:
         ValueError: if the name is unknown, or there is nothing at the path.
     """
     kind, colon, path = data.partition(":")
-    if kind == HELD_KIND:
+    if colon and kind == HELD_KIND:
         find_held(data)
         return
     known = [*EMBEDDED, *(f"{name}:PATH" for name in (*FILES, "imagefolder"))]
@@ -60,7 +60,12 @@ def find_data(data: str) -> None:
     lookup("data", kind, dict.fromkeys((*FILES, "imagefolder")))
     if not path:
         raise ValueError(f"{data!r} misses its path; write {kind}:PATH")
-    if kind == "imagefolder":
-        find_folders(Path(path))
-    elif not Path(path).exists():
+    try:
+        if kind == "imagefolder":
+            find_folders(Path(path))
+        is_there = Path(path).exists()
+    except OSError as error:  # a name that is too long, or below a folder that is closed to us
+        short = path if len(path) < 200 else f"{path[:200]}..."
+        raise ValueError(f"cannot look for {kind}:{short}: {error.strerror}") from None
+    if not is_there:
         raise ValueError(f"there is nothing at {path}; {kind}: takes the path of existing data")

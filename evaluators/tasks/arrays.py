@@ -58,6 +58,7 @@ class Source:
         num_test: images of the test part, known without touching it.
         classes: names of the labels, where they have names.
         left_out: reason to number of what lay with the data and is not used.
+        num_test_in_train: images of the test part that train too, None where nobody has counted.
         copies: so many neighbouring items show one source item and stay in one split.
     """
 
@@ -70,6 +71,7 @@ class Source:
     num_test: int
     classes: Sequence[str] | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
+    num_test_in_train: int | None = None
     copies: int = 1
     flip: bool = False
     is_demonstration: bool = True
@@ -208,6 +210,7 @@ class ArrayTask(Task):
             },
             "is_grey": self.is_grey,
             "left_out": dict(self.source.left_out),
+            "num_test_in_train": self.source.num_test_in_train,
             "train_sha256": self._sha256,
         }
 

@@ -51,6 +51,11 @@ class ImageFolder(Task):
         find_folders(self.path)
         found, held_out = scan(self.path / "train"), scan(self.path / "val")
         check_apart(found, held_out)
+        if len(found.classes) < 2:
+            raise ValueError(
+                f"{path}/train has one class folder alone, {found.classes[0]!r}; expected two or "
+                f"more, {path}/train/CLASS/*.jpg"
+            )
         self.classes, train = found.classes, found.items
         labels = [self._label(name, found.classes) for name in held_out.classes]
         self._test = [(file, labels[label]) for file, label in held_out.items]

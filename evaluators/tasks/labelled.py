@@ -81,6 +81,7 @@ def labelled_source(
         num_test=len(test_part[1]),
         classes=named.classes,
         left_out={**(left_out or {}), **named.left_out},
+        num_test_in_train=_num_repeated(*pixels),
         flip=flip,
         is_demonstration=False,
     )
@@ -190,6 +191,14 @@ def _flat_labels(name: str, labels: NDArray[Any]) -> NDArray[Any]:
                 f"{name} has the label {label}; expected classes 0, 1, 2... below {_MAX_CLASSES:,}"
             )
     return labels.astype(np.int64)
+
+
+def _num_repeated(train: NDArray[np.uint8], test: NDArray[np.uint8]) -> int:
+    """Return how many test images are training images to the last byte."""
+    if train.shape[1:] != test.shape[1:]:
+        return 0
+    known = {hash(image.tobytes()) for image in train}
+    return sum(hash(image.tobytes()) in known for image in test)
 
 
 def _cut(name: str, labels: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

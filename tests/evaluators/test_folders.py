@@ -96,6 +96,15 @@ def test_a_class_without_images_is_refused_by_name(data, part):
         task_of(data)
 
 
+def test_one_class_alone_is_refused(data):
+    for part in ("train", "val"):
+        os.rename(data / part, data / f"old-{part}")
+        (data / part).mkdir()
+        os.rename(data / f"old-{part}", data / part / "images")
+    with pytest.raises(ValueError, match="one class folder alone, 'images'; expected two or more"):
+        task_of(data)
+
+
 def test_a_class_without_a_test_folder_is_counted(data):
     for file in (data / "val/dog").iterdir():
         file.unlink()

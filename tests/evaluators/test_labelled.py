@@ -100,6 +100,14 @@ def test_the_only_image_of_a_class_trains(task_of):
         assert task.size("train") + task.size("test") == 40
 
 
+def test_test_images_that_train_too_are_counted(task_of):
+    both = task_of(x=COLOUR, y=LABELS, x_test=COLOUR[:7], y_test=LABELS[:7])
+    assert both.describe()["num_test_in_train"] == 7
+    assert task_of(x=COLOUR, y=LABELS).describe()["num_test_in_train"] == 0
+    doubled = task_of(x=np.concatenate([GREY] * 2), y=np.tile(LABELS, 2)).describe()
+    assert doubled["num_test_in_train"] > 8
+
+
 def test_the_record_says_whether_images_are_grey(task_of):
     assert task_of(x=np.repeat(GREY[:, None], 3, 1), y=LABELS).describe()["is_grey"] is True
     assert task_of(x=COLOUR, y=LABELS).describe()["is_grey"] is False
