@@ -209,7 +209,9 @@ class Tally:
 
     def answers(self) -> Answers:
         """Return what has been counted."""
-        size = len(self.classes)
+        # A network of more outputs than the data have classes may answer with any of them.
+        size = max([len(self.classes), *(answer + 1 for _, answer in self._pairs)])
+        unnamed = tuple(f"output {number}" for number in range(len(self.classes), size))
         wrong = [(pair, n) for pair, n in self._pairs.items() if pair[0] != pair[1]]
         wrong.sort(key=lambda entry: (-entry[1], entry[0]))
         images, predicted = [0] * size, [0] * size
@@ -222,7 +224,7 @@ class Tally:
         ]
         kinds = (("drawn", self._drawn), ("mistake", mistakes))
         return Answers(
-            classes=self.classes,
+            classes=self.classes + unnamed,
             num_images=tuple(images),
             num_right=tuple(self._pairs[k, k] for k in range(size)),
             num_predicted=tuple(predicted),
