@@ -127,6 +127,7 @@ def test_pipes_and_dangling_links_are_unreadable_images(data):
     assert {os.path.basename(file) for file in task.skipped} == {"gone.png", "pipe.png"}
 
 
+@pytest.mark.slow
 def test_names_that_are_no_utf_8_reach_records_and_page(data, tmp_path):
     import nastk
 
