@@ -33,6 +33,7 @@ from .cli_options import (
     trust_code,
 )
 from .cli_search import SEARCH_HELP, search
+from .cli_stop import Stop
 
 # typer's own error class, which it does not name in public.
 _USAGE_ERROR: Any = typer.BadParameter.__base__
@@ -269,12 +270,6 @@ def doctor(json_: Json = False) -> None:
     show(examine(), json_, screen.print_doctor)
 
 
-_HOW_TO_GO_ON = (
-    "stopped; a search goes on with nastk search --resume RUN, a retraining or a comparison when "
-    "the same command is given again"
-)
-
-
 def _wait_quietly() -> None:
     """Keep threads that wait for the next parallel loop from taking cores from other programs.
 
@@ -287,38 +282,44 @@ def _wait_quietly() -> None:
 
 def main() -> None:
     """Run the command line; a user's mistake is one line on standard error."""
-    import signal
-
     _wait_quietly()
-    stopped = []
+    with Stop() as stop:
+        code = _run(stop)
+    if stop:
+        stop.end()
+    sys.exit(code)
 
-    def stop(*_: object) -> None:
-        stopped.append(True)
-        raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, stop)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
-        signal.signal(signal.SIGINT, stop)
+def _run(stop: Stop) -> int:
+    """Run the command and return its exit code; whatever a stop has broken counts as stopped."""
     try:
-        code = app(standalone_mode=False)
+        code: int = app(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = 130
-    except _USAGE_ERROR as error:
+    except (Exception, SystemExit) as error:
+        code = 130 if stop else _code_of(error)
+    if code == 130:  # interrupted, in whichever way this version of typer says so
+        stop.say()
+    return code
+
+
+def _code_of(error: BaseException) -> int:
+    """Say what went wrong and return the exit code.
+
+    Raises:
+        BaseException: the error itself where it is nobody's mistake.
+    """
+    if isinstance(error, _USAGE_ERROR):
         if type(error).__name__ == "NoArgsIsHelpError":  # the whole help, not a mistake
             if help_text := error.format_message():
                 print(help_text)
-            sys.exit(0)
+            return 0
         path = error.ctx.command_path if error.ctx else "nastk"
         print(f"nastk: {error.format_message()} ({path} --help explains)", file=sys.stderr)
-        sys.exit(2)
-    except (ValueError, RuntimeError, OSError) as error:
-        code = 130  # stopped in the middle of opening or closing something
-        if not stopped:
-            infeasible = type(error).__name__ == "InfeasibleBudgetError"
-            said = trouble(error) if isinstance(error, OSError) else str(error)
-            message = " ".join(said.split()) or type(error).__name__
-            print(f"nastk: {message}", file=sys.stderr)
-            sys.exit(3 if infeasible else 2 if isinstance(error, ValueError) else 1)
-    if code == 130:  # interrupted, in whichever way this version of typer says so
-        print(_HOW_TO_GO_ON, file=sys.stderr)
-    sys.exit(code)
+        return 2
+    if not isinstance(error, ValueError | RuntimeError | OSError):
+        raise error
+    said = trouble(error) if isinstance(error, OSError) else str(error)
+    print(f"nastk: {' '.join(said.split()) or type(error).__name__}", file=sys.stderr)
+    is_infeasible = type(error).__name__ == "InfeasibleBudgetError"
+    return 3 if is_infeasible else 2 if isinstance(error, ValueError) else 1

@@ -42,7 +42,7 @@ _Job = tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]
 
 @contextmanager
 def worker_pool(processes: int, option: str = "--processes") -> Iterator[Workers]:
-    """Open so many worker processes; whatever ends the block ends them, within about a second.
+    """Open so many worker processes; whatever ends the block ends them within a second.
 
     Args:
         processes: how many.

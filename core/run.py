@@ -28,6 +28,12 @@ from .files import (
 _held: weakref.WeakSet[Run] = weakref.WeakSet()
 
 
+def held_folder() -> Path | None:
+    """Return the folder of the run that this process works on, the outermost of several."""
+    folders = [run.path for run in list(_held)]
+    return min(folders, key=lambda folder: len(folder.parts), default=None)
+
+
 def _leave_locks_to_parent() -> None:
     """Let go of what a forked process would hold beyond the end of the one that took it."""
     for run in list(_held):

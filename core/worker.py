@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 # How long a worker that is told to stop may go on with its job, to end it in order.
-GRACE_SECONDS = 1.0
+GRACE_SECONDS = 0.5
 
 _stopped = threading.Event()
 
