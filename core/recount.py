@@ -7,6 +7,7 @@ for all archs but one, and the space is refused.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -20,6 +21,7 @@ from .holding import Context
 from .trace import trace
 
 _TRIES = 20  # draws of an arch that no rule of the space excludes
+_FEWEST, _LAYERS = 8, 4000  # archs at least; layers of all archs together, beyond that
 _DRAWN = 2  # archs beyond those that show every candidate
 
 
@@ -30,7 +32,9 @@ def recount(
     input_shape: Sequence[int],
     constraints: Sequence[Constraint] = (),
 ) -> None:
-    """Build archs that show every candidate of every choice at work, and count them.
+    """Build archs that show the candidates of every choice at work, and count them.
+
+    Where large networks have choices of many candidates, not every one of these comes up.
 
     Args:
         owner: name of the space.
@@ -62,42 +66,73 @@ def recount(
 
 
 def _archs(cost: Cost, constraints: Sequence[Constraint]) -> Iterator[dict[str, int]]:
-    """Yield archs in which every candidate of every choice is at work, as far as rules allow."""
+    """Yield archs in which every candidate of every choice is at work, as far as can be."""
     sizes = {name: len(choice.candidates) for name, choice in cost.choices.items()}
     generator = np.random.default_rng(0)
-    left = [(name, n) for name, size in sizes.items() for n in range(size)]
-    seen = []
-    for given in _plans(cost, left):
-        indices = _allowed(sizes, given, constraints, generator)
-        if indices is not None and indices not in seen:
-            seen.append(indices)
-            yield indices
-        shown = indices or given
-        active = cost.active({name: np.array([n]) for name, n in shown.items()})
-        done = given | {name: n for name, n in shown.items() if active[name][0]}
+    # Those that the fewest candidates of others let work come first, to need those candidates once.
+    ordered = sorted(sizes, key=lambda name: min(_openness(use.gates) for use in cost.uses[name]))
+    left = [(name, n) for name in ordered for n in range(sizes[name])]
+    most = max(_FEWEST, _LAYERS // max(len(cost.layers), 1))
+    seen: list[dict[str, int]] = []
+    for given in _plans(cost, left, constraints):
+        done = given
+        if (indices := _completed(sizes, given, constraints, generator)) is not None:
+            if len(seen) == most:
+                return
+            if indices not in seen:
+                seen.append(indices)
+                yield indices
+            active = cost.active({name: np.array([n]) for name, n in indices.items()})
+            done = {name: n for name, n in indices.items() if active[name][0]}
         left[:] = [(name, n) for name, n in left if done.get(name) != n]
 
 
-def _plans(cost: Cost, left: Sequence[tuple[str, int]]) -> Iterator[dict[str, int]]:
+def _plans(
+    cost: Cost, left: Sequence[tuple[str, int]], constraints: Sequence[Constraint]
+) -> Iterator[dict[str, int]]:
     """Yield what archs must have: the first candidates, the last, those left, and anything."""
-    yield dict.fromkeys(cost.choices, 0)
-    yield {name: len(choice.candidates) - 1 for name, choice in cost.choices.items()}
-    while given := _together(cost, left):
+    ends = (
+        dict.fromkeys(cost.choices, 0),
+        {name: len(choice.candidates) - 1 for name, choice in cost.choices.items()},
+    )
+    yield from (end for end in ends if _fits(end, constraints))
+    while given := _together(cost, left, constraints):
         yield given
     for _ in range(_DRAWN):
         yield {}
 
 
-def _together(cost: Cost, left: Sequence[tuple[str, int]]) -> dict[str, int]:
+def _together(
+    cost: Cost, left: Sequence[tuple[str, int]], constraints: Sequence[Constraint]
+) -> dict[str, int]:
     """Return candidates that one arch can show at work, as many as possible."""
     given: dict[str, int] = {}
     for name, number in left:
+        if given.get(name, number) != number:
+            continue
         for use in cost.uses[name]:
-            wanted = _opening(use.gates, given | {name: number})
-            if wanted is not None and given.get(name, number) == number:
-                given |= wanted | {name: number}
+            opened = _opening(use.gates, given | {name: number})
+            if opened is not None and _fits(given | opened | {name: number}, constraints):
+                given |= opened | {name: number}
                 break
     return given
+
+
+def _fits(given: Mapping[str, int], constraints: Sequence[Constraint]) -> bool:
+    """Tell whether some arch with these candidates keeps each of the rules."""
+    for rule in constraints:
+        least = [
+            term.values[given[term.name]] if term.name in given else min(term.values)
+            for term in rule.terms
+        ]
+        if sum(least) > rule.high:
+            return False
+    return True
+
+
+def _openness(gates: Context) -> float:
+    """Return the share of archs for which all gates are open."""
+    return math.prod(sum(alive) / len(alive) for _, alive in gates)
 
 
 def _opening(gates: Context, given: Mapping[str, int]) -> dict[str, int] | None:
@@ -112,17 +147,26 @@ def _opening(gates: Context, given: Mapping[str, int]) -> dict[str, int] | None:
     return wanted
 
 
-def _allowed(
+def _completed(
     sizes: Mapping[str, int],
     given: dict[str, int],
     constraints: Sequence[Constraint],
     generator: np.random.Generator,
 ) -> dict[str, int] | None:
-    """Return a random arch with the given candidates that keeps the rules, None if none does."""
-    for _ in range(_TRIES):
-        indices = {name: int(generator.integers(size)) for name, size in sizes.items()} | given
+    """Return a random arch with the given candidates that keeps the rules, None if none is found.
+
+    The last try takes the smallest terms of the rules.
+    """
+    smallest = {
+        term.name: term.values.index(min(term.values))
+        for rule in constraints
+        for term in rule.terms
+    }
+    for number in range(_TRIES):
+        indices = {name: int(generator.integers(size)) for name, size in sizes.items()}
+        indices |= (smallest if number == _TRIES - 1 else {}) | given
         one = {name: np.array([index]) for name, index in indices.items()}
-        if all(constraint.allows(one)[0] for constraint in constraints):
+        if all(rule.allows(one)[0] for rule in constraints):
             return indices
     return None
 
