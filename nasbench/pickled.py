@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 _MARK = object()
+PERSISTENT = "a persistent id"
+"""Name of the `Call` that stands for something outside of the pickle, its id the argument."""
+
 _NUMPY_SCALARS = {"f8": "d", "f4": "f", "i8": "q", "i4": "i"}
 
 
@@ -75,7 +78,7 @@ def read_pickle(file: IO[bytes]) -> Any:
                 return machine.pop()[0]
             step = _STEPS.get(operation.name)
             if step is None:
-                raise ValueError(f"it uses {operation.name}, which tables do not need")
+                raise ValueError(f"it uses {operation.name}, which plain data do not need")
             step(machine, argument)
     except (TypeError, KeyError, IndexError, struct.error) as error:
         raise ValueError(f"it is damaged: {error}") from None
@@ -169,6 +172,9 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING"), _push),
     **dict.fromkeys(("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"), _remember),
     **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _recall),
+    "BINPERSID": lambda machine, argument: machine.stack.append(
+        Call(PERSISTENT, tuple(machine.pop()))
+    ),
     "NONE": _constant(None),
     "NEWTRUE": _constant(True),
     "NEWFALSE": _constant(False),

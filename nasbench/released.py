@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from ..core.arch import Arch
 from ..search_spaces.t2t import T2T
+from .checkpoints import read_weights
 from .t2t_variants import DENSE, GHOST, T2TVariant
 
-# Where a checkpoint keeps its weights, the averaged ones first.
-_CONTAINERS = ("state_dict_ema", "state_dict", "model_ema", "model")
 # Layers of a block: nastk's name inside of the branch, and the released one inside of the block.
 _ATTENTION = {
     "0": "norm1",
@@ -50,7 +47,8 @@ def load_released(
     Args:
         space: of the arch; classes and resolution must be those of the file.
         arch: such as `t2t-vit-14`.
-        file: a checkpoint of the released code (.pth, .pth.tar); tensors only are read.
+        file: a checkpoint of the released code (.pth, .pth.tar), wherever `read_weights` finds its
+            weights; the arguments and whatever else it holds are neither run nor needed.
         scale_by: None for the authors' files, whose attention was trained with D^-0.5, but for
             T2T-ViT-Dense; `width` or `head` says so, `head` for files that their code trained
             from scratch.
@@ -61,7 +59,7 @@ def load_released(
     if scale_by is None:
         scale_by = "head" if _is_dense(space) else "width"
     network = dataclasses.replace(space, scale_by=scale_by).build(arch.choices)
-    found = _read(Path(file))
+    found = read_weights(Path(file))
     names = dict(_names(space, arch))
     weights = {}
     for ours, value in network.state_dict().items():
@@ -92,22 +90,6 @@ def load_released(
             )
         table.copy_(positions)
     return network
-
-
-def _read(file: Path) -> dict[str, Tensor]:
-    """Return the weights of a checkpoint by their names, without running what it holds."""
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ValueError(f"no file {file}") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{file} is no checkpoint of tensors: {line}") from None
-    if isinstance(content, Mapping):
-        inner = next((content[name] for name in _CONTAINERS if name in content), content)
-        if isinstance(inner, Mapping) and all(isinstance(v, Tensor) for v in inner.values()):
-            return {str(name).removeprefix("module."): v for name, v in inner.items()}
-    raise ValueError(f"{file} is no checkpoint: expected weights by name, or a state_dict of them")
 
 
 def _names(space: T2T | T2TVariant, arch: Arch) -> Iterator[tuple[str, str]]:
