@@ -178,7 +178,7 @@ def _around(path: Path, asked: _Asked, num_random: int, seed: int) -> _Field:
         raise ValueError(f"{path} is a run, which is compared in its own folder: no --out")
     run = Run.open(path)
     (target, arch), manifest = found_in(run), run.manifest
-    if "budget" not in manifest:
+    if manifest.budget is None:
         raise ValueError(f"{path} is no search, so there is no budget to compare under")
     data = absolute_data(asked.data) if asked.data else manifest["data"]
     proxy = spaces_of(run)[1]
@@ -189,7 +189,7 @@ def _around(path: Path, asked: _Asked, num_random: int, seed: int) -> _Field:
         target=target,
         proxy=dataclasses.replace(trained, num_classes=task.num_classes),
         arch=arch,
-        budget=Budget(*manifest["budget"]),
+        budget=Budget(*manifest.bounds),
         num_random=num_random,
         seed=seed,
     )

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
-import torch
-
 from .core.budget import Budget, parse_budget
-from .core.precision import default_precision
+from .core.lookup import lookup
+from .core.precision import find_precision
 from .core.run import Run
 from .core.strategy import Problem
 from .core.task import Task
 from .evaluators.tasks import make_task
 from .manifests import check_same_data, manifest_of
-from .naming import spaces_of
+from .naming import find_device, spaces_of
+from .ops.chain import MEMORY
 
 
 def problem_of(run: Run) -> Problem:
@@ -23,48 +23,48 @@ def problem_of(run: Run) -> Problem:
         InfeasibleBudgetError: if no arch can meet the budget.
         ValueError: if the data have changed since the first call.
     """
-    if "budget" in run.manifest:
+    if run.manifest.budget is not None:
         task = _task_of(run)
         check_same_data(run, task)
     else:
         task = _begun(run)
     manifest = run.manifest
     target, proxy = spaces_of(run)
-    device = torch.device(manifest["device"])
+    device = find_device(manifest.device)
+    lookup("memory", manifest.memory, MEMORY)
     return Problem(
         space=target,
         proxy=proxy,
         task=task,
-        budget=Budget(*manifest["budget"]),
-        seed=manifest["seed"],
+        budget=Budget(*manifest.bounds),
+        seed=manifest.seed,
         device=device,
-        memory=manifest.get("memory", "high"),
-        precision=manifest.get("precision", default_precision(device)),
-        cuda_graph=manifest.get("cuda_graph", False),
+        memory=manifest.memory,
+        precision=find_precision(manifest.precision, device),
+        cuda_graph=manifest.cuda_graph,
     )
 
 
 def _task_of(run: Run) -> Task:
     manifest, resolution = run.manifest, spaces_of(run)[1].resolution
-    ways = {"workers": manifest["workers"], "strict": manifest["strict"]}
-    return make_task(manifest["data"], resolution, **ways)
+    return make_task(manifest.data, resolution, workers=manifest.workers, strict=manifest.strict)
 
 
 def _begun(run: Run) -> Task:
     """Complete the manifest of a run by its budget and what its data say, and return its task."""
     manifest = run.manifest
     target, proxy = spaces_of(run)
-    takes_classes = ":" in manifest["data"] and manifest["target_classes"] is None
+    takes_classes = ":" in manifest.data and manifest.target_classes is None
+    if manifest.flops is None:
+        raise ValueError(f"{run.manifest_path} says no budget: it is of no search")
     # Where the data do not decide it, an infeasible budget is refused before they are read.
-    budget = None if takes_classes else parse_budget(manifest["flops"], target)
+    budget = None if takes_classes else parse_budget(manifest.flops, target)
     task = _task_of(run)
     if budget is None:
         target = dataclasses.replace(target, num_classes=task.num_classes)
-        budget = parse_budget(manifest["flops"], target)
+        budget = parse_budget(manifest.flops, target)
     proxy = dataclasses.replace(proxy, num_classes=task.num_classes)
-    entries = manifest_of(
-        space=manifest["space"], target=target, proxy=proxy, data=manifest["data"]
-    )
+    entries = manifest_of(space=manifest.space, target=target, proxy=proxy, data=manifest.data)
     bounds = {"budget": [budget.low, budget.high], "data_record": task.describe()}
     run.update_manifest(entries | bounds)
     return task

@@ -13,10 +13,11 @@ import torch
 
 from .core.budget import Budget
 from .core.files import read_json, write_atomically
+from .core.folder import free_folder
 from .core.lookup import lookup
 from .core.loop import Report, silent
 from .core.precision import find_precision
-from .core.run import Run, free_folder, fresh_run, held, write_json
+from .core.run import Run, fresh_run, held, write_json
 from .core.skipped import remember_skipped
 from .core.space import Space
 from .evaluating import check_evaluator, close_trials, open_pool

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,17 +68,27 @@ def create(path: Path) -> IO[bytes]:
 
 
 def open_within(path: Path, flags: int) -> int:
-    """Open a file of a run folder for writing, but not through a link.
+    """Open a file of a run folder for writing, but not through a link of either kind.
 
     Raises:
-        ValueError: if it is a link.
+        ValueError: if it is a link, no regular file, or a file that has other names too.
     """
     try:
-        return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+        handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise ValueError(f"{path} is a link; nastk writes through none: remove it") from None
+        if error.errno == errno.ENXIO:  # a pipe that nobody reads
+            raise ValueError(f"{path} is no regular file: remove it") from None
         raise
+    known = os.fstat(handle)
+    if stat.S_ISREG(known.st_mode) and known.st_nlink <= 1:
+        return handle
+    os.close(handle)
+    raise ValueError(
+        f"{path} is {'a file with other names too' if stat.S_ISREG(known.st_mode) else 'no file'}, "
+        "and what is written to it would appear elsewhere: put a copy in its place"
+    )
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -127,13 +138,56 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: naming the file, if it holds no JSON object.
     """
-    try:
-        content = json.loads(path.read_text())
-    except ValueError as error:  # no UTF-8, or no JSON
-        raise ValueError(f"{path} is damaged: {error}") from None
+    content = load_json(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path} is damaged: expected a JSON object")
     return _Object(content, path)
+
+
+def load_json(path: Path) -> Any:
+    """Return what a JSON file holds, whoever may have written it.
+
+    Raises:
+        ValueError: naming the file, see `parse_json`.
+    """
+    try:
+        return parse_json(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return what a JSON text holds; NaN and infinite numbers are None, as nastk writes them.
+
+    Raises:
+        ValueError: if it is no JSON in UTF-8, is nested without end, or holds a number that no
+            figure of a network comes near.
+
+    Example:
+        >>> parse_json('{"loss": NaN, "flops": 3}')
+        {'loss': None, 'flops': 3}
+    """
+    if isinstance(text, bytes):
+        text = text.decode()
+    try:
+        return json.loads(
+            text, parse_int=_whole, parse_float=_number, parse_constant=lambda name: None
+        )
+    except RecursionError:
+        raise ValueError("it is nested without end") from None
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > 20 or abs(int(digits)) >= 2**63:
+        raise ValueError(f"it holds a number of {len(digits)} digits")
+    return int(digits)
+
+
+def _number(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"it holds the number {digits[:40]}")
+    return number
 
 
 def jsonable(value: Any) -> Any:

@@ -24,6 +24,9 @@ from .files import (
     read_json,
     write_atomically,
 )
+from .folder import check_empty, refuse_links
+from .manifest import Manifest
+from .record import read_record
 
 _held: weakref.WeakSet[Run] = weakref.WeakSet()
 
@@ -61,6 +64,7 @@ class Run:
         self.path = path
         self.clock = Clock()
         self._lock: IO[str] | None = None
+        self._manifest: Manifest | None = None
 
     @classmethod
     def create(cls, path: Path, manifest: dict[str, Any]) -> Run:
@@ -71,7 +75,7 @@ class Run:
                 be written.
         """
         run = cls(path)
-        _check_empty(path)
+        check_empty(path)
         make_folder(path)
         try:
             run.acquire()
@@ -101,7 +105,7 @@ class Run:
         run = cls(path)
         if not run.manifest_path.is_file():
             raise ValueError(f"{path} is no run folder: it has no manifest.json")
-        _refuse_links(path)
+        refuse_links(path)
         return run
 
     def acquire(self) -> None:
@@ -157,14 +161,21 @@ class Run:
         return self.path / "arch.json"
 
     @property
-    def manifest(self) -> dict[str, Any]:
-        """The options as used, versions, seed and data."""
-        return read_json(self.manifest_path)
+    def manifest(self) -> Manifest:
+        """The options as used, versions, seed and data; read once.
+
+        Raises:
+            ValueError: naming the file, if an entry is missing or of a wrong type.
+        """
+        if self._manifest is None:
+            self._manifest = read_record(self.manifest_path, Manifest)
+        return self._manifest
 
     def update_manifest(self, entries: dict[str, Any]) -> None:
         """Add entries to the manifest."""
-        content = (self.manifest if self.manifest_path.exists() else {}) | entries
-        write_json(self.manifest_path, content)
+        known = read_json(self.manifest_path) if self.manifest_path.exists() else {}
+        self._manifest = None
+        write_json(self.manifest_path, known | entries)
 
     def log(self, **event: Any) -> None:
         """Append one event, numbers that are not finite as null."""
@@ -238,38 +249,6 @@ class Run:
             raise ValueError(f"{self.arch_path} is damaged: {error}") from None
 
 
-def _check_empty(path: Path) -> None:
-    """Refuse a folder of somebody's files: a run would write over them, or a mistake remove them.
-
-    What is left of a process that was killed before it had written a manifest is in no one's way.
-    """
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"{path} is a file; --out takes a new or an empty folder")
-    names = {entry.name for entry in path.iterdir()} if path.exists() else set()
-    strange = sorted(n for n in names if n != ".lock" and not is_temporary(n))
-    if strange and "manifest.json" not in names:
-        raise ValueError(
-            f"{path} is no run but holds {strange[0]!r}"
-            + (f" and {len(strange) - 1} more" if len(strange) > 1 else "")
-            + "; choose a new or an empty folder with --out"
-        )
-
-
-def _refuse_links(path: Path) -> None:
-    """Refuse a run folder with links inside: what is written there would be written elsewhere.
-
-    Raises:
-        ValueError: naming the first link.
-    """
-    for folder, folders, files in os.walk(path):
-        for name in (*folders, *files):
-            if os.path.islink(os.path.join(folder, name)):
-                raise ValueError(
-                    f"{path} has a link inside, {os.path.join(folder, name)}; nastk reads and "
-                    "writes no run through links: remove it, or put the file itself there"
-                )
-
-
 @contextmanager
 def held(run: Run) -> Iterator[Run]:
     """Hold the lock of a run for a while.
@@ -319,12 +298,3 @@ def write_json(path: Path, content: Any) -> None:
     """Write indented JSON atomically, numbers that are not finite as null."""
     text = json.dumps(jsonable(content), indent=1, allow_nan=False) + "\n"
     write_atomically(path, text.encode())
-
-
-def free_folder(path: Path) -> Path:
-    """Return `path`, or the first of `path-2`, `path-3`... that is not taken."""
-    candidate, number = path, 1
-    while candidate.exists():
-        number += 1
-        candidate = path.with_name(f"{path.name}-{number}")
-    return candidate

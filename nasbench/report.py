@@ -150,7 +150,7 @@ def _skips(story: Story, space: Space, arch: Arch) -> dict[str, Any]:
     answer["num_skipped"] = sum(indices[name] == zero for name, zero in zeros.items())
     answer["share_skipped"] = answer["num_skipped"] / len(zeros)
     try:
-        band = reachable_band(space, Budget(*story.manifest["budget"]))
+        band = reachable_band(space, Budget(*story.manifest.bounds))
         drawn = sample(space, _SAMPLE, 0, band)
     except ValueError:  # a band so thin that hardly an arch lies in it
         return answer
@@ -174,7 +174,7 @@ def _share_of_recipe(compared: Mapping[str, Any]) -> float:
 
 def _device_seconds(story: Story) -> float | None:
     """Return the seconds of the search: of the CPU, or wall on a GPU."""
-    on_cpu = str(story.manifest.get("device", "cpu")) == "cpu"
+    on_cpu = story.manifest.device == "cpu"
     seconds: float | None = story.files.get("result", {}).get(
         "cpu_seconds" if on_cpu else "seconds"
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core.arch import Arch
 from ..core.files import read_json, with_nan
+from ..core.manifest import Manifest
 from ..core.run import Run
 from ..core.space import Space
 from .counted import read_counts
@@ -44,7 +45,7 @@ class Story:
     """
 
     path: Path
-    manifest: dict[str, Any]
+    manifest: Manifest
     events: list[dict[str, Any]]
     space: Space | None = None
     arch: Arch | None = None
@@ -55,7 +56,7 @@ class Story:
     @property
     def is_search(self) -> bool:
         """Whether the run is a search and no retraining."""
-        return "strategy" in self.manifest
+        return self.manifest.strategy is not None
 
     @property
     def status(self) -> str:
@@ -102,11 +103,7 @@ def read_story(path: Path) -> Story:
         ValueError: if there is no run, or its manifest is damaged.
     """
     run = Run.open(path)
-    manifest = run.manifest
-    for key in ("space", "target", "data"):
-        if key not in manifest:
-            raise ValueError(f"{run.manifest_path} is damaged: it does not say its {key}")
-    story = Story(path=path, manifest=manifest, events=[])
+    story = Story(path=path, manifest=run.manifest, events=[])
     readers: list[Callable[[Story, Run], None]] = [partial(_read_file, name=n) for n in FILES]
     for read in (*readers, _read_events, _read_arch):
         try:
@@ -160,7 +157,7 @@ def _read_arch(story: Story, run: Run) -> None:
         story.arch = run.arch
         story.counts = read_counts(run)
     try:
-        story.space = make_space(recorded_space(story.manifest, run.path), story.manifest["target"])
+        story.space = make_space(recorded_space(story.manifest, run.path), story.manifest.target)
     except UntrustedCodeError as error:
         raise ValueError(f"{error}; the page says what is recorded") from None
     if story.arch is None:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..core.files import write_atomically
+from ..core.files import read_json, write_atomically
 from ..core.loop import Report, silent
 from ..core.machine import cpu_name
 from ..core.pool import worker_pool
@@ -119,8 +119,9 @@ def _claim(parts: Run, plan: Plan, task: Task) -> None:
     belongs = json.loads(json.dumps({"plan": dataclasses.asdict(plan), "data": task.describe()}))
     if not parts.manifest_path.exists():
         parts.update_manifest(belongs)
+    known = read_json(parts.manifest_path)
     for key, value in belongs.items():
-        if parts.manifest[key] != value:
+        if known[key] != value:
             raise ValueError(
                 f"{parts.path} holds trainings of another {key}; remove it, or write elsewhere"
             )

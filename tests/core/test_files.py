@@ -27,9 +27,11 @@ def test_finite_numbers_come_back_as_they_were(tmp_path):
 
 
 def test_a_manifest_takes_what_is_not_finite_as_null(tmp_path):
-    run = Run.create(tmp_path / "run", {"space": "toy"})
+    given = {"space": "toy", "target": {}, "proxy": {}, "data": "digits"}
+    run = Run.create(tmp_path / "run", given)
+    assert "figure" not in run.manifest
     run.update_manifest({"figure": math.inf})
-    assert run.manifest == {"space": "toy", "figure": None}
+    assert run.manifest == given | {"figure": None}
 
 
 def test_written_metrics_are_numbers_again():

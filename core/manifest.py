@@ -1,0 +1,93 @@
+"""The manifest of a run: what was asked for, of whom, on which data, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from .record import Between, Count, Record
+
+MOST_PROCESSES = 1024
+"""Of workers, processes and threads, more of which nobody means."""
+MOST_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Code(Record):
+    """A copy of a file of the user's that the run needs.
+
+    Attributes:
+        file: within the run folder.
+        sha256: of its content.
+    """
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Manifest(Record):
+    """What `manifest.json` says, checked: typed fields, and entries of other versions by key.
+
+    Attributes:
+        space: name of the space, or `FILE.py:CLASS` as the user gave it.
+        target: options of the space whose cost is counted.
+        proxy: options of the space that is trained on embedded data.
+        data: embedded data by name, or the user's with an absolute path.
+        code: copies of the user's files by what they are: `space`, `evaluator`, `strategy`.
+        strategy: which searched; None for a retraining.
+        budget: least and most FLOPs, once the data are known.
+        data_record: what the data say of themselves.
+        threads: with which the run computes.
+        threads_of_trainings: by name, those that a retraining began with.
+    """
+
+    space: str
+    target: dict[str, Any]
+    proxy: dict[str, Any]
+    data: str
+    code: dict[str, Code] = field(default_factory=dict)
+    seed: Annotated[int, Between(0, MOST_SEED)] = 0
+    device: str = "cpu"
+    workers: Annotated[int, Between(0, MOST_PROCESSES)] = 0
+    strict: bool = False
+    threads: Annotated[int, Between(1, MOST_PROCESSES)] = 1
+    threads_of_trainings: dict[str, Annotated[int, Between(1, MOST_PROCESSES)]] = field(
+        default_factory=dict
+    )
+    command: list[str] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+    git_commit: str | None = None
+    date: str | None = None
+    strategy: str | None = None
+    strategy_options: dict[str, Any] = field(default_factory=dict)
+    evaluator: str | None = None
+    evaluator_options: dict[str, Any] = field(default_factory=dict)
+    supernet: str | None = None
+    processes: Annotated[int, Between(1, MOST_PROCESSES)] | None = None
+    memory: str = "high"
+    precision: str | None = None
+    cuda_graph: bool = False
+    flops: str | None = None
+    target_classes: Count | None = None
+    evidence: str | None = None
+    budget: list[Count | None] | None = None
+    data_record: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        is_pair = self.budget is None or (len(self.budget) == 2 and self.budget[1] is not None)
+        if not is_pair:
+            raise ValueError(f"{self.source} is damaged: its budget is {self.budget}")
+
+    @property
+    def bounds(self) -> tuple[int | None, int]:
+        """Least and most FLOPs of a search.
+
+        Raises:
+            ValueError: if the run is none, or has not got so far as to know it.
+        """
+        if self.budget is None:
+            raise ValueError(f"{self.source} says no budget: it is of no search that has begun")
+        low, high = self.budget
+        assert high is not None
+        return low, high
