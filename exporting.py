@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .core.files import write_atomically
+from .core.files import temporary_name, write_atomically
 from .core.lookup import lookup
 from .core.preprocessing import Preprocessing
 from .graphs import Graph, plain_graph, prepared_graph
@@ -130,7 +130,7 @@ def _network_of(what: str | Path, untrained: bool) -> tuple[nn.Module, dict[str,
 
 def _written(graph: Graph, write: Callable[[Graph, Path], Tensor], target: Path) -> float:
     """Write a file, run it, and return how far it is from what is expected."""
-    temporary = target.with_name(f".{target.stem}.tmp{target.suffix}")
+    temporary = temporary_name(target)
     try:
         with torch.no_grad():
             again = write(graph, temporary)
@@ -155,7 +155,8 @@ def _to_pt2(graph: Graph, target: Path) -> Tensor:
     buffer = io.BytesIO()
     torch.export.save(program, buffer, extra_files=dict(graph.entries))
     write_atomically(target, buffer.getvalue())
-    result: Tensor = torch.export.load(target).module()(graph.image)
+    with open(target, "rb") as file:  # by name it has to end in .pt2
+        result: Tensor = torch.export.load(file).module()(graph.image)
     return result
 
 
