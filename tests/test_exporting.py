@@ -115,7 +115,8 @@ def outside(place, script, **names):
     return float(done.stdout)
 
 
-@pytest.mark.parametrize("ending", ["pt2", pytest.param("onnx", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["pt2", "onnx"])
 def test_raw_pictures_of_any_size_score_as_nastk_says(trained, ending):
     pytest.importorskip("onnxruntime")
     told = nastk.evaluate(trained / "imagefolder")["metrics"]["test_top1_percent"]
