@@ -8,17 +8,82 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..core.files import read_json
 from ..core.run import write_json
 from ..core.task import Metrics
 
 KIND = "nastk learning curve"
 _POINTS = 200  # at most
+_MOST = 1000  # that are believed
+_LISTS = (
+    "steps",
+    "train_loss_nats",
+    "held_out_steps",
+    "held_out_loss_nats",
+    "held_out_top1_percent",
+)
 _SECONDS_BETWEEN = 10.0
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Curve:
     """Mean losses over stretches of updates, and what was measured on held-out items.
+
+    Attributes:
+        total: updates of the training, done or to come.
+        steps_an_epoch: updates that see each item once.
+        steps: updates that were done at each point.
+        train_loss_nats: mean loss of the updates since the point before; nan where it is lost.
+        held_out_steps: updates that were done at each measurement on held-out items.
+        held_out_loss_nats: there, nan where it is not finite.
+        held_out_top1_percent: there.
+    """
+
+    total: int
+    steps_an_epoch: int
+    steps: tuple[int, ...]
+    train_loss_nats: tuple[float, ...]
+    held_out_steps: tuple[int, ...]
+    held_out_loss_nats: tuple[float, ...]
+    held_out_top1_percent: tuple[float, ...]
+
+
+def read_curve(file: Path) -> Curve:
+    """Return the curve in a file, whoever may have written it.
+
+    Raises:
+        ValueError: naming the file, if it holds none.
+    """
+    content = read_json(file)
+    values: dict[str, Any] = {}
+    for name in ("total", "steps_an_epoch"):
+        values[name] = _numbers(file, [content[name]], is_whole=True)[0]
+    for prefix in ("", "held_out_"):
+        names = [name for name in _LISTS if name.startswith("held") == bool(prefix)]
+        for name in names:
+            values[name] = _numbers(file, content[name], is_whole=name.endswith("steps"))
+        if len({len(values[name]) for name in names}) > 1:
+            raise ValueError(f"{file} is damaged: its lists differ in length")
+        steps = values[names[0]]
+        if list(steps) != sorted(set(steps)) or max(steps, default=1) > values["total"]:
+            raise ValueError(f"{file} is damaged: its steps do not count up to its total")
+    return Curve(**values)
+
+
+def _numbers(file: Path, values: Any, *, is_whole: bool) -> tuple[Any, ...]:
+    kind = int if is_whole else int | float | None
+    is_list = isinstance(values, list) and len(values) <= _MOST
+    if not is_list or not all(
+        isinstance(v, kind) and not isinstance(v, bool) and (not is_whole or 0 < v < 2**53)
+        for v in values
+    ):
+        raise ValueError(f"{file} is damaged: it is no {KIND}")
+    return tuple(values) if is_whole else tuple(math.nan if v is None else float(v) for v in values)
+
+
+@dataclass(kw_only=True)
+class CurveWriter:
+    """Takes in the losses of a training and writes its curve.
 
     What has been seen stands in the notes of the training's loop, and thus in its checkpoints.
 

@@ -28,7 +28,7 @@ from ..core.strategy import CPU
 from ..core.task import Task
 from ..ops.chain import default_memory, set_memory
 from ..ops.residual import set_drop_path
-from .curve import Curve, note_held_out
+from .curve import CurveWriter, note_held_out
 from .mixing import erase, mix
 from .recipe import DEMONSTRATION, Recipe
 
@@ -126,10 +126,10 @@ class Training:
             curve.write(loop.notes)
         return best.restored(chosen) if keeps_best and self.split == "weights" else chosen
 
-    def _curve(self, total: int) -> Curve:
+    def _curve(self, total: int) -> CurveWriter:
         assert self.run is not None
         num_items = self.task.size(self.split)
-        return Curve(
+        return CurveWriter(
             file=self.run.path / f"{self.name}-curve.json",
             total=total,
             steps_an_epoch=num_items // min(self.recipe.batch_size, num_items),

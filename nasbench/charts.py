@@ -1,4 +1,4 @@
-"""Curves, points with error bars, and probabilities that fill a strip."""
+"""Curves, and points with error bars."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from .axes import WIDTH, Axes, picture, stroke, text
+from .axes import Axes, stroke
 from .markup import Markup, tag
 
 
@@ -90,51 +90,3 @@ def _finite_runs(points: Sequence[tuple[float, float]]) -> list[list[tuple[float
         elif runs[-1]:
             runs.append([])
     return [run for run in runs if run]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Strip:
-    """The probabilities of one choice over a search.
-
-    Attributes:
-        name: of the choice.
-        candidates: their names.
-        history: for each snapshot the probability of every candidate.
-        chosen: what stands behind the strip.
-    """
-
-    name: str
-    candidates: Sequence[str]
-    history: Sequence[Sequence[float]]
-    chosen: str
-
-
-def bands(title: str, strips: Sequence[Strip]) -> Markup:
-    """Return one strip a choice, which its candidates fill from the first step to the last."""
-    left, right, pitch = 138.0, WIDTH - 34.0, 17
-    content = []
-    for number, strip in enumerate(strips):
-        top, height = 2.0 + pitch * number, pitch - 3.0
-        shown = strip.name if len(strip.name) <= 27 else "…" + strip.name[-26:]
-        content.append(text(shown, left - 4, top + 10.5, "tiny end"))
-        content += _filled(strip, (left, right), (top, height))
-        content.append(text(strip.chosen[:7], right + 4, top + 10.5, "tiny"))
-    return picture(title, 2 + pitch * len(strips), content)
-
-
-def _filled(strip: Strip, across: tuple[float, float], down: tuple[float, float]) -> list[Markup]:
-    """Return one area a candidate, stacked from the top of a strip."""
-    (left, right), (top, height) = across, down
-    history = strip.history if len(strip.history) > 1 else [*strip.history] * 2
-    xs = [left + (right - left) * step / (len(history) - 1) for step in range(len(history))]
-    upper, areas = [top] * len(xs), []
-    for candidate, name in enumerate(strip.candidates):
-        sums = [min(sum(probs[: candidate + 1]), 1.0) for probs in history]
-        lower = [top + height * value for value in sums]
-        edge = [*zip(xs, upper, strict=True), *reversed([*zip(xs, lower, strict=True)])]
-        path = " ".join(f"{x:.0f},{y:.1f}" for x, y in edge)
-        words = f"{name}: {history[0][candidate]:.2f} to {history[-1][candidate]:.2f}"
-        style = f"c{candidate % 8}"
-        areas.append(tag("polygon", tag("title", words), points=path, class_=style))
-        upper = lower
-    return areas

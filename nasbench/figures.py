@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .arch_picture import blocks_of, draw_arch
 from .axes import Axes, bounds, short
-from .charts import Line, Mark, Strip, bands, line_chart, scatter_chart
+from .charts import Line, Mark, line_chart, scatter_chart
 from .markup import Markup
 from .story import Story
 
 # A curve of more points than this is no finer on a screen.
 _POINTS = 240
-_SNAPSHOTS = 26
 
 Points = list[tuple[float, float]]
 
@@ -79,54 +77,31 @@ def entropy(story: Story) -> Markup | None:
     return line_chart(axes, [Line(name="", points=_thinned(points), style="one")])
 
 
-def probabilities(story: Story) -> Markup | None:
-    """Return the probabilities of all choices over the search."""
-    history = story.history
-    if not history:
+def learning_curve(story: Story) -> Markup | None:
+    """Return the losses of the network's training, None where none were recorded."""
+    curve = story.curve
+    if curve is None:
         return None
-    every = max(1, math.ceil((len(history) - 1) / (_SNAPSHOTS - 1)))
-    kept = history[::every] if (len(history) - 1) % every == 0 else [*history[::every], history[-1]]
-    title = "Probabilities of the candidates of each choice over the search"
-    return bands(title, _strips(story, kept))
-
-
-def _strips(story: Story, history: Sequence[Mapping[str, Sequence[float]]]) -> list[Strip]:
-    """Return one strip a choice; choices of channel groups are averaged into one."""
-    groups: dict[str, list[str]] = {}
-    for name in history[-1]:
-        groups.setdefault(re.sub(r"\.\d+$", "", name), []).append(name)
-    choices = {} if story.space is None else story.space.choices()
-    chosen = {} if story.arch is None else story.arch.choices
-    strips = []
-    for group, members in groups.items():
-        candidates = {
-            name: [str(c) for c in choices[name].candidates]
-            if name in choices and len(choices[name].candidates) == len(history[-1][name])
-            else [f"candidate {n + 1}" for n in range(len(history[-1][name]))]
-            for name in members
-        }
-        labels = list(dict.fromkeys(label for name in members for label in candidates[name]))
-        if all(label.lstrip("-").replace(".", "").isdigit() for label in labels):
-            labels.sort(key=float)
-        means = [_mean_probs(probs, candidates, labels) for probs in history]
-        values = dict.fromkeys(str(chosen[name]) for name in members if name in chosen)
-        strips.append(
-            Strip(name=group, candidates=labels, history=means, chosen=",".join(sorted(values)))
-        )
-    return strips
-
-
-def _mean_probs(
-    probs: Mapping[str, Sequence[float]],
-    candidates: Mapping[str, Sequence[str]],
-    labels: Sequence[str],
-) -> list[float]:
-    """Return the mean over the choices of a group of the probability of each candidate."""
-    sums = dict.fromkeys(labels, 0.0)
-    for name, known in candidates.items():
-        for label, value in zip(known, probs[name], strict=True):
-            sums[label] += value / len(candidates)
-    return list(sums.values())
+    trained = [(float(x), y) for x, y in zip(curve.steps, curve.train_loss_nats, strict=True)]
+    held = zip(curve.held_out_steps, curve.held_out_loss_nats, strict=True)
+    lines = [Line(name="training batches", points=trained, style="one")]
+    if held_out := [(float(x), y) for x, y in held]:
+        lines.append(Line(name="images held out", points=held_out, style="two"))
+    tested = (story.files.get("retrain", {}).get("metrics") or {}).get("test_loss_nats")
+    if isinstance(tested, int | float) and math.isfinite(tested):
+        end = [(float(curve.total), float(tested))]
+        lines.append(Line(name=f"test loss at the end: {tested:.3f}", points=end, style="found"))
+    values = [y for line in lines for _, y in line.points]
+    if not any(map(math.isfinite, values)):
+        return None
+    axes = Axes(
+        title="Losses over the training of the network",
+        x_name="update",
+        y_name="loss, nats",
+        x=(0, curve.total),
+        y=bounds(values),
+    )
+    return line_chart(axes, lines)
 
 
 def trial_curve(story: Story) -> Markup | None:

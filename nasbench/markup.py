@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 # The elements of HTML that have no content.
-_VOID = {"meta"}
+_VOID = {"img", "meta"}
 
 
 class Markup(str):

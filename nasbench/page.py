@@ -7,11 +7,26 @@ from importlib.resources import files
 from typing import Any
 
 from . import figures
+from .by_class import classes_table, examples, matrix, pairs
+from .choices import probabilities
+from .headline import about, losses, tiles, training_in_words, verdict
 from .markup import Markup, join, tag
 from .story import Story
-from .tables import comparison, cost, figures_of_run, overview, ranking, reproduce
+from .tables import (
+    comparison,
+    cost,
+    figures_of_run,
+    overview,
+    ranking,
+    reproduce,
+    training_figures,
+)
+from .wording import openness
 
 Facts = Mapping[str, Any]
+
+# Whatever a run folder may hold: the page runs nothing and asks no other machine.
+_ALLOWED = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def page(stories: Sequence[Story], facts: Sequence[Facts]) -> str:
@@ -23,20 +38,25 @@ def page(stories: Sequence[Story], facts: Sequence[Facts]) -> str:
     """
     names = _names(stories)
     title = f"nastk report: {', '.join(names)}"
-    body = [tag("h1", title if len(stories) == 1 else f"nastk report: {len(stories)} runs")]
+    body = [tag("h1", names[0] if len(stories) == 1 else f"nastk report: {len(stories)} runs")]
     if len(stories) > 1:
         body.append(overview(names, facts))
-    body += _section("In short", names, facts, _verdict)
-    found = [
-        beside(figures_of_run(fact), _arch_figure(story))
-        for story, fact in zip(stories, facts, strict=True)
-    ]
-    body += _columns("What was found", names, found)
-    body += _search_pictures(names, stories)
+        body += _section("In short", names, facts, _short)
+    else:
+        body.append(_short(facts[0]))
+    pairs = list(zip(stories, facts, strict=True))
+    body += _columns("Class by class", names, [_by_class(*pair) for pair in pairs])
+    body += _columns("Test images and answers", names, [examples(s.answers) for s in stories])
+    body += _columns("The training of the network", names, [_training(*pair) for pair in pairs])
+    found = [beside(figures_of_run(fact), _arch_figure(story)) for story, fact in pairs]
+    body += _columns("The network", names, found)
     body += _section("Compared with its neighbours", names, facts, _neighbours)
     body += _section("What ranks archs", names, facts, ranking)
+    body += _search_pictures(names, stories)
+    body += _columns("The choices", names, [_choices(story) for story in stories], "stack")
     body += _section("Cost", names, facts, cost)
     body += _section("How to make it again", names, facts, reproduce)
+    body += _section("What is not made yet", names, facts, _missing)
     return _document(title, body)
 
 
@@ -45,6 +65,7 @@ def _document(title: str, body: Sequence[Markup]) -> str:
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=_ALLOWED),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("title", title),
         tag("style", Markup(style.read_text())),
@@ -68,7 +89,9 @@ def _section(
     return _columns(heading, names, parts)
 
 
-def _columns(heading: str, names: Sequence[str], parts: Sequence[Any]) -> list[Markup]:
+def _columns(
+    heading: str, names: Sequence[str], parts: Sequence[Any], style: str = "grid"
+) -> list[Markup]:
     if not any(parts):
         return []
     if len(names) == 1:
@@ -77,7 +100,7 @@ def _columns(heading: str, names: Sequence[str], parts: Sequence[Any]) -> list[M
         tag("div", tag("h3", name), part or tag("p", "Nothing here.", class_="soft"))
         for name, part in zip(names, parts, strict=True)
     ]
-    return [tag("h2", heading), tag("div", *cells, class_="grid")]
+    return [tag("h2", heading), tag("div", *cells, class_=style)]
 
 
 def beside(*parts: Markup | None) -> Markup | None:
@@ -99,45 +122,91 @@ def _arch_figure(story: Story) -> Markup | None:
     return _figure(figures.arch_picture(story), words, *(join((" ", key)) for key in keys))
 
 
+def _short(fact: Facts) -> Markup:
+    """Return the figures that everybody asks for, and the sentences about them."""
+    parts = (about(fact), tiles(fact), training_in_words(fact), losses(fact), verdict(fact))
+    return join(part for part in parts if part is not None)
+
+
+def _by_class(story: Story, fact: Facts) -> Markup | None:
+    """Return where the network is right, and which classes it confuses."""
+    if story.answers is None:
+        return None
+    worst = tag("div", tag("h3", "Confused most often"), pairs(fact))
+    parts = [beside(classes_table(fact), worst)]
+    if (shown := matrix(fact)) is not None:
+        parts += [tag("h3", "What was taken for what"), shown]
+    return join(part for part in parts if part is not None)
+
+
+def _training(story: Story, fact: Facts) -> Markup | None:
+    """Return the learning curve."""
+    if story.curve is None:
+        return None
+    words = (
+        "Mean loss of the training batches, which are augmented as the recipe says: it need not "
+        "end where the test loss does."
+    )
+    if story.curve.held_out_steps:
+        words += " The images held out were never trained on and choose the weights that are kept."
+    picture = _figure(figures.learning_curve(story), words)
+    if picture is None:
+        picture = tag("p", "No loss of this training was a finite number: it diverged.")
+    return beside(picture, training_figures(fact))
+
+
+def _choices(story: Story) -> Markup | None:
+    """Return how the choices were decided, and what the colours mean."""
+    shown = probabilities(story)
+    if shown is None:
+        return None
+    words = (
+        "A bar is one choice of the space. From left to right goes the search, and the height of "
+        "a colour is the probability of its candidate at that time. All candidates begin alike; "
+        "the colour that fills the right end has won, many colours there mean an open choice. "
+        "Numbers go from yellow (smallest) to violet (largest). On the right stands what was taken "
+        "and how probable it was at the end: the most probable network within the budget is taken, "
+        "which need not have the most probable candidate of each choice."
+    )
+    return join([tag("p", words, class_="soft"), shown])
+
+
 def _search_pictures(names: Sequence[str], stories: Sequence[Story]) -> list[Markup]:
     """Return how the searches went: all pictures of one, or each picture for all of them."""
     kinds: list[tuple[str, Callable[[Story], Markup | None], str]] = [
         ("Loss", figures.loss_curve, "Loss of the supernet on training batches."),
         ("Evaluations", figures.trial_curve, "Each point is an arch that was evaluated in full."),
         ("Expected FLOPs", figures.expected_flops, "What the mixtures cost, in the target."),
-        ("Entropy", figures.entropy, "1: nothing is decided; 0: all choices are made."),
-        (
-            "Choices",
-            figures.probabilities,
-            "From left to right, the search; a strip is divided among the candidates of its "
-            "choice, smallest on top; behind it what was chosen. Rest the pointer on it for names.",
-        ),
+        ("Openness of the choices", figures.entropy, "Entropy: 1 if nothing is decided, 0 if all."),
     ]
-    made = [(name, [_figure(f(story), words) for story in stories]) for name, f, words in kinds]
-    made = [(name, parts) for name, parts in made if any(parts)]
+    made = []
+    for name, draw, words in kinds:
+        parts = []
+        for story in stories:
+            end = _end_of(story) if draw is figures.entropy else ""
+            parts.append(_figure(draw(story), words + end))
+        if any(parts):
+            made.append((name, parts))
     if len(names) > 1:
         return [part for name, parts in made for part in _columns(name, names, parts)]
     cells = [tag("div", tag("h3", name), parts[0]) for name, parts in made]
     return [tag("h2", "The search"), tag("div", *cells, class_="grid")] if cells else []
 
 
-def _verdict(facts: Facts) -> Markup | None:
-    """Return the plain sentence, warnings, what could not be read, and what is missing."""
-    parts = []
-    if facts["status"] == "unfinished":
-        parts.append(
-            tag("p", "This search has not ended: the report is partial.", class_="warning")
-        )
-    if verdict := facts["verdict"]:
-        style = {True: "yes", False: "no", None: "open"}[verdict["is_worth_it"]]
-        parts.append(tag("p", verdict["sentence"], class_=f"verdict {style}"))
-    parts += [tag("p", text, class_="warning") for text in facts["collapse"]["warnings"]]
-    parts += [tag("p", text, class_="warning") for text in facts["notes"]]
-    for gap in facts["missing"]:
-        command = tag("pre", gap["command"])
-        parts.append(tag("p", f"Missing: {gap['part']}. This makes it:", class_="soft"))
-        parts.append(command)
-    return join(parts) if parts else None
+def _end_of(story: Story) -> str:
+    """Say in words how decided a search is at its end."""
+    values = [event["entropy"] for event in story.updates if event.get("entropy") is not None]
+    return f" At the end {values[-1]:.2f}: {openness(values[-1])}." if values else ""
+
+
+def _missing(fact: Facts) -> Markup | None:
+    """Return what a run lacks, and the command that makes it."""
+    if not fact["missing"]:
+        return None
+    rows = [
+        tag("dt", gap["part"]) + tag("dd", tag("code", gap["command"])) for gap in fact["missing"]
+    ]
+    return tag("dl", *rows, class_="missing")
 
 
 def _neighbours(facts: Facts) -> Markup | None:

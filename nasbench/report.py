@@ -15,6 +15,13 @@ from .counted import COUNTS
 from .ranking import judge, rank_scores
 from .reproduce import commands, missing_parts
 from .story import Story
+from .trained import (
+    class_facts,
+    curve_facts,
+    loss_facts,
+    training_facts,
+    training_seconds,
+)
 
 SCHEMA = 1
 # Entropy (as a share of its maximum) above which a search has decided little, and below which it
@@ -48,7 +55,13 @@ def document(story: Story) -> dict[str, Any]:
         "comparison_source": None if compared is None else _source(files),
         "verdict": verdict,
         "ranking": ranking,
+        "task": None if story.space is None else story.space.tasks[0],
         "retrained": (files.get("retrain") or {}).get("metrics"),
+        "training": training_facts(story),
+        "learning_curve": curve_facts(story),
+        "by_class": class_facts(story.answers),
+        "losses": loss_facts(story),
+        "band": _band(files.get("result", {})),
         "cost": _cost(story),
         "data_record": manifest.get("data_record"),
         "recipe": _recipe(files),
@@ -64,6 +77,7 @@ _COPIED = (
     "strategy",
     "strategy_options",
     "evaluator",
+    "date",
     "seed",
     "data",
     "flops",
@@ -84,6 +98,14 @@ def _arch(story: Story) -> dict[str, Any] | None:
         return None
     counts = {name: story.counts[name] for name in COUNTS}
     return {"id": story.arch.id, "choices": dict(story.arch.choices), **counts}
+
+
+def _band(result: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return where the search looked, and how many archs are there."""
+    if not isinstance(band := result.get("band"), list) or len(band) != 2:
+        return None
+    archs, is_exact = result.get("band_archs"), result.get("band_is_exact")
+    return {"flops": band, "num_archs": archs, "is_exact": bool(is_exact)}
 
 
 def _search(story: Story) -> dict[str, Any]:
@@ -166,6 +188,12 @@ def _trainings(story: Story) -> float | None:
     return spent * _share_of_recipe(compared) / one if spent and one else None
 
 
+def _retrainings(story: Story) -> float | None:
+    """Return what the search cost, in trainings like the one that was done behind it."""
+    spent, one = _device_seconds(story), training_seconds(story)
+    return spent / one if spent and one else None
+
+
 def _share_of_recipe(compared: Mapping[str, Any]) -> float:
     """Return the share of the recipe's updates that each training of a comparison got."""
     steps, whole = compared.get("steps"), compared.get("steps_of_the_recipe")
@@ -192,7 +220,9 @@ def _cost(story: Story) -> dict[str, Any]:
         "peak_memory_bytes": result.get("peak_memory_bytes"),
         "num_evaluations": len(story.trials) or None,
         "num_updates": len(story.updates) or None,
-        "in_trainings": _trainings(story) or (evidence.get("verdict") or {}).get("trainings"),
+        "in_trainings": _trainings(story)
+        or (evidence.get("verdict") or {}).get("trainings")
+        or _retrainings(story),
         "evidence_cpu_seconds": evidence.get("cpu_seconds"),
         "evidence_share_percent": evidence.get("share_percent"),
         "comparison_cpu_seconds": compared.get("cpu_seconds"),

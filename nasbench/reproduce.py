@@ -91,7 +91,7 @@ def missing_parts(story: Story) -> list[dict[str, str]]:
     """Return the parts that are not there, and the command that makes each."""
     folder = shlex.quote(str(story.path))
     if not story.is_search:
-        return []
+        return _missing_of_training(story, folder)
     if story.status == "unfinished":
         return [{"part": "the end of the search", "command": f"nastk search --resume {folder}"}]
     missing = []
@@ -111,5 +111,22 @@ def missing_parts(story: Story) -> list[dict[str, str]]:
         command = f"nastk search --resume {folder} --evidence full"
         missing.append({"part": part, "command": command})
     if "retrain" not in story.files:
-        missing.append({"part": "trained weights", "command": f"nastk retrain {folder}"})
+        part = "trained weights, accuracy, learning curve, answers by class"
+        missing.insert(0, {"part": part, "command": f"nastk retrain {folder}"})
+    return _missing_of_training(story, folder) + missing
+
+
+def _missing_of_training(story: Story, folder: str) -> list[dict[str, str]]:
+    """Return what a training lacks that was made before these were recorded."""
+    if "retrain" not in story.files:
+        return []
+    missing = []
+    if story.answers is None:
+        part = "accuracy of each class, what is confused, test images with answers"
+        missing.append({"part": part, "command": f"nastk evaluate {folder}"})
+    if story.curve is None:
+        seed = (story.files["retrain"].get("record") or {}).get("seed")
+        again = f"nastk retrain {folder} --seed {seed + 1 if isinstance(seed, int) else 1}"
+        part = "the learning curve, which only another training can record"
+        missing.append({"part": part, "command": again})
     return missing

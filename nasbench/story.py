@@ -8,11 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..core.answers import Answers
 from ..core.arch import Arch
 from ..core.files import read_json, with_nan
 from ..core.manifest import Manifest
 from ..core.run import Run
 from ..core.space import Space
+from ..evaluators.curve import Curve, read_curve
 from .counted import read_counts
 from .families import make_space
 from .trust import UntrustedCodeError, recorded_space
@@ -41,6 +43,8 @@ class Story:
         arch: what was found, None before the end.
         counts: flops, params and activations of the arch, None where they are not known.
         files: `result`, `compare`, `evidence` and `retrain`, those that are there.
+        answers: of the trained network on its test split, None where they were not recorded.
+        curve: of its training, or of one that is under way.
         notes: what could not be read.
     """
 
@@ -51,6 +55,8 @@ class Story:
     arch: Arch | None = None
     counts: dict[str, Any] | None = None
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    answers: Answers | None = None
+    curve: Curve | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -105,7 +111,7 @@ def read_story(path: Path) -> Story:
     run = Run.open(path)
     story = Story(path=path, manifest=run.manifest, events=[])
     readers: list[Callable[[Story, Run], None]] = [partial(_read_file, name=n) for n in FILES]
-    for read in (*readers, _read_events, _read_arch):
+    for read in (*readers, _read_events, _read_arch, _read_answers, _read_curve):
         try:
             read(story, run)
         except ValueError as error:
@@ -135,6 +141,9 @@ def _read_file(story: Story, run: Run, name: str) -> None:
         lacks += [key for key in _ROW[5:] if not lacks and not _is_figure(row, key)]
     if lacks:
         raise ValueError(f"{file} is damaged: it does not say its {lacks[0]}")
+    for key in ("metrics", "record", "network"):
+        if name == "retrain" and not isinstance(content.get(key, {}), dict):
+            raise ValueError(f"{file} is damaged: its {key} is {content[key]!r:.40}")
     if rows:
         means = [with_nan({key: row[key] for key in _MAY_DIVERGE}) for row in rows]
         content["rows"] = [row | mean for row, mean in zip(rows, means, strict=True)]
@@ -150,6 +159,33 @@ def _read_events(story: Story, run: Run) -> None:
         raise ValueError(
             f"{run.events_path} is damaged: {lost} of its {len(lines)} lines could not be read"
         )
+
+
+def _read_answers(story: Story, run: Run) -> None:
+    """Read what the network of `retrain.json` answered on the test split."""
+    if (file := _beside_weights(story, "answers")) is None:
+        return
+    try:
+        story.answers = Answers.from_json(read_json(file))
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged: {error}") from None
+
+
+def _read_curve(story: Story, run: Run) -> None:
+    """Read the curve of the training that `retrain.json` is of, else of the one under way."""
+    if (file := _beside_weights(story, "curve")) is not None:
+        story.curve = read_curve(file)
+    elif "retrain" not in story.files and (files := sorted(run.path.glob("retrain-*-curve.json"))):
+        story.curve = read_curve(files[-1])
+
+
+def _beside_weights(story: Story, kind: str) -> Path | None:
+    """Return a file that lies beside the trained weights, None where there is none."""
+    weights = story.files.get("retrain", {}).get("weights")
+    if not isinstance(weights, str):
+        return None
+    file = story.path / f"{Path(weights).stem}-{kind}.json"
+    return file if file.is_file() else None
 
 
 def _read_arch(story: Story, run: Run) -> None:

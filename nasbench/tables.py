@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .markup import Markup, join, tag
+from .trained import STARTS
+from .wording import day, duration, openness, percent, size
 
 Facts = Mapping[str, Any]
 
@@ -53,22 +55,30 @@ def overview(names: Sequence[str], facts: Sequence[Facts]) -> Markup:
     """Return one row a run."""
     rows = []
     for name, fact in zip(names, facts, strict=True):
-        arch, compared = fact["arch"] or {}, fact["comparison"] or {}
+        arch, compared, made = fact["arch"] or {}, fact["comparison"] or {}, fact["training"] or {}
         rival = {row["kind"]: row for row in compared.get("rows", ())}.get("found")
         cells = [
             name,
-            fact["space"],
-            fact["strategy"] or "retraining",
+            str(fact["space"]).rsplit("/", 1)[-1],
+            fact["strategy"] or "training",
             fact["status"],
-            "" if "flops" not in arch else f"{arch['flops']:,}",
-            "" if "params" not in arch else f"{arch['params']:,}",
-            "" if rival is None else plus_minus(rival["loss_nats"], rival["loss_spread_nats"], 3),
-            figure(compared.get("improvement_percent"), 2) or "",
-            figure(fact["cost"]["device_hours"], 4) or "",
+            percent(made.get("test_top1_percent"), 1),
+            figure(made.get("test_loss_nats")) or "-",
+            "-" if rival is None else plus_minus(rival["loss_nats"], rival["loss_spread_nats"], 3),
+            figure(compared.get("improvement_percent"), 2) or "-",
+            "-" if "flops" not in arch else f"{arch['flops']:,}",
+            "-" if "params" not in arch else f"{arch['params']:,}",
+            duration(fact["cost"]["cpu_seconds"]) or "-",
         ]
         rows.append(("", cells))
-    heads = ["run", "space", "strategy", "status", "FLOPs", "params", "test loss"]
-    return table([*heads, "% over random", "device hours"], rows, 4)
+    heads = ["run", "space", "strategy", "status", "accuracy", "test loss", "loss compared"]
+    heads += ["% over random", "FLOPs", "params", "search, CPU"]
+    words = (
+        "Accuracy and test loss: of the retraining. Loss compared: of the found network in the "
+        "comparison, whose trainings are alike; % over random: its accuracy there, relative to the "
+        "mean of random archs."
+    )
+    return table(heads, rows, 4) + tag("p", words, class_="soft")
 
 
 def figures_of_run(fact: Facts) -> Markup:
@@ -85,25 +95,64 @@ def figures_of_run(fact: Facts) -> Markup:
         usual = collapse["share_skipped_random"]
         skipped = f"{collapse['num_skipped']} of {collapse['num_skippable']}"
         skipped += "" if usual is None else f" (random archs of the budget: {100 * usual:.0f}%)"
-    retrained = fact["retrained"] or {}
     return pairs(
         [
-            ("space", fact["space"]),
-            ("target", target),
-            ("strategy", fact["strategy"]),
-            ("evaluator", fact["evaluator"]),
-            ("data", fact["data"]),
-            ("budget", band),
             ("arch", arch.get("id")),
             ("FLOPs", None if not arch else f"{arch['flops']:,} (multiply-adds, batch 1)"),
             ("params", None if not arch else f"{arch['params']:,}"),
             ("activations", None if not arch else f"{arch['activations']:,}"),
-            ("best loss in the search", figure(search["best_trial_loss"])),
+            ("budget", band),
+            ("looked at", _looked_at(fact["band"])),
+            ("space", fact["space"]),
+            ("target", target),
+            ("strategy", fact["strategy"]),
+            ("evaluator", fact["evaluator"]),
+            ("lowest loss of an evaluation in the search", figure(search["best_trial_loss"])),
             ("expected FLOPs at the end", figure(search["expected_flops"], 0)),
-            ("entropy at the end", figure(search["entropy"], 2)),
+            ("entropy at the end", _entropy(search["entropy"])),
             ("skipped", skipped),
-            ("retrained, test loss", figure(retrained.get("test_loss_nats"), 3, " nats")),
-            ("retrained, top-1", figure(retrained.get("test_top1_percent"), 2, " %")),
+        ]
+    )
+
+
+def _looked_at(band: Mapping[str, Any] | None) -> str | None:
+    """Say between which FLOPs a search looked, and at how many archs."""
+    if band is None:
+        return None
+    low, high = band["flops"]
+    ends = f"up to {high:,}" if low is None else f"of {low:,} to {high:,}"
+    count = band["num_archs"]
+    if not isinstance(count, int | float) or count < 1:
+        return f"archs {ends} FLOPs"
+    if band["is_exact"] or count < 10_000:
+        return f"archs {ends} FLOPs, {'' if band['is_exact'] else 'about '}{count:,.0f} of them"
+    return f"archs {ends} FLOPs, about 10^{math.log10(count):.0f} of them"
+
+
+def _entropy(value: float | None) -> str | None:
+    return None if value is None else f"{value:.2f} of 1: {openness(value)}"
+
+
+def training_figures(fact: Facts) -> Markup:
+    """Return by which training the network was made."""
+    made = fact["training"]
+    done, total, epochs = made["num_updates_done"], made["num_updates"], made["epochs"]
+    length = None if total is None else f"{total:,}"
+    if total is not None and done is not None and done < total:
+        length = f"{done:,} of {total:,}"
+    return pairs(
+        [
+            ("recipe", made["recipe"]),
+            ("updates", length),
+            ("epochs", None if epochs is None else f"{epochs:.3g}"),
+            ("start", STARTS.get(str(made["start"]))),
+            ("seed", made["seed"]),
+            ("data", made["data"]),
+            ("resolution", None if made["resolution"] is None else f"{made['resolution']} px"),
+            ("CPU time", duration(made["cpu_seconds"])),
+            ("wall time", duration(made["seconds"])),
+            ("weights in float32", size(made["weight_bytes"])),
+            ("ended", day(made["date"])),
         ]
     )
 
@@ -180,27 +229,29 @@ _TAUS = ("all", "best_fifth")
 
 def cost(fact: Facts) -> Markup | None:
     """Return what the search and its evidence cost."""
-    spent = fact["cost"]
-    if all(value is None for value in spent.values()):
-        return None
-    memory = spent["peak_memory_bytes"]
-    share = spent["evidence_share_percent"]
-    evidence = figure(spent["evidence_cpu_seconds"], 0, " CPU s")
+    spent, made = fact["cost"], fact["training"] or {}
+    memory, share = spent["peak_memory_bytes"], spent["evidence_share_percent"]
+    evidence = _of_cpu(spent["evidence_cpu_seconds"])
     if evidence is not None and share is not None:
         evidence += f" ({share:.0f}% of the search)"
-    return pairs(
-        [
-            ("search, device hours", figure(spent["device_hours"], 4)),
-            ("wall time", figure(spent["seconds"], 0, " s")),
-            ("CPU time", figure(spent["cpu_seconds"], 0, " s")),
-            ("in whole trainings", figure(spent["in_trainings"], 1)),
-            ("peak memory", None if memory is None else f"{memory / 2**30:.2f} GiB"),
-            ("evaluations", spent["num_evaluations"]),
-            ("updates of the supernet", spent["num_updates"]),
-            ("evidence", evidence),
-            ("comparison", figure(spent["comparison_cpu_seconds"], 0, " CPU s")),
-        ]
-    )
+    trainings = spent["in_trainings"]
+    known = [
+        ("search", _of_cpu(spent["cpu_seconds"])),
+        ("search on the clock", duration(spent["seconds"])),
+        ("that is", None if trainings is None else f"{trainings:.2g} trainings of its network"),
+        ("evaluations", spent["num_evaluations"]),
+        ("updates of the supernet", spent["num_updates"]),
+        ("training of the network", _of_cpu(made.get("cpu_seconds"))),
+        ("comparison", _of_cpu(spent["comparison_cpu_seconds"])),
+        ("evidence", evidence),
+        ("peak memory", None if memory is None else f"{memory / 2**30:.2f} GiB"),
+    ]
+    return pairs(known) if any(value is not None for _, value in known) else None
+
+
+def _of_cpu(seconds: float | None) -> str | None:
+    spent = duration(seconds)
+    return None if spent is None else f"{spent} of CPU time"
 
 
 def reproduce(fact: Facts) -> Markup:
@@ -209,6 +260,7 @@ def reproduce(fact: Facts) -> Markup:
     hashes = [(key.replace("_", " "), v) for key, v in record.items() if key.endswith("sha256")]
     shown = pairs(
         [
+            ("begun", day(fact["date"])),
             ("seed", fact["seed"]),
             ("device", fact["device"]),
             ("threads", fact["threads"]),

@@ -1,0 +1,150 @@
+"""The top of a report: what it is about, how good the network is, and whether it was worth it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from .axes import short
+from .markup import Markup, join, tag
+from .trained import STARTS
+from .wording import day, duration, percent
+
+Facts = Mapping[str, Any]
+
+
+def about(fact: Facts) -> Markup:
+    """Return what was done, on which data and when, in one line."""
+    space = str(fact["space"]).rsplit("/", 1)[-1]
+    done = f"Search of the space {space} by {fact['strategy']}"
+    if fact["status"] == "retraining":
+        done = f"Training of a network of the space {space}"
+    record = fact["data_record"] or {}
+    classes, sizes = record.get("num_classes"), record.get("split_sizes")
+    details = [None if classes is None else f"{classes} classes"]
+    if isinstance(sizes, Mapping):
+        counts = [f"{sizes[k]:,} {k}" for k in ("train", "test") if isinstance(sizes.get(k), int)]
+        details.append(f"{' and '.join(counts)} images" if counts else None)
+    inside = ", ".join(detail for detail in details if detail)
+    parts = [
+        done,
+        None if fact["task"] is None else f"task {fact['task']}",
+        f"data {fact['data']}" + (f" ({inside})" if inside else ""),
+        day(fact["date"]),
+    ]
+    return tag("p", " · ".join(part for part in parts if part), class_="soft about")
+
+
+def tiles(fact: Facts) -> Markup:
+    """Return the figures that everybody asks for first, accuracy in front."""
+    arch, cost, budget = fact["arch"] or {}, fact["cost"], fact["budget"]
+    shown = list(_quality(fact))
+    if arch:
+        share = ""
+        if budget:
+            share = f"{100 * arch['flops'] / budget[1]:.0f} % of the budget {short(budget[1])}"
+        shown.append((short(arch["flops"]), "FLOPs", share or "multiply-adds of one image"))
+        shown.append((short(arch["params"]), "params", "weights of the network"))
+    if (spent := duration(cost["cpu_seconds"])) is not None:
+        trainings = cost["in_trainings"]
+        words = "of CPU time"
+        words += "" if trainings is None else f", as much as {trainings:.2g} trainings"
+        shown.append((spent, "the search", words))
+    cells = [
+        tag(
+            "div",
+            tag("div", value, class_="value"),
+            tag("div", name, class_="name"),
+            tag("div", words, class_="soft"),
+            class_="tile first" if number == 0 else "tile",
+        )
+        for number, (value, name, words) in enumerate(shown)
+    ]
+    return tag("div", *cells, class_="tiles")
+
+
+def _quality(fact: Facts) -> list[tuple[str, str, str]]:
+    """Return test accuracy and test loss, or what stands in for them."""
+    made, by_class = fact["training"], fact["by_class"]
+    if made is None or not made["is_finished"]:
+        rows = (fact["comparison"] or {}).get("rows", ())
+        found = next((row for row in rows if row["kind"] == "found"), None)
+        if found is not None:
+            words = f"mean of {found['seeds']} trainings for the comparison"
+            return [
+                (percent(found["top1_percent"], 1), "test accuracy (top-1)", words),
+                (_loss(found["loss_nats"]), "test loss, nats", words),
+            ]
+        if made is not None and made["num_updates"]:
+            done, total = made["num_updates_done"], made["num_updates"]
+            return [("…", "test accuracy", f"in training: {done:,} of {total:,} updates")]
+        return [("?", "test accuracy", "the network is not trained yet")]
+    guess = None if by_class is None else by_class["guess_percent"]
+    words = "" if guess is None else f"guessing the most frequent class: {guess:.1f} %"
+    return [
+        (percent(made["test_top1_percent"], 1), "test accuracy (top-1)", words),
+        (_loss(made["test_loss_nats"]), "test loss, nats", "cross-entropy, lower is better"),
+    ]
+
+
+def _loss(value: float | None) -> str:
+    return "not finite" if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
+def training_in_words(fact: Facts) -> Markup | None:
+    """Return by which training the network is as good as the tiles say."""
+    made = fact["training"]
+    if made is None:
+        return None
+    updates, epochs = made["num_updates"], made["epochs"]
+    length = None if updates is None else f"{updates:,} updates"
+    if length is not None and epochs is not None:
+        length += f" ({epochs:.3g} epochs)"
+    parts = [
+        STARTS.get(str(made["start"])),
+        None if made["recipe"] is None else f"by the recipe {made['recipe']}",
+        length,
+        None if made["seed"] is None else f"seed {made['seed']}",
+    ]
+    known = ", ".join(part for part in parts if part)
+    if not made["is_finished"]:
+        return tag("p", "The network is being trained, or its training was stopped.")
+    words = f"Trained once, {known}" if known else "Trained once"
+    if (spent := duration(made["cpu_seconds"])) is not None:
+        words += f", in {spent} of CPU time"
+    return tag("p", words + ".")
+
+
+def verdict(fact: Facts) -> Markup | None:
+    """Return the plain sentence, warnings, and what could not be read."""
+    parts = []
+    if fact["status"] == "unfinished":
+        words = "This search has not ended: the report is partial."
+        parts.append(tag("p", words, class_="warning"))
+    if (made := fact["training"]) is not None and made["has_diverged"]:
+        words = "The training diverged: its test loss is no finite number. A lower --lr may help."
+        parts.append(tag("p", words, class_="warning"))
+    if judged := fact["verdict"]:
+        style = {True: "yes", False: "no", None: "open"}[judged["is_worth_it"]]
+        parts.append(tag("p", judged["sentence"], class_=f"verdict {style}"))
+    parts += [tag("p", text, class_="warning") for text in fact["collapse"]["warnings"]]
+    parts += [tag("p", text, class_="warning") for text in fact["notes"]]
+    return join(parts) if parts else None
+
+
+def losses(fact: Facts) -> Markup | None:
+    """Return by which training each loss of the found network is, where it has several."""
+    rows = fact["losses"]
+    if len(rows) < 2:
+        return None
+    items = [
+        tag(
+            "li",
+            tag("b", f"{_loss(row['loss_nats'])} nats, {percent(row['top1_percent'], 1)}"),
+            f" — {row['training']}, on {row['measured_on'] or 'its test images'}",
+        )
+        for row in rows
+    ]
+    words = "The same network has a loss for each way in which it was trained:"
+    return tag("div", tag("p", words), tag("ul", *items))
