@@ -7,7 +7,9 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "Arch": ".core.arch",
+    "Budget": ".core.budget",
     "Choice": ".core.choice",
+    "Found": ".found",
     "Space": ".core.space",
     "compare": ".comparing",
     "count": ".networks",
@@ -29,3 +31,8 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'nastk' has no attribute {name!r}")
     return getattr(importlib.import_module(_PUBLIC[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names, imported or not."""
+    return sorted([*_PUBLIC, "__doc__", "__file__", "__name__", "__version__"])

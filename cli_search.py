@@ -158,7 +158,7 @@ def search(
             result = searching.resume(path, report, processes=processes, evidence=evidence)
         else:
             result = searching.search(**options, report=report)
-    show(result, json_, screen.print_search)
+    show(dict(result), json_, screen.print_search)
     if "evidence" in result and not json_:
         from .reporting import print_evidence
 

@@ -13,28 +13,32 @@ from .core.arch import Arch
 from .core.budget import Budget
 from .core.files import make_folder
 from .core.lookup import lookup
-from .core.loop import Report, silent
+from .core.loop import Report
 from .core.run import Run, write_json
 from .core.space import Space
 from .core.task import Task
 from .evaluators.recipe import RECIPES, Recipe, default_recipe, recipe_hash
 from .evaluators.tasks import find_data, make_task
-from .manifests import absolute_data, circumstances
+from .given import given_data
+from .guarding import guarded_call
+from .manifests import circumstances
 from .naming import check_numbers, find_device, found_in, resolve, spaces_of
 from .nasbench.compare import Job, default_processes, hash_of, summary, threads_each, train_all
 from .nasbench.contestants import Contestant, contestant, contestants
 from .nasbench.trust import code_name
 from .ops.chain import default_memory
+from .progress import shown
 
 NUM_RANDOM = 8  # archs around that of a search
 
 
+@guarded_call()
 def compare(
     what: str | Path | Sequence[str | Path],
     *,
     seeds: int = 3,
     random: int | None = None,
-    data: str | None = None,
+    data: Any = None,
     recipe: str | None = None,
     steps: int | None = None,
     seed: int = 0,
@@ -43,7 +47,8 @@ def compare(
     device: str = "cpu",
     workers: int = 0,
     strict: bool = False,
-    report: Report = silent,
+    quiet: bool = False,
+    report: Report | None = None,
 ) -> dict[str, Any]:
     """Train networks alike with several seeds and say where each stands.
 
@@ -66,7 +71,8 @@ def compare(
         device: `cpu` or `cuda`.
         workers: processes of each training that decode images.
         strict: refuse unreadable images instead of skipping them.
-        report: receives progress events.
+        quiet: show no progress.
+        report: receives progress events instead of showing them.
 
     Returns:
         What `nastk.nasbench.compare.summary` says, and `run` (None for archs) `data recipe
@@ -82,6 +88,7 @@ def compare(
     check_numbers(seed=seed, steps=steps, workers=workers, processes=processes)
     memory = default_memory(find_device(device))
     start = time.perf_counter()
+    data, _alive = (None, None) if data is None else given_data(data)
     names = [what] if isinstance(what, str | Path) else list(what)
     asked = _Asked(data=data, recipe=recipe, strict=strict, out=out)
     if len(names) == 1 and Path(names[0]).is_dir():
@@ -112,7 +119,8 @@ def compare(
         for entrant in field.entrants
     ]
     make_folder(field.trainings)  # refused before anything is trained
-    train_all(jobs, processes, report)
+    with shown(report, quiet) as report:
+        train_all(jobs, processes, report)
     how = circumstances(seed=seed, device=device, workers=workers, strict=strict)
     result = {
         **field.facts,
@@ -180,7 +188,7 @@ def _around(path: Path, asked: _Asked, num_random: int, seed: int) -> _Field:
     (target, arch), manifest = found_in(run), run.manifest
     if manifest.budget is None:
         raise ValueError(f"{path} is no search, so there is no budget to compare under")
-    data = absolute_data(asked.data) if asked.data else manifest["data"]
+    data = asked.data or manifest["data"]
     proxy = spaces_of(run)[1]
     trained = target if ":" in data else proxy
     task = make_task(data, trained.resolution, strict=asked.strict)
@@ -206,7 +214,7 @@ def _around(path: Path, asked: _Asked, num_random: int, seed: int) -> _Field:
 
 def _given(names: Sequence[str | Path], asked: _Asked) -> _Field:
     """Return archs by name, file or run, which stand beside each other."""
-    data = absolute_data(asked.data or _data_of(names))
+    data = asked.data or _data_of(names)
     find_data(data)
     found = [_resolved(what, data) for what in names]
     spaces = [trained for _, trained, _, _ in found]

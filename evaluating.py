@@ -32,6 +32,7 @@ from .evaluators.inherit import load_supernet
 from .evaluators.recipe import default_recipe
 from .evaluators.tasks.held import share_held
 from .manifests import check_same_data
+from .nasbench.in_memory import is_in_memory
 from .problems import problem_of
 from .strategies import BlackBox
 
@@ -154,6 +155,8 @@ def open_pool(run: Run, problem: Problem, at_a_time: int, processes: int | None)
         is_single = evaluator.is_cheap or problem.device.type != "cpu"
         processes = 1 if is_single else os.cpu_count() or 1
     processes = min(processes, at_a_time)
+    if is_in_memory(run.manifest["space"]):  # which no other process could find
+        processes = 1
     if processes == 1:
         yield _Trials(run, evaluator, threads, None)
         return

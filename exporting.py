@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from .core.files import temporary_name, write_atomically
 from .core.lookup import lookup
 from .core.preprocessing import Preprocessing
+from .core.torch_state import own_torch_state
 from .graphs import Graph, plain_graph, prepared_graph
 from .naming import family_of, resolve
 from .weights import check_owner, last_weights, load_weights, metadata_of
@@ -24,6 +25,7 @@ from .weights import check_owner, last_weights, load_weights, metadata_of
 # B batch, R resolution, H height, W width, K classes
 
 
+@own_torch_state()
 def export(
     what: str | Path,
     to: str | Path,

@@ -15,6 +15,7 @@ from .core.run import Run
 from .core.space import Space
 from .core.task import Task
 from .evaluators.tasks.held import KIND as HELD_KIND
+from .nasbench.in_memory import is_in_file
 
 
 def manifest_of(*, space: str, target: Space, proxy: Space, data: str) -> dict[str, Any]:
@@ -108,5 +109,7 @@ def absolute_space(space: str) -> str:
         >>> absolute_space("toy"), absolute_space("/data/../mine.py:Mine")
         ('toy', '/mine.py:Mine')
     """
-    path, colon, attribute = space.rpartition(":")
-    return f"{Path(path).expanduser().resolve()}:{attribute}" if colon else space
+    if not is_in_file(space):
+        return space
+    path, _, attribute = space.rpartition(":")
+    return f"{Path(path).expanduser().resolve()}:{attribute}"

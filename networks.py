@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from .core.run import Run
+from .core.torch_state import own_torch_state
 from .evaluators.efficiency import outside_flops, per_layer
 from .naming import family_of, resolve
 from .nasbench.counted import read_counts
@@ -15,6 +16,7 @@ from .nasbench.trust import UntrustedCodeError
 from .weights import check_owner, last_weights, load_weights
 
 
+@own_torch_state()
 def count(
     what: str | Path,
     *,
@@ -79,6 +81,7 @@ def _recorded(run: Path, layers: bool) -> dict[str, Any]:
     return {"name": str(run), **{k: v for k, v in counted.items() if k not in left_out}}
 
 
+@own_torch_state()
 def load(
     what: str | Path,
     weights: str | Path | None = None,

@@ -61,6 +61,16 @@ def progress(*, enabled: bool) -> Iterator[Report]:
             bar.stop()
 
 
+@contextmanager
+def shown(report: Report | None, quiet: bool) -> Iterator[Report]:
+    """Yield the caller's own report, else one that draws unless `quiet`."""
+    if report is not None:
+        yield report
+        return
+    with progress(enabled=not quiet) as drawn:
+        yield drawn
+
+
 def _lines() -> Report:
     """Return a report for logs: a line every half minute, and one at the end."""
     due = time.monotonic() + _SECONDS_A_LINE

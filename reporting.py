@@ -9,6 +9,7 @@ from typing import Any
 from . import __version__
 from .core.files import jsonable, make_folder, read_json, write_atomically
 from .core.run import write_json
+from .core.torch_state import own_torch_state
 from .nasbench.page import page
 from .nasbench.report import SCHEMA, document
 from .nasbench.story import Story, read_story
@@ -17,6 +18,7 @@ from .nasbench.story import Story, read_story
 _KIND = "nastk report"
 
 
+@own_torch_state()
 def report(
     runs: Sequence[str | Path],
     *,

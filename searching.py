@@ -15,7 +15,7 @@ from .core.budget import Budget
 from .core.files import read_json, write_atomically
 from .core.folder import free_folder
 from .core.lookup import lookup
-from .core.loop import Report, silent
+from .core.loop import Report
 from .core.precision import find_precision
 from .core.run import Run, fresh_run, held, write_json
 from .core.skipped import remember_skipped
@@ -23,24 +23,30 @@ from .core.space import Space
 from .evaluating import check_evaluator, close_trials, open_pool
 from .evaluators.efficiency import peak_memory_bytes
 from .evaluators.tasks import find_data
-from .manifests import absolute_data, absolute_space, circumstances, manifest_of
+from .found import Found
+from .given import BudgetLike, SpaceLike, budget_text, given_data, given_space, split_options
+from .guarding import guarded_call
+from .manifests import circumstances, manifest_of
 from .naming import check_numbers, check_recording, find_device
 from .nasbench.counted import write_counts
 from .nasbench.families import find_space, with_options
+from .nasbench.in_memory import is_in_file
 from .nasbench.trust import keep_code
 from .ops.chain import MEMORY, default_memory
 from .problems import problem_of
+from .progress import shown
 from .strategies import STRATEGIES
 
 # Levels of evidence; what they mean stands in `nastk.evidence`.
 EVIDENCE = {"quick": "quick", "full": "full"}
 
 
+@guarded_call()
 def search(
-    space: str = "sandglass",
-    flops: str | None = "357M",
+    space: SpaceLike = "sandglass",
+    flops: BudgetLike | None = "357M",
     *,
-    data: str = "digits-photo",
+    data: Any = "digits-photo",
     strategy: str = "meta_kernel",
     evaluator: str | None = None,
     evaluations: int | None = None,
@@ -64,14 +70,18 @@ def search(
     strategy_options: Mapping[str, Any] | None = None,
     evaluator_options: Mapping[str, Any] | None = None,
     evidence: str | None = None,
-    report: Report = silent,
-) -> dict[str, Any]:
+    quiet: bool = False,
+    report: Report | None = None,
+) -> Found:
     """Find the best arch of a space within a FLOP budget.
 
     Args:
-        space: name of a space, or `FILE.py:CLASS`.
-        flops: budget such as `357M`, `0.357G`, `60%` or `340M:360M`.
-        data: embedded data by name, or the user's as `imagefolder:PATH`, `npz:PATH`...
+        space: name of a space, `FILE.py:CLASS`, a class derived from `nastk.Space`, or an instance,
+            whose options are then those whose FLOPs the budget bounds.
+        flops: budget such as `357M`, `0.357G`, `60%` or `340M:360M`, a number, or a `Budget`.
+        data: embedded data by name, or the user's as `imagefolder:PATH`, `npz:PATH`..., arrays
+            (x, y) or (x, y, x_test, y_test), a torch Dataset, or two (train, test); see
+            `nastk.evaluators.tasks.held`.
         strategy: name in `nastk.strategies.STRATEGIES`.
         evaluator: how a black-box strategy learns how good an arch is; `train` if None.
         evaluations: archs that `single_path` or a black-box strategy may evaluate, if not its own.
@@ -99,19 +109,28 @@ def search(
         strategy_options: fields of the strategy.
         evaluator_options: fields of the evaluator, `num_batches` of a proxy for example.
         evidence: `quick` or `full`: train random archs of the band too, see `nastk.evidence`.
-        report: receives progress events.
+        quiet: show no progress.
+        report: receives progress events instead of showing them.
 
     Returns:
-        `run arch_id flops params budget_flops evaluations num_skipped seconds cpu_seconds
-        peak_memory_bytes` (of the largest process), and `evidence` where asked for.
+        A `Found`, which is a mapping too: `run arch_id flops params budget_flops evaluations
+        num_skipped seconds cpu_seconds peak_memory_bytes` (of the largest process), and `evidence`
+        where asked for.
 
     Raises:
         ValueError: if an argument is wrong; nothing has been written then.
         InfeasibleBudgetError: if no arch can meet the budget.
     """
     check_numbers(seed=seed, steps=steps, workers=workers, processes=processes)
-    data = absolute_data(data)
+    data, keep = given_data(data)
+    space, own_options = given_space(space)
     family = find_space(space)
+    if own_options is not None:
+        if space_options:
+            raise ValueError("give the options of a space to its instance, without space_options")
+        target_resolution, target_classes, space_options = split_options(
+            family, own_options, target_resolution, target_classes
+        )
     chosen = lookup("strategy", strategy, STRATEGIES)
     given = {"steps": steps, "evaluations": evaluations, "finalists": finalists}
     options = dict(strategy_options or {}) | {k: v for k, v in given.items() if v is not None}
@@ -131,14 +150,13 @@ def search(
         with_options(family, space_options or {}),
         **{key: value for key, value in sizes.items() if value is not None},
     )
-    if flops is None:
-        raise ValueError("a search needs a budget, for example --flops 357M")
+    flops = budget_text(flops)
     Budget.parse(flops, largest=10**9)  # the grammar, before anything slow
     proxy = _proxy(target, data, proxy_scale, proxy_resolution)
     find_data(data)
     folder = Path(out) if out else free_folder(Path("runs", f"{target.name}-{strategy}-{seed}"))
     manifest = {
-        **manifest_of(space=absolute_space(space), target=target, proxy=proxy, data=data),
+        **manifest_of(space=space, target=target, proxy=proxy, data=data),
         "strategy": strategy,
         "strategy_options": options,
         **evaluation,
@@ -151,30 +169,39 @@ def search(
         **extra,
         **circumstances(seed=seed, device=device, workers=workers, strict=strict),
     }
-    with fresh_run(folder, manifest) as run:
-        if ":" in space:
-            run.update_manifest({"code": {"space": keep_code(space, run.path)}})
-        result = _search_in(run, report, processes)
-    return _with_evidence(folder, result, evidence, report)
+    with shown(report, quiet) as report:
+        with fresh_run(folder, manifest) as run:
+            if is_in_file(space):
+                run.update_manifest({"code": {"space": keep_code(space, run.path)}})
+            result = _search_in(run, report, processes)
+        return Found(_with_evidence(folder, result, evidence, report), keep)
 
 
+@guarded_call()
 def resume(
     path: str | Path,
-    report: Report = silent,
+    report: Report | None = None,
     *,
+    space: SpaceLike | None = None,
+    data: Any = None,
     processes: int | None = None,
     evidence: str | None = None,
-) -> dict[str, Any]:
+    quiet: bool = False,
+) -> Found:
     """Go on with a search that was killed; a finished one returns its result at once.
 
     Args:
         path: the run folder.
-        report: receives progress events.
+        report: receives progress events instead of showing them.
+        space: the class again, where the search was given one that is in no file.
+        data: the arrays or Datasets again, where the search was given such.
         processes: evaluations at a time; as the search was begun if None.
         evidence: as for search; what the search was begun with if None.
+        quiet: show no progress.
 
     Raises:
-        ValueError: if the folder holds no run, or a live process uses it.
+        ValueError: if the folder holds no run, or a live process uses it; or if the space or the
+            data are not those of the search.
     """
     check_numbers(processes=processes)
     run = Run.open(Path(path))
@@ -185,14 +212,33 @@ def resume(
             "when the same command is given again"
         )
     lookup("evidence", evidence or "quick", EVIDENCE)
+    keep = _again(run, space, data)
     file = run.path / "result.json"
-    if file.exists():
-        result = read_json(file) | {"run": str(run.path)}  # not where it once stood
-    else:
-        with held(run):
-            torch.set_num_threads(manifest["threads"])
-            result = _search_in(run, report, processes or manifest.get("processes"))
-    return _with_evidence(run.path, result, evidence or manifest.get("evidence"), report)
+    with shown(report, quiet) as report:
+        if file.exists():
+            result = read_json(file) | {"run": str(run.path)}  # not where it once stood
+        else:
+            with held(run):
+                torch.set_num_threads(manifest["threads"])
+                result = _search_in(run, report, processes or manifest.get("processes"))
+        level = evidence or manifest.get("evidence")
+        return Found(_with_evidence(run.path, result, level, report), keep)
+
+
+def _again(run: Run, space: SpaceLike | None, data: Any) -> object:
+    """Take the space and the data again that a run was given in Python; return what to keep."""
+    names, keep = {}, None
+    if space is not None:
+        names["space"] = given_space(space)[0]
+    if data is not None:
+        names["data"], keep = given_data(data)
+    for what, name in names.items():
+        if name != (begun := run.manifest[what]):
+            raise ValueError(
+                f"this {what} ({name}) is not that of {run.path}, which has {begun}; give that, or "
+                "begin another search"
+            )
+    return keep
 
 
 def _with_evidence(

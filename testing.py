@@ -13,7 +13,8 @@ from .core.answers import Answers, Tally
 from .core.metrics import test_metrics
 from .core.run import write_json
 from .core.task import Metrics, Task
-from .manifests import absolute_data
+from .given import given_data
+from .guarding import guarded_call
 from .matching import task_of
 from .naming import check_numbers, family_of, find_device
 from .weights import check_owner, last_weights, load_weights, metadata_of
@@ -41,11 +42,12 @@ def write_answers(file: Path, answers: Answers, data: str, metrics: Metrics) -> 
     write_json(file, answers.to_json() | {"data": data, "metrics": metrics})
 
 
+@guarded_call()
 def evaluate(
     what: str | Path,
     *,
     weights: str | Path | None = None,
-    data: str | None = None,
+    data: Any = None,
     device: str = "cpu",
     workers: int = 0,
     strict: bool = False,
@@ -82,7 +84,7 @@ def evaluate(
     path = Path(weights) if weights else last_weights(what)
     check_owner(path, what)
     metadata = metadata_of(path)
-    name = absolute_data(data) if data else metadata["data"]
+    name, _alive = (metadata["data"], None) if data is None else given_data(data)
     network = load_weights(path, family_of(what))
     task, changes = task_of(
         path, name, workers=workers, strict=strict, allow_mismatch=allow_mismatch

@@ -18,7 +18,7 @@ from .core.checkpoint import load_checkpoint
 from .core.files import write_atomically
 from .core.inherit import inherit as inherit_weights
 from .core.lookup import lookup
-from .core.loop import Report, silent
+from .core.loop import Report
 from .core.precision import find_precision
 from .core.run import Run, fresh_run, held, write_json
 from .core.skipped import remember_skipped
@@ -28,7 +28,9 @@ from .evaluators.inherit import load_supernet
 from .evaluators.recipe import RECIPES, default_recipe, recipe_hash
 from .evaluators.tasks import find_data, make_task
 from .evaluators.train import Training
-from .manifests import absolute_data, check_same_data, circumstances, manifest_of
+from .given import given_data
+from .guarding import guarded_call
+from .manifests import check_same_data, circumstances, manifest_of
 from .naming import (
     check_numbers,
     check_recording,
@@ -39,14 +41,16 @@ from .naming import (
     training_folder,
 )
 from .ops.chain import MEMORY, default_memory
+from .progress import shown
 from .testing import answers_file, test_answers, write_answers
 from .weights import save_weights
 
 
+@guarded_call()
 def retrain(
     what: str | Path,
     *,
-    data: str | None = None,
+    data: Any = None,
     inherit: bool = False,
     hold_out: bool = False,
     recipe: str | None = None,
@@ -59,7 +63,8 @@ def retrain(
     precision: str | None = None,
     cuda_graph: bool = False,
     strict: bool = False,
-    report: Report = silent,
+    quiet: bool = False,
+    report: Report | None = None,
 ) -> dict[str, Any]:
     """Train an arch from scratch and test it once, at the end.
 
@@ -81,7 +86,8 @@ def retrain(
         precision: in which the network computes, as for search; it is tested in float32.
         cuda_graph: record the update once and replay it, as for search.
         strict: refuse unreadable images instead of skipping them.
-        report: receives progress events.
+        quiet: show no progress.
+        report: receives progress events instead of showing them.
 
     Returns:
         `run`, `weights` (a .safetensors file), `network` (options trained), `data`,
@@ -96,7 +102,7 @@ def retrain(
     precision = find_precision(precision, place)
     if cuda_graph:
         check_recording(place, precision=precision, memory=memory)
-    data = None if data is None else absolute_data(data)
+    data, _alive = (None, None) if data is None else given_data(data)
     how = circumstances(seed=seed, device=device, workers=workers, strict=strict)
     with _run_of(what, data, out, how) as run:
         _, arch = found_in(run)
@@ -142,7 +148,8 @@ def retrain(
                 "cuda_graph": cuda_graph,
                 "data_record": about,
             }
-            return _train(run, training, space, arch, data, record, report)
+            with shown(report, quiet) as report:
+                return _train(run, training, space, arch, data, record, report)
 
 
 @contextmanager

@@ -29,5 +29,6 @@ class Mine(nastk.Space):
 
 
 if __name__ == "__main__":
-    found = nastk.search(f"{__file__}:Mine", "80%", steps=60)
-    print(found["arch_id"], found["flops"], nastk.load(found["run"], weights="none"))
+    found = nastk.search(Mine, "80%", steps=60)
+    print(found)
+    print(found.network(trained=False))

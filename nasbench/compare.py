@@ -31,6 +31,7 @@ from ..evaluators.tasks.held import share_held
 from ..evaluators.train import Training
 from .contestants import Contestant
 from .families import find_space, make_space
+from .in_memory import is_in_file, is_in_memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +61,9 @@ class Job:
     def path(self) -> Path:
         """Folder of the training; its name says everything that decides the result."""
         member = self.contestant
-        file = member.family.rpartition(":")[0]  # of a space of the user's own
-        content = Path(file).read_text() if file else ""
+        content = ""
+        if is_in_file(member.family):
+            content = Path(member.family.rpartition(":")[0]).read_text()
         network = json.dumps([member.family, member.options, member.choices], sort_keys=True)
         digest = hash_of(network + self.data + self.data_sha256 + content + self.memory)
         length = "full" if self.steps is None else self.steps
@@ -106,6 +108,12 @@ def train_all(jobs: Sequence[Job], processes: int, report: Report) -> None:
     done = total - len(waiting)
     report({"phase": "train", "step": done, "total": total})
     if not waiting:
+        return
+    if any(is_in_memory(job.contestant.family) for job in waiting):  # no process could find it
+        for job in waiting:
+            loss = _train(job)[f"{job.measured}_loss_nats"]
+            done += 1
+            report({"phase": "train", "step": done, "total": total, "loss": loss})
         return
     share_held()
     with worker_pool(min(processes, len(waiting))) as pool:

@@ -19,6 +19,7 @@ from ..core.lookup import lookup
 from ..core.space import Space
 from ..core.stdout import prints_to_stderr
 from ..search_spaces import SPACES
+from .in_memory import held_space, is_in_memory
 from .published import Published
 from .t2t_variants import T2TVariant
 
@@ -27,6 +28,25 @@ FAMILIES: dict[str, type[Space]] = {
     Published.name: Published,
     T2TVariant.name: T2TVariant,
 }
+
+_importing: list[Path] = []  # files of users that run at this moment
+
+
+class UnguardedScriptError(ValueError):
+    """A script is also the file of a space, and does its work whenever it is imported."""
+
+
+def check_guard() -> None:
+    """Refuse to work for a file that is only being imported for its classes.
+
+    Raises:
+        UnguardedScriptError: naming the file.
+    """
+    if _importing:
+        raise UnguardedScriptError(
+            f"{_importing[-1]} is imported for a class in it and then calls nastk again; put what "
+            'it does below its classes under: if __name__ == "__main__":'
+        )
 
 
 def find_space(name: str) -> type[Space]:
@@ -38,6 +58,10 @@ def find_space(name: str) -> type[Space]:
     Raises:
         ValueError: if there is none; the message suggests the nearest name.
     """
+    if is_in_memory(name):
+        if (family := held_space(name)) is None:
+            raise ValueError(f"the space {name} was given in Python, to another process than this")
+        return family
     path, colon, attribute = name.rpartition(":")
     if not colon:
         if name.endswith(".py"):
@@ -116,9 +140,14 @@ def _module_of(file: Path, modified_ns: int) -> ModuleType:
         raise ValueError(f"{file} is no Python file; a space of your own is given as FILE.py:CLASS")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    _importing.append(file)
     try:
         with prints_to_stderr(), redirect_stdout(sys.stderr):  # of processes, and of Python
             spec.loader.exec_module(module)
+    except UnguardedScriptError:
+        raise
     except Exception as error:
         raise ValueError(f"{file} cannot be run: {type(error).__name__}: {error}") from error
+    finally:
+        _importing.pop()
     return module

@@ -18,6 +18,7 @@ from typing import Any
 from ..core.files import make_folder, read_json, write_atomically
 from ..core.space import Space
 from .families import find_space
+from .in_memory import held_space, is_in_file, is_in_memory
 
 CODE = "code"  # the folder within a run
 ROLES = ("space", "evaluator", "strategy")  # what may be FILE.py:CLASS
@@ -27,7 +28,7 @@ _said: set[Path] = set()
 
 
 class UntrustedCodeError(ValueError):
-    """A run folder brings code along that the user has not said to trust."""
+    """A run needs code that the user has not said to trust, or has not given to this process."""
 
 
 def keep_code(name: str, run: Path) -> dict[str, str]:
@@ -57,7 +58,7 @@ def trust(run: str | Path) -> list[str]:
     """
     folder = Path(run)
     manifest = read_json(folder / "manifest.json")
-    roles = [role for role in ROLES if ":" in str(manifest.get(role, ""))]
+    roles = [role for role in ROLES if is_in_file(str(manifest.get(role, "")))]
     files = [_file_of(role, manifest, folder) for role in roles]
     for file in files:
         _remember(folder, _sha256(file))
@@ -79,7 +80,12 @@ def code_name(role: str, manifest: Mapping[str, Any], run: Path) -> str:
     name = manifest[role]
     if not isinstance(name, str):
         raise ValueError(f"{run / 'manifest.json'} is damaged: its {role} is {name!r}")
-    if ":" not in name:
+    if is_in_memory(name) and held_space(name) is None:
+        raise UntrustedCodeError(
+            f"the space of {run} was given in Python and is in no file: give it there again, "
+            f"nastk.resume({str(run)!r}, space={name.partition(':')[2].rpartition('-')[0]})"
+        )
+    if not is_in_file(name):
         return name
     file = _file_of(role, manifest, run)
     if not _is_trusted(run, _sha256(file)):

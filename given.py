@@ -1,0 +1,156 @@
+"""What Python programs give where the command line has text: classes, numbers, arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from .core.budget import Budget
+from .core.space import Space
+from .evaluators.tasks.arrays import Source
+from .evaluators.tasks.held import hold
+from .manifests import absolute_data, absolute_space
+from .nasbench.families import FAMILIES, find_space
+from .nasbench.in_memory import code_hash, hold_space
+
+_log = logging.getLogger(__name__)
+
+SpaceLike = str | type[Space] | Space
+BudgetLike = str | int | float | Budget
+
+
+def budget_text(flops: BudgetLike | None) -> str:
+    """Return a budget as it is typed.
+
+    Raises:
+        ValueError: if it is none.
+
+    Example:
+        >>> budget_text("60%"), budget_text(357e6), budget_text(Budget(340, 360))
+        ('60%', '357000000', '340:360')
+    """
+    if isinstance(flops, str):
+        return flops
+    if isinstance(flops, Budget):
+        return f"{flops.high}" if flops.low is None else f"{flops.low}:{flops.high}"
+    if flops is None:
+        raise ValueError("a search needs a budget, for example --flops 357M")
+    try:
+        if isinstance(flops, bool) or int(flops) != flops:
+            raise TypeError
+        return str(int(flops))
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(
+            "a budget is a whole number of FLOPs, text such as '357M' or '60%' (of the largest), "
+            f"or a Budget; got {flops!r}"
+        ) from None
+
+
+def given_data(data: Any) -> tuple[str, Source | None]:
+    """Return the name of data, and what has to be kept alive so that the name is known.
+
+    Args:
+        data: a name as behind `--data`, or anything that `hold` takes.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    if isinstance(data, str):
+        return absolute_data(data), None
+    if isinstance(data, Path):
+        raise ValueError(f"say what kind of data {data} holds, for example 'imagefolder:{data}'")
+    source = hold(data)
+    return source.name, source
+
+
+def given_space(space: SpaceLike) -> tuple[str, dict[str, Any] | None]:
+    """Return the name of a space as a run records it, and the options of an instance.
+
+    A class in a file becomes `FILE.py:CLASS`, as on the command line; the file is imported, so that
+    a script guards what it does by `if __name__ == "__main__":`. A class of a notebook, or one that
+    is no plain name of its file, gets a name under which this process alone finds it.
+
+    Raises:
+        ValueError: if it is no space, or its file cannot be imported.
+    """
+    if isinstance(space, str):
+        return absolute_space(space), None
+    family = space if isinstance(space, type) else type(space)
+    if not issubclass(family, Space):
+        raise ValueError(
+            "space= takes the name of a space, 'FILE.py:CLASS', a class derived from nastk.Space, "
+            f"or an instance of one; got {space!r}"
+        )
+    if inspect.isabstract(family):
+        raise ValueError(f"space {family.__name__} has no method network(self, choose) yet")
+    options = None if isinstance(space, type) else _recordable(space)
+    return _name_of(family), options
+
+
+def split_options(
+    family: type[Space],
+    options: dict[str, Any],
+    resolution: int | None,
+    classes: int | None,
+) -> tuple[int | None, int | None, dict[str, Any]]:
+    """Return resolution, classes and the other options of an instance for a search.
+
+    What the search is told by itself wins; classes that the instance leaves at the default of its
+    class are decided by the data.
+    """
+    usual = {field.name: field.default for field in dataclasses.fields(family)}["num_classes"]
+    rest = {k: v for k, v in options.items() if k not in ("resolution", "num_classes")}
+    own = None if options["num_classes"] == usual else options["num_classes"]
+    return resolution or options["resolution"], classes or own, rest
+
+
+def _recordable(space: Space) -> dict[str, Any]:
+    for name, value in space.options.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"option {name} of {space.name} is {value!r}, which a run cannot record; use "
+                "numbers, text, true or false, None, or tuples of these"
+            ) from None
+    return space.options
+
+
+def _name_of(family: type[Space]) -> str:
+    if FAMILIES.get(family.name) is family:
+        return family.name
+    file = _file_of(family)
+    if file is None or family.__qualname__ != family.__name__:
+        return hold_space(family)
+    name = f"{file}:{family.__name__}"
+    if code_hash(find_space(name)) != code_hash(family):
+        _log.warning(
+            "warning: %s holds another %s than the one given; the run records this one as given "
+            "in Python, and later commands need it again",
+            file,
+            family.__name__,
+        )
+        return hold_space(family)
+    return name
+
+
+def _file_of(family: type[Space]) -> Path | None:
+    """Return where the methods of a class stand; None in a notebook, whose cells are no files."""
+    network = getattr(vars(family).get("network"), "__code__", None)
+    try:
+        found = inspect.getsourcefile(network or family)
+    except (TypeError, OSError):  # of `python -c`, or of a cell
+        return None
+    if found is None:
+        return None
+    file = Path(found).resolve()
+    return file if file.suffix == ".py" and not _is_cell(file) else None
+
+
+def _is_cell(file: Path) -> bool:
+    """Whether a file is a notebook's cell, which some kernels write somewhere for debuggers."""
+    return not file.is_file() or any(part.startswith("ipykernel_") for part in file.parts)

@@ -1,0 +1,195 @@
+"""What a user of Python gives and gets: classes, numbers and arrays where commands take text."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import nastk
+import numpy as np
+import pytest
+import torch
+from nastk import Budget
+from nastk.core.run import Run
+from nastk.ops import conv2d, linear
+from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(nastk.Space):
+    resolution: int = 16
+    num_classes: int = 10
+    width: int = 8
+
+    def network(self, choose):
+        return nn.Sequential(
+            conv2d(3, self.width, choose("kernel", (3, 5, 7)), stride=4),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            linear(self.width, self.num_classes),
+        )
+
+
+SCRIPT = """
+from dataclasses import dataclass
+import nastk
+from nastk.ops import conv2d, linear
+from torch import nn
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(nastk.Space):
+    resolution: int = 16
+    num_classes: int = 10
+    width: int = 8
+
+    def network(self, choose):
+        return nn.Sequential(
+            conv2d(3, self.width, choose("kernel", (3, 5, 7)), stride=4),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            linear(self.width, self.num_classes),
+        )
+
+"""
+
+
+def script(folder, what, command=("mine.py",)):
+    """Run a script that defines a space and does something."""
+    (folder / "mine.py").write_text(SCRIPT + what)
+    return subprocess.run(
+        [sys.executable, *command], cwd=folder, capture_output=True, text=True, env=os.environ
+    )
+
+
+def some_data(count=40):
+    generator = np.random.default_rng(0)
+    return generator.integers(0, 255, (count, 16, 16), dtype=np.uint8), np.arange(count) % 4
+
+
+def test_a_class_numbers_and_arrays_are_searched(tmp_path):
+    found = nastk.search(Mine, 1e4, data=some_data(), steps=2, out=tmp_path / "run", quiet=True)
+    manifest = Run.open(tmp_path / "run").manifest
+    assert manifest["space"] == f"{__file__}:Mine"
+    assert manifest["code"]["space"]["file"] == "code/test_python.py"
+    assert manifest["target"]["num_classes"] == 4 and manifest["flops"] == "10000"
+    assert found["flops"] <= 10_000 == found["budget_flops"]
+    assert set(found) >= {"run", "arch_id", "params"} and found.run == tmp_path / "run"
+    assert repr(found) == (
+        f"Found(arch {found.arch.id}, {found['flops']:,} FLOPs, {found['params']:,} params, "
+        f"in {tmp_path / 'run'})"
+    )
+    with pytest.raises(ValueError, match="retrain"):
+        found.network()
+    assert found.network(trained=False).training
+    trained, tested = found.retrain(steps=2, quiet=True), found.evaluate()
+    assert tested["metrics"].items() <= trained["metrics"].items()
+    assert not found.network().training
+    assert found.export()["is_trained"] and (tmp_path / "run" / "network.pt2").is_file()
+    assert found.report()["html"] == str(tmp_path / "run" / "report.html")
+
+
+def test_the_options_of_an_instance_are_those_of_the_target(tmp_path):
+    options = {"strategy": "random", "quiet": True}
+    space = Mine(width=12, resolution=20, num_classes=7)
+    found = nastk.search(space, "100%", out=tmp_path / "run", **options)
+    assert found.space.options == space.options
+    assert nastk.search("toy", Budget(1, 60_000), out=tmp_path / "b", **options)["flops"] <= 60_000
+    with pytest.raises(ValueError, match="without space_options"):
+        nastk.search(space, "100%", space_options={"width": 3}, **options)
+    with pytest.raises(ValueError, match="which a run cannot record"):
+        nastk.search(Mine(width=np.int64(8)), "100%", **options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"space": 3}, "space= takes the name of a space"),
+        ({"space": nn.Linear}, "space= takes the name of a space"),
+        ({"space": nastk.Space}, "has no method network"),
+        ({"flops": 0.5}, "a budget is a whole number of FLOPs"),
+        ({"flops": True}, "a budget is a whole number of FLOPs"),
+        ({"flops": float("nan")}, "a budget is a whole number of FLOPs"),
+        ({"flops": [1]}, "a budget is a whole number of FLOPs"),
+        ({"data": 3}, "data= takes a name"),
+    ],
+)
+def test_a_wrong_type_is_one_line(arguments, message, tmp_path):
+    with pytest.raises(ValueError, match=message) as raised:
+        nastk.search(**{"space": "toy", "flops": "55K", "out": tmp_path / "run"} | arguments)
+    assert "\n" not in str(raised.value) and not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_space_of_a_notebook_is_held_by_its_process(tmp_path):
+    cell = {"__name__": "__main__", "__builtins__": __builtins__}
+    exec(compile(SCRIPT, "<ipython-input-1>", "exec"), cell)
+    options = {"strategy": "evolution", "steps": 1, "evaluations": 2, "processes": 2}
+    options |= {"data": some_data(), "quiet": True}
+    found = nastk.search(cell["Mine"], "100%", **options, out=tmp_path / "run")
+    name = Run.open(found.run).manifest["space"]
+    assert name.startswith("python:Mine-")
+    assert nastk.compare(found.run, seeds=1, random=1, steps=1, quiet=True)["rows"]
+    again = {"__name__": "__main__", "__builtins__": __builtins__}
+    exec(compile("# moved\n" + SCRIPT, "<ipython-input-2>", "exec"), again)
+    assert nastk.resume(found.run, space=again["Mine"]) == found
+    with pytest.raises(ValueError, match="is not that of"):
+        nastk.resume(found.run, space=Mine)
+    command = [sys.executable, "-m", "nastk", "retrain", str(found.run), "--steps", "1"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and "nastk.resume(" in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    done = subprocess.run([*command[:3], "count", str(found.run)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_a_script_searches_its_own_class(tmp_path):
+    done = script(
+        tmp_path,
+        'if __name__ == "__main__":\n'
+        "    options = dict(strategy='evolution', steps=1, evaluations=2, processes=2, out='run')\n"
+        "    print(nastk.search(Mine, '100%', **options))\n",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Found(arch ") and "evaluate 2/2" in done.stderr
+    assert nastk.count(tmp_path / "run", check=True)["flops"]
+
+
+def test_a_script_without_a_main_guard_is_told(tmp_path):
+    done = script(tmp_path, "nastk.search(Mine, '100%', strategy='random', out='run')\n")
+    assert 'put what it does below its classes under: if __name__ == "__main__"' in done.stderr
+    assert done.stderr.count("UnguardedScriptError: ") == 1 and not (tmp_path / "run").exists()
+
+
+def test_the_public_names_are_shown():
+    assert {"search", "Found", "export", "Space"} <= set(dir(nastk))
+    assert "core" not in dir(nastk)
+
+
+@pytest.mark.slow
+def test_torch_is_left_as_it_was(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    options = {"steps": 1, "quiet": True}
+    calls = [
+        lambda: nastk.search("toy", "55K", out=run, **options),
+        lambda: nastk.resume(run),
+        lambda: nastk.retrain(run, **options),
+        lambda: nastk.evaluate(run),
+        lambda: nastk.load(run),
+        lambda: nastk.count(run, check=True),
+        lambda: nastk.compare(["mobilenext-0.1"], seeds=1, data="digits", processes=1, **options),
+    ]
+    monkeypatch.chdir(tmp_path)
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(2)
+    try:
+        with torch.no_grad():
+            for number, call in enumerate(calls):
+                state = torch.get_rng_state()
+                call()
+                assert torch.equal(state, torch.get_rng_state()), number
+                assert torch.get_default_dtype() is torch.float64, number
+                assert not torch.is_grad_enabled() and torch.get_num_threads() == 2, number
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert next(nastk.load(run).parameters()).dtype is torch.float32
