@@ -147,9 +147,7 @@ class _Asked:
         """Return the recipe by which all are trained."""
         if self.recipe:
             return lookup("recipe", self.recipe, RECIPES)
-        recipes = {
-            s.name: default_recipe(s, is_demonstration=task.is_demonstration) for s in spaces
-        }
+        recipes = {s.name: default_recipe(s, task) for s in spaces}
         if len(set(recipes.values())) > 1:
             ways = ", ".join(f"{name} by {recipe.name!r}" for name, recipe in recipes.items())
             raise ValueError(f"these networks train differently, {ways}: give one --recipe for all")

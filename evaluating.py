@@ -117,7 +117,7 @@ def make_evaluator(run: Run, problem: Problem) -> Evaluator:
     if family is Train:
         # Where no evaluator is named, the steps are those of a supernet and not of its finalists.
         steps = manifest["strategy_options"].get("steps") if "evaluator" in manifest else None
-        recipe = default_recipe(problem.space, is_demonstration=problem.task.is_demonstration)
+        recipe = default_recipe(problem.space, problem.task)
         settings = {"recipe": recipe, "steps": steps}
     if family is Inherit:
         owner = Run.open(Path(manifest["supernet"]))

@@ -88,7 +88,7 @@ def gather(run: Run, level: str, report: Report) -> dict[str, Any]:
     data = run.manifest["data"]
     trained = problem.space if ":" in data else problem.proxy
     trained = dataclasses.replace(trained, num_classes=problem.task.num_classes)
-    recipe = default_recipe(trained, is_demonstration=problem.task.is_demonstration)
+    recipe = default_recipe(trained, problem.task)
     entrants = contestants(
         family=code_name("space", run.manifest, run.path),
         target=problem.space,

@@ -38,6 +38,9 @@ def progress(*, enabled: bool) -> Iterator[Report]:
     tasks: list[Any] = []
 
     def report(event: dict[str, Any]) -> None:
+        if "say" in event:
+            bar.console.print(event["say"], markup=False, highlight=False, soft_wrap=True)
+            return
         if not tasks:  # not earlier: a mistake found before is one line without an empty one
             bar.start()
             tasks.append(bar.add_task("", total=event["total"], figures=""))
@@ -77,6 +80,9 @@ def _lines() -> Report:
 
     def report(event: dict[str, Any]) -> None:
         nonlocal due
+        if "say" in event:
+            print(event["say"], file=sys.stderr, flush=True)
+            return
         if time.monotonic() < due and event["step"] < event["total"]:
             return
         due = time.monotonic() + _SECONDS_A_LINE

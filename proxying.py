@@ -94,7 +94,7 @@ def bench_proxy(
     if not task.is_demonstration:
         target = dataclasses.replace(target, num_classes=task.num_classes)
     trained = dataclasses.replace(trained, num_classes=task.num_classes)
-    chosen = named or default_recipe(target, is_demonstration=task.is_demonstration)
+    chosen = named or default_recipe(target, task)
     entrants = _random_archs(absolute_space(space), target, trained, flops, archs, seed)
     if processes is None:
         processes = default_processes(device)

@@ -13,6 +13,7 @@ from rich.table import Table
 from .core.budget import flops_range
 from .core.observe import observable
 from .core.run import Run
+from .endings import after_search, entropy_in_words
 from .progress import progress as progress
 from .progress import short
 from .search_spaces import SPACES, Sandglass
@@ -56,6 +57,8 @@ def print_search(result: dict[str, Any]) -> None:
         highlight=False,
     )
     _print_skipped(result)
+    if result.get("entropy") is not None:
+        _console.print(entropy_in_words(result["entropy"]), highlight=False)
     from .naming import spaces_of
 
     if blind := observable(spaces_of(run)[1]):
@@ -68,6 +71,7 @@ def print_search(result: dict[str, Any]) -> None:
             "real thing.",
             highlight=False,
         )
+    _console.print(after_search(result["run"]), highlight=False)
 
 
 def _effort(events: list[dict[str, Any]]) -> str:

@@ -20,6 +20,7 @@ from .core.precision import find_precision
 from .core.run import Run, fresh_run, held, write_json
 from .core.skipped import remember_skipped
 from .core.space import Space
+from .endings import last_entropy
 from .evaluating import check_evaluator, close_trials, open_pool
 from .evaluators.efficiency import peak_memory_bytes
 from .evaluators.tasks import find_data
@@ -33,6 +34,7 @@ from .nasbench.families import find_space, with_options
 from .nasbench.in_memory import is_in_file
 from .nasbench.trust import keep_code
 from .ops.chain import MEMORY, default_memory
+from .planning import announced, planned
 from .problems import problem_of
 from .progress import shown
 from .strategies import STRATEGIES
@@ -88,8 +90,9 @@ def search(
         finalists: archs that are trained behind a supernet, see `nastk.strategies.thompson`.
         supernet: folder of the search whose supernet the evaluator `inherit` takes.
         seed: of everything random.
-        steps: updates of the supernet, or of each training of a black-box strategy; the default
-            of the strategy or of the recipe if None.
+        steps: updates of the supernet, or of each training of a black-box strategy. If None, a
+            training is as long as its recipe, and a supernet trains as long as its space says on
+            embedded data, on the user's about as long as one training of the found network costs.
         processes: evaluations at a time, which does not change the result; one for each core if
             None, one on CUDA.
         out: the run folder, `runs/SPACE-STRATEGY-SEED` if None.
@@ -114,8 +117,9 @@ def search(
 
     Returns:
         A `Found`, which is a mapping too: `run arch_id flops params budget_flops evaluations
-        num_skipped seconds cpu_seconds peak_memory_bytes` (of the largest process), and `evidence`
-        where asked for.
+        entropy` (of the logits at the end, 1 where nothing is decided; None where there are none)
+        `num_skipped seconds cpu_seconds peak_memory_bytes` (of the largest process), and
+        `evidence` where asked for.
 
     Raises:
         ValueError: if an argument is wrong; nothing has been written then.
@@ -250,9 +254,8 @@ def _with_evidence(
 
 
 def _search_in(run: Run, report: Report, processes: int | None) -> dict[str, Any]:
-    manifest = run.manifest
     problem = problem_of(run)
-    strategy = STRATEGIES[manifest["strategy"]](**manifest["strategy_options"])
+    strategy = planned(run, problem)
     if problem.cuda_graph and not strategy.can_record(problem.space):
         raise ValueError(
             "this strategy runs other candidates of this space in each step, so that no step can "
@@ -262,6 +265,7 @@ def _search_in(run: Run, report: Report, processes: int | None) -> dict[str, Any
         pool = partial(open_pool, run, problem, at_a_time, processes)
         problem = dataclasses.replace(problem, pool=pool)
     target, task = problem.space, problem.task
+    report = announced(run, problem, strategy, report)
     report = remember_skipped(task, run.path / "skipped.json", report)
     arch = strategy.search(problem, run, report)
     counted = target.cost.count(target.indices(arch))
@@ -270,13 +274,15 @@ def _search_in(run: Run, report: Report, processes: int | None) -> dict[str, Any
     write_atomically(run.arch_path, arch.to_json().encode())
     peak = max(peak_memory_bytes(), close_trials(run))
     seconds, cpu_seconds = run.clock.spent
+    events = run.events()
     result = {
         "run": str(run.path),
         "arch_id": arch.id,
         "flops": counted["flops"],
         "params": counted["params"],
         "budget_flops": problem.budget.high,
-        "evaluations": sum("trial" in event for event in run.events()),
+        "evaluations": sum("trial" in event for event in events),
+        "entropy": last_entropy(events),
         "num_skipped": task.num_skipped,
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,

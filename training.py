@@ -114,7 +114,7 @@ def retrain(
         about = task.describe()
         if inherit and data == run.manifest["data"]:
             check_same_data(run, task)
-        chosen = named or default_recipe(space, is_demonstration=task.is_demonstration)
+        chosen = named or default_recipe(space, task)
         start = "inherit" if inherit else "held-out" if hold_out else "scratch"
         length = "full" if steps is None else steps
         way = memory if precision == "float32" else f"{memory}-{precision}"

@@ -29,7 +29,7 @@ from nastk.core.budget import most_params, parse_budget, reachable_band
 from nastk.core.metrics import test_metrics
 from nastk.core.run import write_json
 from nastk.core.sampler import sample_archs
-from nastk.evaluators.recipe import default_recipe
+from nastk.evaluators.recipe import RECIPES
 from nastk.evaluators.tasks import make_task
 from nastk.evaluators.train import Training
 from nastk.nasbench.compare import Job, train_all
@@ -86,7 +86,7 @@ class Setting:
             seed=seed,
             data=self.data,
             data_sha256="",  # of embedded data, which do not change
-            recipe=default_recipe(space, is_demonstration=True).name,
+            recipe=space.short_recipe,
             steps=None,
             device="cpu",
             workers=0,
@@ -173,7 +173,7 @@ def _time_training(setting: Setting) -> float:
     training = Training(
         network=space.build(top.choices),
         task=task,
-        recipe=default_recipe(space, is_demonstration=True),
+        recipe=RECIPES[space.short_recipe],
     )
     test_metrics(training.fit(), task)
     return time.process_time() - start

@@ -7,6 +7,22 @@ import time
 _of_helpers = 0.0
 
 
+def in_words(seconds: float) -> str:
+    """Return a duration as people say it.
+
+    Example:
+        >>> [in_words(seconds) for seconds in (0.4, 45, 200, 5000, 90_000, 10**6)]
+        ['1 s', '45 s', '3 min', '1 h 23 min', '25 h 0 min', '12 days']
+    """
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if (minutes := round(seconds / 60)) < 60:
+        return f"{minutes} min"
+    if (hours := minutes // 60) < 48:
+        return f"{hours} h {minutes % 60} min"
+    return f"{round(seconds / 86400)} days"
+
+
 def cpu_seconds() -> float:
     """Return the CPU seconds of this process and of the helpers that answered it."""
     return time.process_time() + _of_helpers

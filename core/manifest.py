@@ -26,6 +26,25 @@ class Code(Record):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Length(Record):
+    """How long a search is, where it was decided by what it searches.
+
+    Attributes:
+        steps: updates of its supernet.
+        evaluations: archs that are tested with the weights of the supernet.
+    """
+
+    steps: Annotated[int, Between(1)] | None = None
+    evaluations: Annotated[int, Between(1)] | None = None
+
+    @property
+    def settings(self) -> dict[str, int]:
+        """The settings of a strategy that were decided."""
+        both = {"steps": self.steps, "evaluations": self.evaluations}
+        return {name: value for name, value in both.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Manifest(Record):
     """What `manifest.json` says, checked: typed fields, and entries of other versions by key.
 
@@ -37,6 +56,7 @@ class Manifest(Record):
         code: copies of the user's files by what they are: `space`, `evaluator`, `strategy`.
         strategy: which searched; None for a retraining.
         budget: least and most FLOPs, once the data are known.
+        length: of a search, once the data are known, as far as its options leave it open.
         data_record: what the data say of themselves.
         threads: with which the run computes.
         threads_of_trainings: by name, those that a retraining began with.
@@ -72,6 +92,7 @@ class Manifest(Record):
     target_classes: Count | None = None
     evidence: str | None = None
     budget: list[Count | None] | None = None
+    length: Length | None = None
     data_record: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -31,15 +31,16 @@ class Space(ABC):
         learning_rates: peak rates at which networks of the space train well, by optimiser; the
             optimiser of long trainings comes first.
         recipe: by which networks of the space train on the user's data; a name in
-            `nastk.evaluators.recipe.RECIPES`...
+            `nastk.evaluators.recipe.RECIPES`, chosen by the number of images if None...
         short_recipe: ...and the one on embedded data.
-        search_steps: updates of a supernet in a search that is not told how many.
+        search_steps: updates of a supernet on embedded data, in a search that is not told how
+            many; on data of the user's the length of a training decides.
         tasks: kinds of task that the space fits.
     """
 
     name: ClassVar[str]
     learning_rates: ClassVar[Mapping[str, float]] = {"sgd": 0.1, "adamw": 3e-2}
-    recipe: ClassVar[str] = "mobilenet"
+    recipe: ClassVar[str | None] = None
     short_recipe: ClassVar[str] = "demonstration"
     search_steps: ClassVar[int] = 300
     tasks: ClassVar[tuple[str, ...]] = ("classification",)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 
 from ..core.lookup import lookup
 from ..core.space import Space
+from ..core.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,7 @@ class Recipe:
         cutmix: the same of cutmix.
         rand_augment: strength of RandAugment, up to 10, see `nastk.core.augment`.
         erasing: share of the images in which a rectangle is erased.
+        least_steps: updates at least, in more epochs where there are few images.
     """
 
     name: str
@@ -49,14 +51,29 @@ class Recipe:
     cutmix: float = 0.0
     rand_augment: float = 0.0
     erasing: float = 0.0
+    least_steps: int = 0
 
     def __post_init__(self) -> None:
         lookup("optimizer", self.optimizer, dict.fromkeys(("adamw", "sgd")))
 
     def num_steps(self, num_items: int) -> int:
         """Return the number of updates on a training split of so many items."""
-        return self.epochs * (num_items // min(self.batch_size, num_items))
+        return max(self.least_steps, self.epochs * self.steps_an_epoch(num_items))
 
+    def num_images(self, num_items: int) -> int:
+        """Return the number of images that are processed, of so many different ones."""
+        return self.num_steps(num_items) * min(self.batch_size, num_items)
+
+    def steps_an_epoch(self, num_items: int) -> int:
+        """Return the number of updates of one pass over so many items."""
+        return num_items // min(self.batch_size, num_items)
+
+
+# With fewer updates a network on data of the user's has not learned what it can: 500 images are two
+# batches of 256, of which 200 epochs are 400 updates.
+_LEAST = 2000
+# Recipes by the number of training images, for spaces that name none: up to so many, and beyond.
+FEW_IMAGES = 100_000
 
 # A few hundred steps on embedded data. The rate is the lowest of 4e-3, 8e-3, 1.2e-2, 2e-2, 3e-2,
 # 5e-2 and 8e-2 at which four random archs stopped gaining, measured on the architecture split.
@@ -81,6 +98,7 @@ MOBILENEXT = Recipe(
     warmup=0.015,
     label_smoothing=0.1,
     ema_decay=0.9999,
+    least_steps=_LEAST,
 )
 # The settings common in the MobileNetV2 family for SGD, as nastk uses them.
 MOBILENET = Recipe(
@@ -93,6 +111,7 @@ MOBILENET = Recipe(
     warmup=0.025,
     label_smoothing=0.1,
     ema_decay=0.9999,
+    least_steps=_LEAST,
 )
 # Small networks on small images of the user's: the short recipe, ten times as long.
 SMALL = Recipe(
@@ -105,6 +124,7 @@ SMALL = Recipe(
     warmup=0.1,
     label_smoothing=0.1,
     ema_decay=0.999,
+    least_steps=_LEAST,
 )
 
 # T2T-ViT, arXiv:2101.11986 and its released code, for the models of 21M params: 10 of 310 epochs of
@@ -125,6 +145,7 @@ T2T_VIT = Recipe(
     cutmix=1.0,
     rand_augment=9,
     erasing=0.25,
+    least_steps=_LEAST,
 )
 # The same for its models of up to 7M params.
 T2T_VIT_LITE = dataclasses.replace(T2T_VIT, name="t2t-vit-lite", lr=1e-3, weight_decay=0.03)
@@ -151,13 +172,23 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def default_recipe(space: Space, *, is_demonstration: bool) -> Recipe:
+def default_recipe(space: Space, task: Task) -> Recipe:
     """Return the short recipe of a space on embedded data, its own on the user's.
+
+    A space that names none has `small` up to `FEW_IMAGES` training images, else `mobilenet`.
+
+    Args:
+        space: that is trained.
+        task: on which.
 
     Raises:
         ValueError: if the space names a recipe that does not exist.
     """
-    name = space.short_recipe if is_demonstration else space.recipe
+    if task.is_demonstration:
+        name = space.short_recipe
+    else:
+        by_size = SMALL if task.size("train") <= FEW_IMAGES else MOBILENET
+        name = space.recipe or by_size.name
     return lookup(f"recipe of {space.name}", name, RECIPES)
 
 

@@ -51,6 +51,7 @@ class MBConv(Space):
     """
 
     name: ClassVar[str] = "mbconv"
+    recipe: ClassVar[str | None] = "mobilenet"
     search_steps: ClassVar[int] = 200
 
     macro: str = "r1"

@@ -47,7 +47,7 @@ class NasBench201(Space):
     """
 
     name: ClassVar[str] = "nasbench201"
-    recipe: ClassVar[str] = "small"
+    recipe: ClassVar[str | None] = "small"
 
     resolution: int = 32
     num_classes: int = 10

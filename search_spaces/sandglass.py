@@ -50,7 +50,7 @@ class Sandglass(Space):
     """
 
     name: ClassVar[str] = "sandglass"
-    recipe: ClassVar[str] = "mobilenext"
+    recipe: ClassVar[str | None] = "mobilenext"
 
     width: float = 1.0
     kernels: tuple[int, ...] = (3, 5, 7)

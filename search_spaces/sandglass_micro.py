@@ -21,7 +21,7 @@ class SandglassMicro(Space):
     """Six sandglass blocks at 28 px with searched kernels, bottlenecks, widths and depth."""
 
     name: ClassVar[str] = "sandglass-micro"
-    recipe: ClassVar[str] = "small"
+    recipe: ClassVar[str | None] = "small"
     search_steps: ClassVar[int] = 450
 
     resolution: int = 28

@@ -21,7 +21,7 @@ class SandglassMicroTab(Space):
     """
 
     name: ClassVar[str] = "sandglass-micro-tab"
-    recipe: ClassVar[str] = "small"
+    recipe: ClassVar[str | None] = "small"
 
     resolution: int = 20
     num_classes: int = 10

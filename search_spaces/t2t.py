@@ -96,7 +96,7 @@ class T2T(Space):
 
     name: ClassVar[str] = "t2t"
     learning_rates: ClassVar[Mapping[str, float]] = {"adamw": 2e-3, "sgd": 0.05}
-    recipe: ClassVar[str] = "t2t-vit"
+    recipe: ClassVar[str | None] = "t2t-vit"
     short_recipe: ClassVar[str] = "demonstration-tokens"
 
     first_kernels: tuple[int, ...] = (5, 7, 9)

@@ -14,7 +14,7 @@ class T2TMicro(T2T):
     """A small T2T-ViT at 32 px that ranks archs in minutes on embedded data (sizes are nastk's)."""
 
     name: ClassVar[str] = "t2t-micro"
-    recipe: ClassVar[str] = "small-tokens"
+    recipe: ClassVar[str | None] = "small-tokens"
     # Transformers start slowly, and a step trains one slice of the weights.
     search_steps: ClassVar[int] = 1200
 

@@ -16,7 +16,7 @@ class Toy(Space):
     """Two choices, four archs: the kernel of a depthwise convolution and a width."""
 
     name: ClassVar[str] = "toy"
-    recipe: ClassVar[str] = "small"
+    recipe: ClassVar[str | None] = "small"
 
     resolution: int = 28
     num_classes: int = 10

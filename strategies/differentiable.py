@@ -21,7 +21,8 @@ from ..core.space import Space
 from ..core.strategy import Problem
 from ..ops.mixture import MIXTURES, Logits, dirichlet, snapshot
 from ..ops.score import ScoreFunction
-from .supernet_strategy import LONG_STEPS, SupernetStrategy, SupernetTraining, runs_whole
+from .length import LONG_STEPS
+from .supernet_strategy import SupernetStrategy, SupernetTraining, runs_whole
 from .thompson import Learned
 
 LEVELS = ("single", "bilevel")
@@ -37,7 +38,6 @@ class Differentiable(SupernetStrategy, ABC):
 
     Attributes:
         kinds: the mixtures among which `mixture` chooses.
-        sums_features: whether candidates run one by one and their features are summed.
         is_sampled: whether a mixture leaves candidates out, in the warm-up too. Weights that took
             no part in a step then keep still: neither momentum nor decay moves them.
         level: `single` trains weights and logits on one batch; `bilevel` (first order) trains the
@@ -56,7 +56,6 @@ class Differentiable(SupernetStrategy, ABC):
     """
 
     kinds: ClassVar[tuple[str, ...]] = MIXTURES
-    sums_features: ClassVar[bool] = False
     is_sampled: ClassVar[bool] = False
 
     level: str | None = None
@@ -99,6 +98,12 @@ class Differentiable(SupernetStrategy, ABC):
             "temperature_end": 0.1 if is_long else 0.2,
             "logits_lr": 3e-3 if is_long else 0.05,
         }
+
+    def work_left(self, step: int, total: int) -> float:
+        """Return the passes of a batch that are left: two a bilevel step after the warm-up."""
+        level = self.level or ("bilevel" if total >= LONG_STEPS else "single")
+        single = max(self.warmup * total - step, 0.0)
+        return single + (total - step - single) * (2 if level == "bilevel" else 1)
 
     def can_record(self, space: Space) -> bool:
         """Tell whether steps do the same work: not where each runs candidates of its own."""

@@ -25,6 +25,7 @@ from ..core.space import Space
 from ..core.strategy import Problem
 from ..ops.mixture import dirichlet
 from .evolution import Evolution
+from .length import mean_flops, plain_flops
 from .linear_model import LinearModel
 from .supernet_strategy import SupernetStrategy, SupernetTraining, runs_whole
 from .thompson import Learned
@@ -76,6 +77,12 @@ class SinglePath(SupernetStrategy):
             "population": (self.population is None or self.population >= 1, "at least 1"),
             "num_batches": (self.num_batches >= 1, "at least 1"),
         }
+
+    def image_flops(self, problem: Problem) -> float:
+        """Return the multiply-adds of one image in a step: of the archs that it trains."""
+        if self.sampling == "band":
+            return plain_flops(problem)
+        return mean_flops(problem) if self.sampling == "space" else super().image_flops(problem)
 
     def can_record(self, space: Space) -> bool:
         """Tell whether steps do the same work: not where each runs a path of its own."""

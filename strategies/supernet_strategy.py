@@ -24,9 +24,8 @@ from ..core.static_step import StaticStep
 from ..core.strategy import Problem, Strategy
 from ..ops.chain import set_memory
 from .black_box import Trials
+from .length import LONG_STEPS, supernet_flops
 from .thompson import Learned, Thompson
-
-LONG_STEPS = 5000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +44,12 @@ class SupernetStrategy(Strategy):
         weight_decay: of the weights: 0.02 with AdamW, 4e-5 with SGD.
         finalists: archs that are trained by themselves behind the supernet, the best of which is
             found, see `nastk.strategies.thompson`.
+        sums_features: whether candidates run one by one and their features are summed.
     """
 
     # Updates as a share of the space's, so that searches of all strategies take about as long.
     share_of_steps: ClassVar[float] = 1.0
+    sums_features: ClassVar[bool] = False
 
     finalists: int = 0
     batch_size: int | None = None
@@ -113,6 +114,18 @@ class SupernetStrategy(Strategy):
         """Return the updates asked for, else a share of the space's, rounded to tens."""
         return self.steps or max(10, 10 * round(self.share_of_steps * space.search_steps / 10))
 
+    def images_a_step(self, proxy: Space) -> int:
+        """Return the images of a batch."""
+        return self.batch_size or (64 if max(proxy.input_shape[1:]) <= 64 else 32)
+
+    def image_flops(self, problem: Problem) -> float:
+        """Return the multiply-adds of one image in a step, which says how long to train."""
+        return supernet_flops(problem, features=self.sums_features)
+
+    def work_left(self, step: int, total: int) -> float:
+        """Return the passes of a batch that are left before update `step` of `total`."""
+        return float(total - step)
+
     def at_a_time(self, space: Space) -> int:
         """Return how many finalists may be under way at a time."""
         return Thompson(evaluations=self.finalists).at_a_time(space) if self.finalists else 0
@@ -164,8 +177,7 @@ class SupernetTraining:
             is_recorded=problem.cuda_graph,
         )
         self.scaler = grad_scaler(problem.precision, problem.device)
-        small = max(problem.proxy.input_shape[1:]) <= 64
-        self.batch_size = options.batch_size or (64 if small else 32)
+        self.batch_size = options.images_a_step(problem.proxy)
         self._recorded: tuple[str, StaticStep] | None = None
 
     @property

@@ -20,11 +20,14 @@ X, Y = np.zeros((20, 8, 8), np.uint8), np.arange(20) % 4
 
 @pytest.fixture
 def mistake(monkeypatch, capsys, tmp_path):
-    """Run a command that must fail with one line and leave the folder as it was."""
+    """Run a command that must fail with one line and leave the folder as it was.
+
+    A mistake that shows when the work has begun comes behind the lines that announce the work.
+    """
     monkeypatch.chdir(tmp_path)
     handler = signal.getsignal(signal.SIGTERM)
 
-    def run(*arguments, code=2):
+    def run(*arguments, code=2, announced=0):
         before = sorted(tmp_path.rglob("*"))
         capsys.readouterr()
         monkeypatch.setattr(sys, "argv", ["nastk", *map(str, arguments)])
@@ -32,10 +35,10 @@ def mistake(monkeypatch, capsys, tmp_path):
             cli.main()
         output = capsys.readouterr()
         assert stop.value.code == code, output.err
-        assert len(output.err.splitlines()) == 1 and not output.out, output.err
+        assert len(output.err.splitlines()) == 1 + announced and not output.out, output.err
         assert "pickle=" not in output.err
         assert sorted(tmp_path.rglob("*")) == before
-        return output.err
+        return output.err.splitlines(keepends=True)[-1]
 
     yield run
     signal.signal(signal.SIGTERM, handler)
@@ -349,9 +352,9 @@ def test_strict_commands_leave_nothing_behind(mistake, trained, tmp_path, folder
         for i in range(4):
             (tmp_path / f"images/{part}/cat/{i}.png").write_bytes(b"broken")
     options = ("--data", "imagefolder:images", "--strict")
-    assert "cannot read image" in mistake(*SEARCH, *options)
+    assert "cannot read image" in mistake(*SEARCH, *options, announced=2)
     black_box = ("--strategy", "local", "--evaluations", 2, "--processes", 1)
-    assert "cannot read image" in mistake(*SEARCH, *options, *black_box)
+    assert "cannot read image" in mistake(*SEARCH, *options, *black_box, announced=2)
     arch = trained / "run/arch.json"
     assert "cannot read image" in mistake(
         "retrain", arch, "--out", "new/deep", "--steps", 2, *options

@@ -152,7 +152,15 @@ def searched(tmp_path_factory):
     events = []
     folder = tmp_path_factory.mktemp("screen") / "run"
     result = nastk.search("toy", "55K", steps=4, out=folder, report=events.append)
-    return result, events
+    return dict(result), [event for event in events if "say" not in event]
+
+
+def test_lines_are_said_at_once_and_not_when_silent(capsys):
+    event = {"phase": "start", "step": 0, "total": 0, "say": "60,000 images [grey]"}
+    for enabled in (True, False):
+        with progress.progress(enabled=enabled) as report:
+            report(event)
+    assert capsys.readouterr().err == "60,000 images [grey]\n"
 
 
 def cells_of(text):

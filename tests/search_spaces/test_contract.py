@@ -1,6 +1,7 @@
 """What must hold for every space in the dict, new ones included."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -166,15 +167,26 @@ def test_activations_are_the_outputs_of_convolutions_and_linear_layers(name):
         assert sum(outputs) == space.cost.count(space.indices(arch))["activations"] > 0
 
 
+@dataclasses.dataclass
+class Images:
+    """Data of which nothing but their number is known."""
+
+    number: int = 1000
+    is_demonstration: bool = False
+
+    def size(self, split):
+        return self.number
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_space_names_recipes_that_exist_and_its_subclass_keeps_them(name):
     class Mine(FAMILIES[name]):
         pass
 
     assert Mine.name == "Mine"
-    for is_demonstration in (False, True):
-        recipe = default_recipe(FAMILIES[name](), is_demonstration=is_demonstration)
-        assert default_recipe(Mine(), is_demonstration=is_demonstration) is recipe
+    for task in (Images(), Images(is_demonstration=True)):
+        recipe = default_recipe(FAMILIES[name](), task)
+        assert default_recipe(Mine(), task) is recipe
     assert MetaKernel().num_steps(Mine()) == Mine.search_steps > 0
     assert MetaKernel(steps=7).num_steps(Mine()) == 7
 
@@ -184,7 +196,19 @@ def test_a_space_whose_recipe_does_not_exist_is_refused():
         recipe = "smal"
 
     with pytest.raises(ValueError, match="unknown recipe of Mine 'smal'; did you mean 'small'"):
-        default_recipe(Mine(), is_demonstration=False)
+        default_recipe(Mine(), Images())
+
+
+@pytest.mark.parametrize(
+    "number, name, steps",
+    [(500, "small", 2000), (60_000, "small", 37_480), (10**6, "mobilenet", 781_200)],
+)
+def test_a_space_that_names_no_recipe_has_one_by_the_number_of_images(number, name, steps):
+    class Mine(SPACES["toy"]):
+        recipe = None
+
+    recipe = default_recipe(Mine(), Images(number=number))
+    assert (recipe.name, recipe.num_steps(number)) == (name, steps)
 
 
 @pytest.mark.parametrize("name", SPACES)

@@ -1,0 +1,41 @@
+"""What a command says at its end: how far a search decided, and what comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def last_entropy(events: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return the entropy of the logits at the end of a search, None where there are none."""
+    entropies = [event["entropy"] for event in events if event.get("entropy") is not None]
+    return float(entropies[-1]) if entropies else None
+
+
+def entropy_in_words(entropy: float) -> str:
+    """Judge how far the logits of a search have decided.
+
+    Args:
+        entropy: mean over choices, as a share of its maximum.
+
+    Example:
+        >>> entropy_in_words(0.05)
+        'entropy 0.05 of 1: the logits have decided'
+    """
+    said = f"entropy {entropy:.2f} of 1: the logits have "
+    if entropy > 0.6:
+        return said + (
+            "hardly decided; the arch is little better than a guess among those of the budget: "
+            "search longer (--steps, --epochs), or train --finalists"
+        )
+    if entropy > 0.3:
+        return said + (
+            "decided in part; other archs of the budget may do as well: search longer (--steps, "
+            "--epochs), or train --finalists"
+        )
+    return said + ("all but decided" if entropy > 0.1 else "decided")
+
+
+def after_search(run: str) -> str:
+    """Return what comes behind a search."""
+    return f"next: nastk retrain {run} (trains the found network and tests it)"

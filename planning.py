@@ -1,0 +1,167 @@
+"""What a search or a training is going to do: decided and said before it starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from .core.clock import in_words
+from .core.lookup import lookup
+from .core.loop import Report
+from .core.manifest import Manifest
+from .core.run import Run
+from .core.space import Space
+from .core.strategy import Problem, Strategy
+from .core.task import Task
+from .evaluators.recipe import Recipe, default_recipe
+from .strategies import STRATEGIES, BlackBox, SinglePath
+from .strategies.length import EVALUATIONS, updates_for
+from .strategies.supernet_strategy import SupernetStrategy
+
+# The first updates are slow, so that the expected time is told after so long.
+_SECONDS_TIMED = 2.0
+
+
+def recipe_of(manifest: Manifest, space: Space, task: Task) -> Recipe:
+    """Return the recipe by which a search trains single networks."""
+    return default_recipe(space, task)
+
+
+def planned(run: Run, problem: Problem) -> Strategy:
+    """Return the strategy of a run, its length decided; the first call puts that on record.
+
+    On embedded data the space says how long a supernet trains. On the user's it trains at about
+    the price of one training of the found network, see `nastk.strategies.length`.
+    """
+    name, options = run.manifest.strategy, run.manifest.strategy_options
+    assert name is not None  # of a search
+    strategy = lookup("strategy", name, STRATEGIES)(**options)
+    if run.manifest.length is None:
+        run.update_manifest({"length": _length(strategy, run.manifest, problem)})
+    length = run.manifest.length
+    assert length is not None
+    fields = {field.name for field in dataclasses.fields(strategy)}
+    decided = {name: value for name, value in length.settings.items() if name in fields}
+    return dataclasses.replace(strategy, **decided)
+
+
+def _length(strategy: Strategy, manifest: Manifest, problem: Problem) -> dict[str, int]:
+    """Return the settings of a strategy that decide how long it takes, as far as nobody did."""
+    if not isinstance(strategy, SupernetStrategy) or strategy.steps is not None:
+        return {}
+    task = problem.task
+    if task.is_demonstration:
+        return {"steps": strategy.num_steps(problem.space)}
+    recipe = recipe_of(manifest, problem.space, task)
+    length = {"steps": updates_for(strategy, problem, recipe.num_images(task.size("train")))}
+    if isinstance(strategy, SinglePath) and "evaluations" not in manifest.strategy_options:
+        length["evaluations"] = EVALUATIONS
+    return length
+
+
+def announced(run: Run, problem: Problem, strategy: Strategy, report: Report) -> Report:
+    """Say what was read and what a search will do; the report returned says how long it takes."""
+    recipe = recipe_of(run.manifest, problem.space, problem.task)
+    size = problem.task.size("train")
+    shorter = "--steps or --epochs shorten it"
+    lines = [what_was_read(problem.task)]
+    if isinstance(strategy, SupernetStrategy):
+        steps = strategy.num_steps(problem.space)
+        batch = strategy.images_a_step(problem.proxy)
+        lines.append(
+            f"{strategy.name} trains a supernet for {steps:,} updates of {batch} images; one "
+            f"training of the found network is {what_it_does(recipe, size)}"
+        )
+        if strategy.finalists:
+            lines[-1] += f", and as many follow as finalists: {strategy.finalists}"
+        return told(report, lines, partial(_supernet_left, strategy, steps), shorter)
+    lines.append(_trials_line(run, strategy, recipe, problem))
+    return told(report, lines, left_of, shorter)
+
+
+def _supernet_left(strategy: SupernetStrategy, steps: int, event: Mapping[str, Any]) -> float:
+    """Return the passes of a supernet that are left; what comes behind it does not count."""
+    return strategy.work_left(min(event["step"], steps), steps)
+
+
+def _trials_line(run: Run, strategy: Strategy, recipe: Recipe, problem: Problem) -> str:
+    """Say how many archs are evaluated, and by what."""
+    assert isinstance(strategy, BlackBox)
+    shares, evaluator = strategy.shares(), run.manifest.evaluator or "train"
+    if strategy.name == "random" and len(shares) == 1:
+        return "random draws one arch of the budget and trains none"
+    if evaluator != "train":
+        return f"{strategy.name} evaluates {len(shares)} archs, each by {evaluator}"
+    size = problem.task.size("weights")
+    if strategy.steps is not None:
+        one = f"{strategy.steps:,} updates of {recipe.batch_size} images (recipe {recipe.name})"
+    else:
+        one = what_it_does(recipe, size)
+    parts = "" if min(shares) == 1 else ", most for a part of its updates"
+    return f"{strategy.name} trains {len(shares)} archs{parts}, each by itself: {one}"
+
+
+def what_was_read(task: Task) -> str:
+    """Say what the data hold: images, classes, grey or in colour, and what was left out."""
+    about = task.describe()
+    is_grey = about.get("is_grey")
+    colour = "" if is_grey is None else ", grey" if is_grey else ", in colour"
+    line = (
+        f"{about['name']}: {task.size('train'):,} images to train on, {task.size('test'):,} to "
+        f"test, {task.num_classes} classes{colour}"
+    )
+    if left_out := about.get("left_out"):
+        line += "; left out: " + ", ".join(f"{n:,} {reason}" for reason, n in left_out.items())
+    if double := about.get("num_test_in_train"):
+        line += f"; {double:,} of the test images are among those to train on too"
+    return line
+
+
+def what_it_does(recipe: Recipe, size: int) -> str:
+    """Say how long a recipe trains on so many images."""
+    steps = recipe.num_steps(size)
+    epochs = max(recipe.epochs, round(steps / recipe.steps_an_epoch(size)))
+    return f"{steps:,} updates of {recipe.batch_size} (recipe {recipe.name}, {epochs} epochs)"
+
+
+def left_of(event: Mapping[str, Any]) -> float:
+    """Return the steps that are left, parts of those under way taken off where they are known."""
+    return float(event["total"] - event.get("done", event["step"]))
+
+
+def told(
+    report: Report,
+    lines: list[str],
+    left: Callable[[Mapping[str, Any]], float],
+    hint: str,
+) -> Report:
+    """Return a report that says lines before the first event, and the expected time soon after.
+
+    Args:
+        report: gets every event, and each line as `say` of one more.
+        lines: what is said first.
+        left: from an event to the work that is left.
+        hint: how it would take less time.
+    """
+    phase: dict[str, Any] = {"phase": "start", "step": 0, "total": 0}
+    for line in lines:
+        report(phase | {"say": line})
+    start: tuple[float, float] | None = None
+    is_said = False
+
+    def tell(event: dict[str, Any]) -> None:
+        nonlocal start, is_said
+        now, work = time.monotonic(), left(event)
+        if start is None:
+            start = now, work
+        elapsed, done = now - start[0], start[1] - work
+        if not is_said and work > 0 < done and elapsed >= _SECONDS_TIMED:
+            is_said = True
+            line = f"expected to take {in_words(elapsed / done * work)} from here on; {hint}"
+            report(event | {"say": line})
+        report(event)
+
+    return tell

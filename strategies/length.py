@@ -1,0 +1,109 @@
+"""How long a supernet trains on data of the user's: about as much as one network costs.
+
+A step of a supernet costs more than one of a plain network at the budget: folded candidates have
+the size of the largest, summed features that of all. So many fewer images are worth as much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ..core.budget import largest_below
+from ..core.products import Product, product_of
+from ..core.sampler import sample
+from ..core.strategy import Problem
+from ..ops.mixture import dirichlet
+
+if TYPE_CHECKING:
+    from .supernet_strategy import SupernetStrategy
+
+LEAST_UPDATES = 1000
+# From so many updates on a supernet is trained as networks are in long trainings.
+LONG_STEPS = 5000
+# Archs inherit their weights, and are tested with them, at a small part of a training each.
+EVALUATIONS = 200
+
+_MIXTURES = 4  # over which a step that samples paths is averaged
+_ARCHS = 256
+_SEED = 0  # the same length for every seed of a search
+
+
+def plain_flops(problem: Problem) -> float:
+    """Return the multiply-adds of one image in a network at the budget, as it is trained."""
+    space, proxy = problem.space, problem.proxy
+    top = largest_below(space, problem.budget.high)
+    assert top is not None  # a budget without archs has been refused
+    if proxy == space:
+        return float(top)
+    archs = sample(space, _ARCHS, _SEED)
+    whole, small = (float(s.cost.flops.evaluate(archs).mean()) for s in (space, proxy))
+    return top * small / whole
+
+
+def mean_flops(problem: Problem) -> float:
+    """Return the multiply-adds of one image in a random arch of the whole space."""
+    archs = sample(problem.proxy, _ARCHS, _SEED)
+    return float(problem.proxy.cost.flops.evaluate(archs).mean())
+
+
+def supernet_flops(problem: Problem, *, features: bool) -> float:
+    """Return the multiply-adds of one image in the supernet, counted as torch dispatches them.
+
+    Args:
+        problem: whose proxy is counted.
+        features: whether candidates run one by one and their features are summed.
+    """
+    supernet = problem.proxy.supernet(seed=_SEED).eval()
+    times = _MIXTURES if any(supernet.sampled) else 1
+    generator = torch.Generator().manual_seed(_SEED)
+    counter = _Counter()
+    image = torch.zeros(1, *problem.proxy.input_shape)
+    with torch.no_grad(), counter:
+        for _ in range(times):
+            drawn = dirichlet(supernet.num_candidates, 1.0, generator)
+            supernet.mix(drawn, features=features)
+            supernet(image)
+    return counter.flops / times
+
+
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the multiply-adds of what torch dispatches."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        product = product_of(func)
+        if product == "composite":
+            with self:
+                return func.decompose(*args, **(kwargs or {}))
+        out = func(*args, **(kwargs or {}))
+        if isinstance(product, Product):
+            self.flops += product.flops(args, out)
+        return out
+
+
+def updates_for(strategy: SupernetStrategy, problem: Problem, images: int) -> int:
+    """Return the updates of a supernet that cost about as much as one training.
+
+    It follows from counts alone, so that it is the same on every machine.
+
+    Args:
+        strategy: which may ask for several passes a step, also depending on their number.
+        problem: what is searched.
+        images: that one training of the found network processes.
+    """
+    ratio = strategy.image_flops(problem) / plain_flops(problem)
+    passes = images / (ratio * strategy.images_a_step(problem.proxy))
+    single = max(LEAST_UPDATES, round(passes))
+    factor = strategy.work_left(0, single) / single
+    updates = max(LEAST_UPDATES, round(passes / factor))
+    is_alike = strategy.work_left(0, updates) / updates > 0.99 * factor
+    return updates if is_alike else LONG_STEPS  # the fewest of so many passes
