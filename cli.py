@@ -317,9 +317,11 @@ def _code_of(error: BaseException) -> int:
         path = error.ctx.command_path if error.ctx else "nastk"
         print(f"nastk: {error.format_message()} ({path} --help explains)", file=sys.stderr)
         return 2
-    if not isinstance(error, ValueError | RuntimeError | OSError):
+    if not isinstance(error, ValueError | RuntimeError | OSError | MemoryError):
         raise error
     said = trouble(error) if isinstance(error, OSError) else str(error)
+    if isinstance(error, MemoryError):
+        said = f"not enough memory for that ({said or 'no more to be had'}): ask for less"
     print(f"nastk: {' '.join(said.split()) or type(error).__name__}", file=sys.stderr)
     is_infeasible = type(error).__name__ == "InfeasibleBudgetError"
     return 3 if is_infeasible else 2 if isinstance(error, ValueError) else 1

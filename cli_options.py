@@ -78,11 +78,11 @@ def assignment(text: str, flag: str = "--set", example: str = "level=bilevel") -
     if not equals:
         raise ValueError(f"{flag} takes NAME=VALUE, for example {example}; got {text!r}")
     numbers = value
-    if _NUMBERS.fullmatch(value):
-        numbers = _FRACTION.sub(lambda found: repr(int(found[1]) / int(found[2])), value)
     try:
+        if _NUMBERS.fullmatch(value):
+            numbers = _FRACTION.sub(lambda found: repr(int(found[1]) / int(found[2])), value)
         return name, json.loads(numbers)
-    except json.JSONDecodeError:
+    except (ValueError, OverflowError, RecursionError):  # no JSON, or no number of a machine
         return name, value
 
 

@@ -17,6 +17,7 @@ import torch
 
 from .core.arch import Arch
 from .core.asktell import Pool
+from .core.check import MOST_NUMBER
 from .core.clock import cpu_seconds
 from .core.evaluator import Evaluator
 from .core.files import with_nan
@@ -101,9 +102,9 @@ def _check_options(name: str, options: Mapping[str, Any]) -> None:
         raise ValueError(f"evaluator {name!r} has no options; leave out --evaluator-set")
     for option, value in options.items():
         kind = lookup(f"option of evaluator {name!r}", option, known)
-        if type(value) is not kind or (kind is int and value < 1):
+        if type(value) is not kind or (kind is int and not 1 <= value <= MOST_NUMBER):
             wanted = {bool: "true or false", int: "a whole number above 0"}.get(kind, kind.__name__)
-            raise ValueError(f"evaluator {name!r} takes as {option} {wanted}; got {value!r}")
+            raise ValueError(f"evaluator {name!r} takes as {option} {wanted}; got {value!r:.60}")
 
 
 def make_evaluator(run: Run, problem: Problem) -> Evaluator:

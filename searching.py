@@ -37,6 +37,7 @@ from .ops.chain import MEMORY, default_memory
 from .planning import announced, planned
 from .problems import problem_of
 from .progress import shown
+from .search_spaces.blocks import MOST_FACTOR
 from .strategies import STRATEGIES
 
 # Levels of evidence; what they mean stands in `nastk.evidence`.
@@ -309,8 +310,11 @@ def _proxy(target: Space, data: str, scale: float | None, resolution: int | None
     """Return the space to train: the space's own proxy on embedded data, else the target."""
     proxy = target if ":" in data else target.proxy()
     if scale is not None:
-        if not 0 < scale < math.inf:
-            raise ValueError(f"--proxy-scale takes a factor above 0, for example 0.35; got {scale}")
+        if not 0 < scale <= MOST_FACTOR:
+            raise ValueError(
+                f"--proxy-scale takes a factor above 0 and at most {MOST_FACTOR:,}, for example "
+                f"0.35; got {scale}"
+            )
         if "scale" not in proxy.options:
             raise ValueError(f"space {target.name!r} has no channel scale; leave out --proxy-scale")
         proxy = dataclasses.replace(proxy, **{"scale": scale})

@@ -8,13 +8,16 @@ import types
 import typing
 from typing import Any
 
+MOST_NUMBER = 10**12
+"""Options are numbers of at most so much, so that what is computed from them stays one too."""
+
 _WANTED = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 
 
 def check_types(owner: str, options: Any) -> None:
     """Refuse fields of a dataclass that are not of their declared type.
 
-    Whole numbers pass as numbers; infinite ones and NaN do not.
+    Whole numbers pass as numbers; infinite ones, NaN and those beyond `MOST_NUMBER` do not.
 
     Args:
         owner: what the options belong to, for the message.
@@ -47,8 +50,9 @@ def check_types(owner: str, options: Any) -> None:
             wanted = " or ".join(_WANTED[kind] for kind in known)
             raise ValueError(
                 f"option {field.name} of {owner} has the wrong type: it takes {wanted}, "
-                f"got {value!r}"
+                f"got {value!r:.60}"
             )
+        _check_size(f"option {field.name} of {owner}", value)
 
 
 def _check_tuple(what: str, value: Any, kinds: tuple[Any, ...]) -> None:
@@ -57,13 +61,20 @@ def _check_tuple(what: str, value: Any, kinds: tuple[Any, ...]) -> None:
         return
     is_right = isinstance(value, tuple) and all(_fits(part, kinds[0]) for part in value)
     if is_right and (len(value) == len(kinds) if kinds[-1] is not ... else len(value) > 0):
+        for part in value:
+            _check_size(what, part)
         return
     shown = list(value) if isinstance(value, tuple) else value
     length = "one or more" if kinds[-1] is ... else str(len(kinds))
     raise ValueError(
         f"{what} has the wrong type: it takes a list [...], each part {_WANTED[kinds[0]]}, "
-        f"{length} of them; got {shown!r}"
+        f"{length} of them; got {shown!r:.60}"
     )
+
+
+def _check_size(what: str, value: Any) -> None:
+    if isinstance(value, int | float) and abs(value) > MOST_NUMBER:
+        raise ValueError(f"{what} takes numbers of at most {MOST_NUMBER:.0e}, got {value!r:.40}")
 
 
 def _fits(value: Any, kind: type) -> bool:

@@ -265,10 +265,9 @@ def held(run: Run) -> Iterator[Run]:
 
 @contextmanager
 def fresh_run(path: Path, manifest: dict[str, Any]) -> Iterator[Run]:
-    """Make a new run and hold its lock; a mistake of the user's leaves nothing of it behind.
+    """Make a new run and hold its lock; one that fails at its start leaves nothing behind.
 
-    What has a checkpoint or an evaluated arch is kept, and so is what was stopped or ran out of
-    disk: it resumes. The folder was empty, so that what is removed is the run's own.
+    What has a checkpoint or an evaluated arch is kept, and what was stopped or ran out of disk.
 
     Raises:
         ValueError: if the folder holds a run already, or files that are of no run.
@@ -277,9 +276,10 @@ def fresh_run(path: Path, manifest: dict[str, Any]) -> Iterator[Run]:
     run = Run.create(path, manifest)
     try:
         yield run
-    except ValueError:
+    except Exception as error:
         has_trials = any((path / "trials").glob("*/result.json"))
-        if not (path / "checkpoints").exists() and not has_trials:
+        is_full = isinstance(error, OSError) and error.errno in FULL
+        if not is_full and not (path / "checkpoints").exists() and not has_trials:
             for entry in path.iterdir():  # the folder was empty, so that all of it is the run's
                 if entry.is_dir() and not entry.is_symlink():
                     shutil.rmtree(entry, ignore_errors=True)

@@ -16,7 +16,7 @@ from torch import nn
 from .arch import Arch
 from .choice import Choice, Choose, ChooseAll, ChooseValues, Value
 from .constraint import Constraint
-from .cost import Cost
+from .cost import METRICS, Cost
 from .recount import recount
 from .supernet import Supernet
 
@@ -180,7 +180,15 @@ def _describe(space: Space) -> tuple[ChooseAll, Cost]:
     choose = ChooseAll()
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         supernet = Supernet(space.network(choose), choose.choices).eval()
-        cost = Cost.trace(supernet, torch.empty(1, *space.input_shape))
+        try:
+            cost = Cost.trace(supernet, torch.empty(1, *space.input_shape))
+            for metric in METRICS:
+                getattr(cost, metric)  # which is summed here
+        except OverflowError:
+            raise ValueError(
+                f"networks of {space.name} with these options have more FLOPs or params than fit "
+                "in 64 bits: choose smaller options"
+            ) from None
     return choose, cost
 
 

@@ -11,16 +11,21 @@ from ..ops import Chain, Step, batch_norm, conv2d, depthwise_conv2d, residual
 from ..ops.meta_convolution import Kernel
 from ..ops.width import AnyWidth
 
+MOST_FACTOR = 1_000
+"""On channel counts."""
+
 
 def check_factors(owner: str, **factors: float) -> None:
     """Refuse factors on channel counts that leave no network.
 
     Raises:
-        ValueError: if one is not above 0.
+        ValueError: if one is not above 0, or more than anybody can build.
     """
     for name, factor in factors.items():
-        if not 0 < factor < math.inf:
-            raise ValueError(f"{owner} takes a {name} above 0, got {factor}")
+        if not 0 < factor <= MOST_FACTOR:
+            raise ValueError(
+                f"{owner} takes a {name} above 0 and at most {MOST_FACTOR:,}, got {factor}"
+            )
 
 
 def round_channels(value: float, divisor: int) -> int:

@@ -19,6 +19,9 @@ from ..core.space import Space
 from ..core.strategy import Problem, Strategy
 from ..core.task import Metrics
 
+MOST_EVALUATIONS = 1_000_000
+"""And as much of anything else that a strategy counts."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BlackBox(Strategy):
@@ -40,8 +43,11 @@ class BlackBox(Strategy):
         super().__post_init__()
         for name, least in self.least().items():
             value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"{self.name} takes as {name} at least {least}; got {value}")
+            if value is not None and not least <= value <= MOST_EVALUATIONS:
+                raise ValueError(
+                    f"{self.name} takes as {name} at least {least} and at most "
+                    f"{MOST_EVALUATIONS:,}; got {value}"
+                )
 
     def least(self) -> dict[str, int]:
         """Return for numbers, unless they are None, the smallest that makes sense."""

@@ -24,6 +24,7 @@ from ..core.schedule import geometric
 from ..core.space import Space
 from ..core.strategy import Problem
 from ..ops.mixture import dirichlet
+from .black_box import MOST_EVALUATIONS
 from .evolution import Evolution
 from .length import mean_flops, plain_flops
 from .linear_model import LinearModel
@@ -73,7 +74,10 @@ class SinglePath(SupernetStrategy):
             **super().ranges(),
             "concentration_start": (self.concentration_start > 0, "a number above 0"),
             "concentration_end": (self.concentration_end > 0, "a number above 0"),
-            "evaluations": (self.evaluations >= 1, "at least 1"),
+            "evaluations": (
+                1 <= self.evaluations <= MOST_EVALUATIONS,
+                f"at least 1 and at most {MOST_EVALUATIONS:,}",
+            ),
             "population": (self.population is None or self.population >= 1, "at least 1"),
             "num_batches": (self.num_batches >= 1, "at least 1"),
         }

@@ -63,7 +63,7 @@ class SupernetStrategy(Strategy):
             if (value := getattr(self, name)) not in known:
                 raise ValueError(
                     f"{self.name} takes as {name} one of {', '.join(filter(None, known))}; "
-                    f"got {value!r}"
+                    f"got {value!r:.60}"
                 )
         for name, (is_fine, wanted) in self.ranges().items():
             if not is_fine:
@@ -78,7 +78,7 @@ class SupernetStrategy(Strategy):
         """Return for numbers whether anything can be learned with them, and what is wanted."""
         above_zero = (self.weights_lr is None or self.weights_lr > 0, "a number above 0")
         return {
-            "finalists": (self.finalists >= 0, "at least 0"),
+            "finalists": (0 <= self.finalists <= 1000, "at least 0 and at most 1,000"),
             "batch_size": (self.batch_size is None or self.batch_size >= 1, "at least 1"),
             "weights_lr": above_zero,
             "weight_decay": (self.weight_decay is None or self.weight_decay >= 0, "at least 0"),

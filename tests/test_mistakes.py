@@ -199,7 +199,7 @@ def test_wrong_settings_of_a_strategy(mistake, assignment):
         ),
         ("sandglass", "kernels=[3,4.5]", "each part a whole number"),
         ("mbconv", "kernels=[]", "one or more of them; got []"),
-        ("mbconv", "width=-1", "takes a width above 0, got -1"),
+        ("mbconv", "width=-1", "takes a width above 0 and at most 1,000, got -1"),
         ("t2t", "head_width=0", "wrong value"),
         ("mbconv", "macro=v3", "unknown macro 'v3'"),
         ("toy", "resolution=32", "--target-resolution"),
@@ -539,3 +539,49 @@ def test_a_comparison_counts_unreadable_images_or_refuses_them(mistake, tmp_path
 def test_too_few_images(mistake, tmp_path, folder_of_images):
     folder_of_images(tmp_path / "images", per_class=2)
     assert "too few" in mistake(*SEARCH, "--data", "imagefolder:images")
+
+
+BIG = "9" * 30
+UNTRAINED = (*SEARCH[:-2], "--strategy", "local", "--evaluator", "naswot")
+SANDGLASS = ("search", "--space", "sandglass", "--flops", "60%")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (*SEARCH, "--strategy", "evolution", "--evaluations", BIG),
+        (*SEARCH, "--strategy", "halving", "--evaluations", BIG),
+        (*SEARCH, "--strategy", "single_path", "--evaluations", BIG),
+        (*SEARCH, "--strategy", "evolution", "--set", f"population={BIG}"),
+        (*SEARCH, "--finalists", BIG),
+        (*SEARCH, "--set", f"weights_lr={'9' * 5000}"),
+        (*SEARCH, "--set", "level=" + "[" * 100_000),
+        (*UNTRAINED, "--evaluator-set", f"num_batches={BIG}"),
+        (*SANDGLASS, "--proxy-scale", BIG),
+        (*SANDGLASS, "--space-set", "width=1e308"),
+        (*SANDGLASS, "--space-set", f"width={BIG}"),
+        (*SANDGLASS, "--space-set", f"multipliers=[{'9' * 400}/1]"),
+        ("search", "--space", "nasbench201", "--flops", "60%", "--space-set", "channels=100000000"),
+    ],
+    ids=lambda arguments: " ".join(map(str, arguments))[-60:],
+)
+def test_numbers_beyond_all_bounds(mistake, arguments):
+    said = mistake(*arguments)
+    assert "damaged" not in said and len(said) < 300
+
+
+def test_images_beyond_all_memory(mistake):
+    assert "not enough memory" in mistake(*SEARCH, "--proxy-resolution", 60_000, code=1)
+
+
+@pytest.mark.parametrize("text", ["raise KeyError(3)", "return [] + 1", "raise MemoryError"])
+def test_a_space_that_fails_at_its_start_leaves_its_folder_free(tmp_path, text):
+    (tmp_path / "mine.py").write_text(
+        f"import nastk\nclass Mine(nastk.Space):\n    def network(self, choose): {text}\n"
+    )
+    with pytest.raises(Exception):  # noqa: B017  whatever it is
+        nastk.search(f"{tmp_path / 'mine.py'}:Mine", "90%", steps=1, out=tmp_path / "run")
+    assert [entry.name for entry in tmp_path.iterdir() if entry.name != "__pycache__"] == [
+        "mine.py"
+    ]
+    nastk.search("toy", "90%", steps=1, out=tmp_path / "run")
