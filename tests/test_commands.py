@@ -131,6 +131,7 @@ def test_flags_override_the_config_file(tmp_path):
     assert "did you mean 'space'" in nastk("search", "--config", config).stderr
 
 
+@pytest.mark.slow
 def test_options_of_the_strategy_are_set_by_name(tmp_path):
     arguments = ["--space", "toy", "--flops", "55K", "--steps", 2, "--out", tmp_path / "run"]
     done = nastk("search", *arguments, "--set", "level=bilevel", "--set", "warmup=0.5", "--json")
@@ -140,6 +141,7 @@ def test_options_of_the_strategy_are_set_by_name(tmp_path):
     assert "NAME=VALUE" in nastk("search", *arguments, "--set", "level").stderr
 
 
+@pytest.mark.slow
 def test_every_command_takes_a_config_file(tmp_path):
     config = tmp_path / "options.toml"
     config.write_text("classes = 10\nper-layer = true\n")
@@ -150,6 +152,7 @@ def test_every_command_takes_a_config_file(tmp_path):
         assert "--config" in nastk(command, "--help").stdout, command
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments, code, words",
     [
@@ -234,6 +237,7 @@ def test_files_of_the_user_are_read(tmp_path):
         make_task(f"cifar10:{tmp_path}", 32)
 
 
+@pytest.mark.slow
 def test_a_space_of_ones_own_is_searched_from_its_file(tmp_path):
     (tmp_path / "mine.py").write_text(
         "from dataclasses import dataclass\nfrom torch import nn\nfrom nastk import Space\n"
@@ -262,6 +266,7 @@ def test_a_space_of_ones_own_is_searched_from_its_file(tmp_path):
     assert json.loads(nastk("count", "r", "--json", cwd=tmp_path).stdout)["flops"] > 0
 
 
+@pytest.mark.slow
 def test_searches_without_a_folder_never_share_one(tmp_path, monkeypatch):
     import nastk as library
 

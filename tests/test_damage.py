@@ -50,6 +50,7 @@ def run(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_search_says_it_and_ends_the_same(run):
     (run / "result.json").unlink(missing_ok=True)
     final = run / "checkpoints/last"
@@ -63,12 +64,14 @@ def test_a_search_says_it_and_ends_the_same(run):
     assert command("search", "--resume", run, "--json").stderr == ""
 
 
+@pytest.mark.slow
 def test_a_retraining_says_it(run):
     (last,) = run.glob("checkpoints/retrain-*-last")
     damage(run, "checkpoints/retrain-*-last")
     says_it_once(command("retrain", run, "--steps", 3, "--json"), last)
 
 
+@pytest.mark.slow
 def test_inheriting_says_it(run):
     damage(run, "checkpoints/last")
     done = command("retrain", run, "--steps", 1, "--inherit", "--json")
@@ -76,6 +79,7 @@ def test_inheriting_says_it(run):
     assert "inherit" in json.loads(done.stdout)["weights"]
 
 
+@pytest.mark.slow
 def test_a_comparison_says_it(tmp_path, capfd, monkeypatch):
     monkeypatch.setenv("NASTK_CHECKPOINT_SECONDS", "0")
     space = Toy()

@@ -59,6 +59,7 @@ STRATEGIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_a_step_on_fixed_buffers_is_the_same_step(name, tmp_path, recording_anywhere):
     strategy, options = STRATEGIES[name]

@@ -49,6 +49,7 @@ def cpu_seconds_of(function):
     return result, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", ["100M", "2G"])
 def test_a_budget_out_of_reach_is_refused_in_five_seconds_of_cpu(budget, tmp_path):
     command = ("search", "--space", "sandglass", "--flops", budget)

@@ -382,6 +382,7 @@ def test_a_folder_of_the_users_own_files_is_refused_and_left_alone(
     assert "is a file" in mistake(*start, "--out", "mine/arch.json")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("out", ["afile/x", "/proc/nope", "locked/x"])
 @pytest.mark.parametrize("command", ["search", "retrain", "compare"])
 def test_a_place_that_cannot_be_written_is_refused(mistake, trained, tmp_path, command, out):
@@ -462,6 +463,7 @@ def test_what_a_process_left_that_was_killed_before_its_manifest_is_no_ones(tmp_
     assert nastk.search("toy", "90%", strategy="random", out=tmp_path)["run"] == str(tmp_path)
 
 
+@pytest.mark.slow
 def test_skipped_images_are_counted_in_every_result(tmp_path, monkeypatch, capfd, folder_of_images):
     monkeypatch.chdir(tmp_path)
     folder_of_images(tmp_path / "images")

@@ -29,6 +29,7 @@ OPTIONS = {
 KEYS = {"icc_loss", "icc_accuracy", "ceiling_tau", "params_tau"}
 
 
+@pytest.mark.slow
 def test_the_command_measures_warns_and_does_not_train_twice(tmp_path, capsys):
     flags = [part for name, value in OPTIONS.items() for part in (f"--{name}", str(value))]
     command = [*NASTK, "bench", "proxy", *flags, "--out", "trainings", "--json"]
@@ -57,6 +58,7 @@ def test_the_command_measures_warns_and_does_not_train_twice(tmp_path, capsys):
     assert f"{result['icc_loss']:.2f}" in printed and "warning: too little" in printed
 
 
+@pytest.mark.slow
 def test_a_training_is_what_a_search_would_see(tmp_path):
     from nastk.nasbench.compare import train_all
 

@@ -280,6 +280,7 @@ class Wrong:
         return lambda x: x.sum((1, 2, 3))[:, None].expand(-1, 4)
 
 
+@pytest.mark.slow
 def test_damaged_weights_are_one_line(folder):
     weights = Path(nastk.retrain(folder / "run", steps=1)["weights"])
     weights.write_bytes(weights.read_bytes()[:-50])
@@ -292,6 +293,7 @@ def test_damaged_weights_are_one_line(folder):
     assert json.loads((folder / "run/retrain.json").read_text())["weights"] == str(weights)
 
 
+@pytest.mark.slow
 def test_options_of_a_space_are_those_of_the_resumed_and_loaded_network(tmp_path, monkeypatch):
     """Their candidates decide the arch, so that other defaults could not hold it."""
     command = ["search", "--space", "nasbench201", "--space-set", "channels=4", "--space-set"]

@@ -168,6 +168,7 @@ def test_a_folder_of_another_arch_is_refused(arch_file, tmp_path):
         nastk.retrain(other, out=tmp_path / "run", steps=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["toy.json", "mobilenext-0.1"])
 def test_what_was_trained_by_name_is_found_by_name(tmp_path, monkeypatch, what):
     monkeypatch.chdir(tmp_path)

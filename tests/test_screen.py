@@ -94,6 +94,7 @@ def test_references_fit_into_80_columns(rows, narrow, capsys):
     assert max(map(len, text.splitlines())) <= 80
 
 
+@pytest.mark.slow
 def test_a_terminal_of_80_columns_is_not_taken_for_a_pipe():
     text = in_terminal("count", "mobilenetv3-large-0.75", "--per-layer")
     assert "…" not in text and "154,560,624" in text

@@ -57,6 +57,7 @@ def test_loading_refuses_options_that_it_would_ignore(tmp_path):
     assert network(torch.zeros(2, 3, 32, 32)).shape == (2, 3)
 
 
+@pytest.mark.slow
 def test_the_weights_of_a_run_belong_to_it_and_to_its_arch(tmp_path):
     found = nastk.search("toy", "55K", strategy="random", out=tmp_path / "run")
     trained = nastk.retrain(found["run"], steps=2)

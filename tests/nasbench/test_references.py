@@ -58,6 +58,7 @@ def test_counts_to_the_last_digit(name):
     assert (counts["params"], counts["flops"]) == COUNTS[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BUILT)
 def test_the_polynomial_counts_what_is_built(name):
     space, arch = find_reference(name).arch()

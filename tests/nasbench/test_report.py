@@ -339,6 +339,7 @@ def test_probabilities_are_logged_about_fifty_times_from_first_to_last(tmp_path)
             assert sum(row) == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_the_commands_that_make_a_run_again_say_all_that_was_asked(tmp_path):
     """Parsed by the command line itself, they ask for what the records say."""
     how = {"seed": 4, "device": "cpu", "workers": 2, "strict": True}

@@ -238,9 +238,11 @@ def mixed(space, supernet, seed=5):
     return logits
 
 
+# At 32 px the last norms of mbconv would see four values a channel, and a variance of so few is so
+# ill-conditioned that rounding alone, which differs between processors, exceeds the tolerance.
 SMALL = {
     "sandglass": {"resolution": 32, "num_classes": 10, "scale": 0.2},
-    "mbconv": {"resolution": 32, "num_classes": 10, "scale": 0.2, "squeeze": 0.25},
+    "mbconv": {"resolution": 64, "num_classes": 10, "scale": 0.2, "squeeze": 0.25},
     "t2t": {"resolution": 32, "num_classes": 10, "scale": 0.2},
 }
 

@@ -30,6 +30,7 @@ def run_agreement(device, marks, folder, **environment):
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
 
 
+@pytest.mark.slow
 @needs_triton
 def test_interpreted_kernels_agree_with_their_definitions(tmp_path):
     run_agreement("cpu", "not slow", tmp_path, TRITON_INTERPRET="1")

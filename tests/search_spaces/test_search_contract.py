@@ -26,6 +26,7 @@ def traces(folder):
     return [(folder / file).read_bytes() for file in ("arch.json", "metrics.jsonl")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SPACES)
 def test_killed_and_resumed_equals_unbroken_and_the_seed_decides(name, tmp_path, monkeypatch):
     whole, broken, other = (tmp_path / part for part in ("whole", "broken", "other"))

@@ -166,6 +166,7 @@ def test_a_network_under_bfloat16_autocast_stays_near_float32():
     assert (found.float() - expected).abs().max() < 0.05 * expected.abs().max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", ["performer", "transformer"])
 def test_torch_compile_takes_the_built_network(layer):
     space = T2TMicro()

@@ -31,6 +31,7 @@ def run(strategy, folder, seed=0, flops="0.8M", **options):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STRATEGIES)
 @pytest.mark.parametrize(
     "flops, limit", [("0.4M", 400_000), ("0.8M", 800_000), ("1.9M", 1_900_000)]
@@ -41,6 +42,7 @@ def test_the_budget_is_never_exceeded_and_mostly_spent(name, flops, limit, tmp_p
     assert 0.97 * limit <= found["flops"] <= limit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_the_same_seed_gives_the_same_search_and_another_one_another(name, tmp_path):
     found = []

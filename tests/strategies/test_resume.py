@@ -69,6 +69,7 @@ def test_killed_at_random_steps_and_resumed_equals_unbroken(tmp_path):
 BLACK_BOX = [name for name, strategy in STRATEGIES.items() if issubclass(strategy, BlackBox)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", BLACK_BOX)
 def test_a_black_box_search_stopped_anywhere_and_resumed_equals_unbroken(
     strategy, tmp_path, monkeypatch
@@ -342,6 +343,7 @@ def test_a_search_that_starts_at_the_largest_kernels_ends_below_the_budget(tmp_p
     assert events[0]["expected_flops"] > 900_000 and events[-1]["expected_flops"] <= 800_000
 
 
+@pytest.mark.slow
 def test_the_test_split_is_never_read_by_a_search(tmp_path, sealed_test_split):
     for strategy, chosen in nastk.searching.STRATEGIES.items():
         options = {"evaluations": 2} if issubclass(chosen, BlackBox) else {}

@@ -40,6 +40,7 @@ def drive(name, space, budget, count, seed=0, told=None):
     return asked, losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("case", BANDS)
 def test_archs_lie_in_the_band_and_are_canonical(name, case):
@@ -62,6 +63,7 @@ def test_a_band_of_one_or_two_archs_is_asked_for_them(name, space, text):
     assert low <= space.cost.count(space.indices(sampler.ask()))["flops"] <= high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_no_arch_is_asked_for_twice_at_the_same_effort(name):
     asked, _ = drive(name, SPACE, BUDGET, 120)
@@ -75,12 +77,14 @@ def test_a_space_of_one_arch_is_asked_for_that_arch():
         assert len({arch.id for arch in asked}) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_seed_asks_the_same_and_another_one_something_else(name):
     first, again, other = (drive(name, SPACE, BUDGET, 20, seed)[0] for seed in (3, 3, 4))
     assert first == again != other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LEARNING)
 def test_what_is_told_decides_what_is_asked(name):
     asked, losses = drive(name, SPACE, BUDGET, 40)
@@ -88,6 +92,7 @@ def test_what_is_told_decides_what_is_asked(name):
     assert asked[:2] == turned[:2] and asked != turned
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted({*LEARNING} - {"halving"}))  # which saves effort only
 def test_a_smooth_table_is_searched_better_than_at_random(name):
     def best(name, seed):
@@ -102,6 +107,7 @@ def test_a_smooth_table_is_searched_better_than_at_random(name):
 SLOWER = {"on_nni": 0.02, "on_optuna": 0.2, "thompson": 0.6}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_asking_and_telling_take_milliseconds(name):
     drive(name, SPACE, BUDGET, 2)
