@@ -8,7 +8,7 @@ from typing import Any
 
 from .axes import short
 from .markup import Markup, join, tag
-from .trained import STARTS
+from .trained import STARTS, doubts
 from .wording import day, duration, percent
 
 Facts = Mapping[str, Any]
@@ -49,7 +49,9 @@ def tiles(fact: Facts) -> Markup:
     if (spent := duration(cost["cpu_seconds"])) is not None:
         trainings = cost["in_trainings"]
         words = "of CPU time"
-        words += "" if trainings is None else f", as much as {trainings:.2g} trainings"
+        words += (
+            "" if trainings is None else f", as much as {trainings:.2g} trainings of its network"
+        )
         shown.append((spent, "the search", words))
     cells = [
         tag(
@@ -80,8 +82,12 @@ def _quality(fact: Facts) -> list[tuple[str, str, str]]:
             done, total = made["num_updates_done"], made["num_updates"]
             return [("…", "test accuracy", f"in training: {done:,} of {total:,} updates")]
         return [("?", "test accuracy", "the network is not trained yet")]
-    guess = None if by_class is None else by_class["guess_percent"]
-    words = "" if guess is None else f"guessing the most frequent class: {guess:.1f} %"
+    words = ""
+    if by_class is not None and by_class["num_images"]:
+        words = (
+            f"± {by_class['margin_percent']:.1f} on {by_class['num_images']:,} test images; "
+            f"always the most frequent class: {by_class['guess_percent']:.1f} %"
+        )
     return [
         (percent(made["test_top1_percent"], 1), "test accuracy (top-1)", words),
         (_loss(made["test_loss_nats"]), "test loss, nats", "cross-entropy, lower is better"),
@@ -125,6 +131,7 @@ def verdict(fact: Facts) -> Markup | None:
     if (made := fact["training"]) is not None and made["has_diverged"]:
         words = "The training diverged: its test loss is no finite number. A lower --lr may help."
         parts.append(tag("p", words, class_="warning"))
+    parts += [tag("p", text, class_="warning") for text in doubts(fact["by_class"])]
     if judged := fact["verdict"]:
         style = {True: "yes", False: "no", None: "open"}[judged["is_worth_it"]]
         parts.append(tag("p", judged["sentence"], class_=f"verdict {style}"))

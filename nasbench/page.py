@@ -166,7 +166,8 @@ def _choices(story: Story) -> Markup | None:
         "the colour that fills the right end has won, many colours there mean an open choice. "
         "Numbers go from yellow (smallest) to violet (largest). On the right stands what was taken "
         "and how probable it was at the end: the most probable network within the budget is taken, "
-        "which need not have the most probable candidate of each choice."
+        "which need not have the most probable candidate of each choice; of a block that is left "
+        "out the other choices count for nothing."
     )
     return join([tag("p", words, class_="soft"), shown])
 

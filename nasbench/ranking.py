@@ -152,14 +152,29 @@ def judge(
     error = _error([losses for group in by_kind.values() for losses in group], drawn or [])
     lead = min(rivals.values()) - found
     is_worth_it = None if error is None or abs(lead) <= SURE * error else lead > 0
+    sentence = _sentence(is_worth_it, found, rivals) + _doubt(error, share)
+    if one_arch := _one_arch(by_kind):
+        is_worth_it, sentence = False, one_arch
     return {
         "is_worth_it": is_worth_it,
-        "sentence": _sentence(is_worth_it, found, rivals) + _doubt(error, share),
+        "sentence": sentence,
         "found_loss_nats": found,
         "error_nats": error,
         "trainings": trainings,
         "rivals": rivals,
     }
+
+
+def _one_arch(by_kind: Mapping[str, Sequence[list[float]]]) -> str | None:
+    """Say that there was nothing to choose, where all losses are equal to the last bit."""
+    kinds = ("found", "most-params", "random")
+    everyone = [losses for kind in kinds for losses in by_kind.get(kind, ())]
+    if not by_kind.get("random") or any(losses != everyone[0] for losses in everyone):
+        return None
+    return (
+        f"The search was not worth its cost: the {len(everyone)} networks compared are all the "
+        "same arch, so that there was nothing to choose; give a budget that leaves a choice."
+    )
 
 
 def _losses(row: Mapping[str, Any]) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from ..core.answers import Answers
@@ -59,9 +60,12 @@ def class_facts(answers: Answers | None) -> dict[str, Any] | None:
 
     Returns:
         `num_classes`, `num_images`, `guess_percent` (accuracy of who always says the most frequent
-        class), `classes` (`name num_images top1_percent precision_percent most_taken_for`),
-        `confused` (pairs `true predicted num_images percent`, the most frequent first) and
-        `matrix`, by true class the images that were given each class; None beyond 30 classes.
+        class), `margin_percent` (the accuracy on all such images lies within so many points of the
+        measured one, in 19 of 20 cases), `most_given` and `most_given_percent` (the class that the
+        network names most, and how often), `classes` (`name num_images top1_percent
+        precision_percent most_taken_for`), `confused` (pairs `true predicted num_images percent`,
+        the most frequent first) and `matrix`, by true class the images that were given each class;
+        None beyond 30 classes.
     """
     if answers is None:
         return None
@@ -81,6 +85,7 @@ def class_facts(answers: Answers | None) -> dict[str, Any] | None:
         }
         for number, name in enumerate(names)
     ]
+    given = max(range(len(names)), key=answers.num_predicted.__getitem__, default=None)
     rows.sort(key=lambda row: math.inf if row["top1_percent"] is None else row["top1_percent"])
     pairs = [
         {
@@ -96,10 +101,40 @@ def class_facts(answers: Answers | None) -> dict[str, Any] | None:
         "num_classes": len(names),
         "num_images": total,
         "guess_percent": 100 * max(images, default=0) / total if total else None,
+        "margin_percent": _margin(sum(answers.num_right), total),
+        "most_given": None if given is None else names[given],
+        "most_given_percent": 100 * answers.num_predicted[given] / total if total else None,
         "classes": rows,
         "confused": pairs,
         "matrix": _matrix(answers),
     }
+
+
+def _margin(num_right: int, total: int) -> float | None:
+    """Return 1.96 standard errors of an accuracy in percent, by the normal approximation."""
+    if not total:
+        return None
+    share = num_right / total
+    return 196 * math.sqrt(share * (1 - share) / total)
+
+
+def doubts(told: Mapping[str, Any] | None) -> list[str]:
+    """Return in words what is wrong with a network as a whole, judged by `class_facts`."""
+    if told is None or not told["num_images"] or told["num_classes"] < 2:
+        return []
+    right = sum(row["num_images"] * (row["top1_percent"] or 0) for row in told["classes"])
+    accuracy, guess = right / told["num_images"], told["guess_percent"]
+    found = []
+    if accuracy <= guess + told["margin_percent"]:
+        found.append(
+            f"The network is right on {accuracy:.1f} % of the test images, which is no better than "
+            f"always naming the most frequent class ({guess:.1f} %): train it for longer, or look "
+            "at the learning curve."
+        )
+    if told["most_given_percent"] > max(90, 1.5 * guess):
+        share = f"{told['most_given_percent']:.0f} % of all test images"
+        found.append(f"The network names the class {told['most_given']} for {share}.")
+    return found
 
 
 def _matrix(answers: Answers) -> dict[str, Any] | None:

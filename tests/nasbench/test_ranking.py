@@ -107,6 +107,13 @@ def test_one_training_each_is_judged_by_the_spread_of_the_random_archs():
     assert judge(rows([-0.5], [0.6], *drawn), trainings=1)["is_worth_it"] is True
 
 
+def test_one_arch_alone_is_nothing_to_choose():
+    same = judge(rows([0.3, 0.4], [0.3, 0.4], [0.3, 0.4], [0.3, 0.4]), trainings=2)
+    assert same["is_worth_it"] is False and "4 networks compared are all the" in same["sentence"]
+    other = judge(rows([0.3, 0.4], [0.3, 0.4], [0.3, 0.4], [0.3, 0.41]), trainings=2)
+    assert other["is_worth_it"] is None and "cannot be told" in other["sentence"]
+
+
 def test_without_rivals_or_with_a_diverged_one_there_is_no_verdict():
     assert judge(rows([0.3], [0.4])[:1], trainings=2) is None
     assert judge(rows([math.nan], [0.4], [0.5], [0.6]), trainings=2) is None

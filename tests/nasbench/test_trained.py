@@ -6,7 +6,7 @@ import shutil
 import nastk
 import pytest
 from nastk.core.answers import Answers, Example
-from nastk.nasbench.trained import class_facts
+from nastk.nasbench.trained import class_facts, doubts
 from nastk.reporting import report
 
 from .test_report import EVIL, compared, read
@@ -152,6 +152,32 @@ def test_many_classes_show_the_weakest_and_the_worst_pairs_alone(run):
     assert "All 40 classes (above: the 20 weakest)" in found.text
     assert "What was taken for what" not in found.text
     assert "class-3" in found.text and "9 images, 90 % of the class" in found.text
+
+
+def test_a_network_that_has_learned_nothing_is_said(run):
+    names, images = ("a", "b", "c"), (50, 30, 20)
+
+    def doubts_about(right, given):
+        pairs = tuple((n, 0, images[n] - right[n]) for n in (1, 2) if images[n] > right[n])
+        told = Answers(
+            classes=names,
+            num_images=images,
+            num_right=right,
+            num_predicted=given,
+            confused=pairs,
+            num_left_out=0,
+            examples=(),
+        )
+        return doubts(class_facts(told))
+
+    useless, constant = doubts_about((50, 0, 0), (100, 0, 0))
+    assert "no better than always naming the most frequent class (50.0 %)" in useless
+    assert constant.startswith("The network names the class a for 100 %")
+    assert len(doubts_about((50, 8, 0), (92, 8, 0))) == 2  # within the margin of 50 %
+    assert doubts_about((50, 30, 10), (60, 30, 10)) == []
+    facts = class_facts(Answers.from_json(json.loads(the("*-answers.json", run).read_text())))
+    share = sum(row["top1_percent"] * row["num_images"] for row in facts["classes"]) / 59700
+    assert facts["margin_percent"] == pytest.approx(196 * (share * (1 - share) / 597) ** 0.5)
 
 
 def test_where_the_search_looked_is_said(run):
