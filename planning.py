@@ -38,12 +38,15 @@ def planned(run: Run, problem: Problem) -> Strategy:
     """
     name, options = run.manifest.strategy, run.manifest.strategy_options
     assert name is not None  # of a search
-    strategy = lookup("strategy", name, STRATEGIES)(**options)
+    chosen = lookup("strategy", name, STRATEGIES)
+    fields = {field.name for field in dataclasses.fields(chosen)}
+    for option in options:  # the manifest may be somebody else's
+        lookup(f"option of {name}", option, dict.fromkeys(fields))
+    strategy = chosen(**options)
     if run.manifest.length is None:
         run.update_manifest({"length": _length(strategy, run.manifest, problem)})
     length = run.manifest.length
     assert length is not None
-    fields = {field.name for field in dataclasses.fields(strategy)}
     decided = {name: value for name, value in length.settings.items() if name in fields}
     return dataclasses.replace(strategy, **decided)
 

@@ -303,6 +303,14 @@ def test_a_manifest_that_misses_an_entry_is_named(mistake, copied):
     assert "manifest.json is damaged: it misses 'threads'" in mistake("search", "--resume", "run")
 
 
+def test_a_manifest_with_settings_that_no_strategy_has_is_one_line(mistake, copied):
+    manifest = json.loads((copied / "run/manifest.json").read_text())
+    manifest["strategy_options"]["stepz"] = 3
+    (copied / "run/manifest.json").write_text(json.dumps(manifest))
+    (copied / "run/result.json").unlink()
+    assert "did you mean 'steps'?" in mistake("search", "--resume", "run")
+
+
 @pytest.mark.parametrize("content", ["{", "{}"])
 def test_a_damaged_record_of_a_retraining_is_named(mistake, copied, content):
     (copied / "only/retrain.json").write_text(content)
