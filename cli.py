@@ -13,14 +13,17 @@ from . import __version__
 from .cli_bench import bench
 from .cli_errors import trouble
 from .cli_options import (
+    BatchSize,
     Config,
     CudaGraph,
     Data,
     Device,
+    Epochs,
     Json,
     Memory,
     Precision,
     Processes,
+    Rate,
     Recipe,
     Seed,
     Steps,
@@ -60,7 +63,25 @@ def nastk(
         typer.Option("--version", callback=_say_version, is_eager=True, help="Print it and exit."),
     ] = False,
 ) -> None:
-    """Find the best network under a compute budget."""
+    """Find the best network under a compute budget.
+
+    The order of work, what each step costs and what it leaves:
+
+      search --space sandglass --flops 357M   one training: RUN, a network
+
+      retrain RUN             one training: its weights, tested once
+
+      compare RUN             33 trainings: is it better than its rivals?
+
+      evaluate RUN            seconds: its accuracy once more, on other data
+
+      export RUN --to F.onnx  seconds: a file that runs without nastk
+
+      report RUN              seconds: one page about all of it
+
+    Your own images: --data imagefolder:PATH, npz:FILE or idx:PATH; your own space:
+    --space FILE.py:CLASS. What is killed goes on where it stood.
+    """
 
 
 @app.command()
@@ -75,6 +96,9 @@ def retrain(
     recipe: Recipe = None,
     seed: Seed = 0,
     steps: Steps = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    lr: Rate = None,
     out: Annotated[Path | None, typer.Option(help="Folder, where WHAT is no run.")] = None,
     device: Device = "cpu",
     workers: Workers = 0,
@@ -151,6 +175,14 @@ def spaces(config: Config = None, json_: Json = False) -> None:
 
 
 @app.command()
+def recipes(config: Config = None, json_: Json = False) -> None:
+    """List the recipes by which networks train, and what each contains."""
+    from .recipes import list_recipes, print_recipes
+
+    show(list_recipes(), json_, print_recipes)
+
+
+@app.command()
 def compare(
     context: typer.Context,
     what: Annotated[
@@ -168,6 +200,9 @@ def compare(
     recipe: Recipe = None,
     seed: Annotated[int, typer.Option(help="Seed of the random archs.")] = 0,
     steps: Steps = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    lr: Rate = None,
     processes: Processes = None,
     out: Annotated[
         Path | None,

@@ -88,6 +88,13 @@ def assignment(text: str, flag: str = "--set", example: str = "level=bilevel") -
 
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Steps = Annotated[int | None, typer.Option(help="Number of updates; a default for each space.")]
+Epochs = Annotated[
+    int | None, typer.Option(help="Passes over the training images, instead of the recipe's.")
+]
+BatchSize = Annotated[int | None, typer.Option(help="Images an update, instead of the recipe's.")]
+Rate = Annotated[
+    float | None, typer.Option("--lr", help="Peak learning rate, instead of the recipe's.")
+]
 Processes = Annotated[int | None, typer.Option(help="Trainings at a time; one for each core.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Workers = Annotated[int, typer.Option(help="Processes that decode images.")]
@@ -136,8 +143,8 @@ Data = Annotated[
 Recipe = Annotated[
     str | None,
     typer.Option(
-        help="demonstration, demonstration-tokens, small, small-tokens, mobilenet, mobilenext, "
-        "t2t-vit or t2t-vit-lite; that of the space unless given."
+        help="A name of `nastk recipes`, or one with changes as small:epochs=10,lr=0.002; that of "
+        "the space unless given."
     ),
 ]
 What = Annotated[str, typer.Argument(help="Run folder, arch.json or published name.")]

@@ -8,14 +8,17 @@ from typing import Annotated
 import typer
 
 from .cli_options import (
+    BatchSize,
     Config,
     CudaGraph,
     Data,
     Device,
+    Epochs,
     Json,
     Memory,
     Precision,
     Processes,
+    Rate,
     Seed,
     Strict,
     Trust,
@@ -99,6 +102,9 @@ def search(
         int | None,
         typer.Option(help="Updates of the supernet, or of each training; a default for each."),
     ] = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    lr: Rate = None,
     processes: Processes = None,
     out: Annotated[Path | None, typer.Option(help="The run folder itself.")] = None,
     device: Device = "cpu",

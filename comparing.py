@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,23 @@ from typing import Any
 from .core.arch import Arch
 from .core.budget import Budget
 from .core.files import make_folder
-from .core.lookup import lookup
 from .core.loop import Report
 from .core.run import Run, write_json
 from .core.space import Space
 from .core.task import Task
-from .evaluators.recipe import RECIPES, Recipe, default_recipe, recipe_hash
+from .evaluators.recipe import (
+    Recipe,
+    check_changes,
+    default_recipe,
+    find_recipe,
+    recipe_hash,
+    with_changes,
+)
 from .evaluators.tasks import find_data, make_task
 from .given import given_data
 from .guarding import guarded_call
 from .manifests import circumstances
-from .naming import check_numbers, find_device, found_in, resolve, spaces_of
+from .naming import check_length, check_numbers, find_device, found_in, resolve, spaces_of
 from .nasbench.compare import Job, default_processes, hash_of, summary, threads_each, train_all
 from .nasbench.contestants import Contestant, contestant, contestants
 from .nasbench.trust import code_name
@@ -41,6 +47,9 @@ def compare(
     data: Any = None,
     recipe: str | None = None,
     steps: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
     seed: int = 0,
     processes: int | None = None,
     out: str | Path | None = None,
@@ -65,6 +74,9 @@ def compare(
         data: as for search; that of the runs, or digits-photo where there are none, if None.
         recipe: name in `RECIPES`; the short one on embedded data, else the space's.
         steps: number of updates; the recipe's epochs if None.
+        epochs: passes over the training data instead of the recipe's.
+        batch_size: images an update instead of the recipe's.
+        lr: peak learning rate instead of the recipe's.
         seed: of the random archs.
         processes: trainings at a time; one for each core if None, one on CUDA.
         out: folder of a comparison of archs, `runs/compare` if None; it may serve several.
@@ -90,7 +102,10 @@ def compare(
     start = time.perf_counter()
     data, _alive = (None, None) if data is None else given_data(data)
     names = [what] if isinstance(what, str | Path) else list(what)
-    asked = _Asked(data=data, recipe=recipe, strict=strict, out=out)
+    check_length(steps, epochs)
+    changes = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
+    check_changes(**changes)
+    asked = _Asked(data=data, recipe=recipe, changes=changes, strict=strict, out=out)
     if len(names) == 1 and Path(names[0]).is_dir():
         field = _around(Path(names[0]), asked, NUM_RANDOM if random is None else random, seed)
     elif random:
@@ -140,18 +155,19 @@ class _Asked:
 
     data: str | None
     recipe: str | None
+    changes: Mapping[str, Any]
     strict: bool
     out: str | Path | None
 
     def recipe_of(self, spaces: Sequence[Space], task: Task) -> Recipe:
         """Return the recipe by which all are trained."""
         if self.recipe:
-            return lookup("recipe", self.recipe, RECIPES)
+            return with_changes(find_recipe(self.recipe), **self.changes)
         recipes = {s.name: default_recipe(s, task) for s in spaces}
         if len(set(recipes.values())) > 1:
             ways = ", ".join(f"{name} by {recipe.name!r}" for name, recipe in recipes.items())
             raise ValueError(f"these networks train differently, {ways}: give one --recipe for all")
-        return recipes[spaces[0].name]
+        return with_changes(recipes[spaces[0].name], **self.changes)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ import os
 import shutil
 import typing
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import wait
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
@@ -24,13 +25,14 @@ from .core.files import with_nan
 from .core.lookup import lookup
 from .core.pool import Workers, worker_pool
 from .core.run import Run, held, write_json
+from .core.standing import noted_in, share_done
 from .core.strategy import Problem, Strategy
 from .core.task import Metrics
 from .core.worker import check_stop
 from .evaluators import EVALUATORS, Inherit, Train
 from .evaluators.efficiency import peak_memory_bytes
 from .evaluators.inherit import load_supernet
-from .evaluators.recipe import default_recipe
+from .evaluators.recipe import default_recipe, with_changes
 from .evaluators.tasks.held import share_held
 from .manifests import check_same_data
 from .nasbench.in_memory import is_in_memory
@@ -118,7 +120,8 @@ def make_evaluator(run: Run, problem: Problem) -> Evaluator:
     if family is Train:
         # Where no evaluator is named, the steps are those of a supernet and not of its finalists.
         steps = manifest["strategy_options"].get("steps") if "evaluator" in manifest else None
-        recipe = default_recipe(problem.space, problem.task)
+        changes = manifest.get("recipe_changes") or {}
+        recipe = with_changes(default_recipe(problem.space, problem.task), **changes)
         settings = {"recipe": recipe, "steps": steps}
     if family is Inherit:
         owner = Run.open(Path(manifest["supernet"]))
@@ -138,7 +141,13 @@ def make_evaluator(run: Run, problem: Problem) -> Evaluator:
 
 
 @contextmanager
-def open_pool(run: Run, problem: Problem, at_a_time: int, processes: int | None) -> Iterator[Pool]:
+def open_pool(
+    run: Run,
+    problem: Problem,
+    at_a_time: int,
+    processes: int | None,
+    tell: Callable[[float], None] = lambda share: None,
+) -> Iterator[Pool]:
     """Open what evaluates the archs of one search.
 
     With one process archs are evaluated in this one. The threads of a training follow from the
@@ -149,6 +158,7 @@ def open_pool(run: Run, problem: Problem, at_a_time: int, processes: int | None)
         problem: of the search.
         at_a_time: evaluations that the strategy can have under way.
         processes: evaluations at a time; one for each core if None, one on CUDA.
+        tell: is told, while an evaluation is waited for, which share of it is done.
     """
     evaluator = make_evaluator(run, problem)
     threads = max(1, run.manifest["threads"] // at_a_time)
@@ -159,20 +169,25 @@ def open_pool(run: Run, problem: Problem, at_a_time: int, processes: int | None)
     if is_in_memory(run.manifest["space"]):  # which no other process could find
         processes = 1
     if processes == 1:
-        yield _Trials(run, evaluator, threads, None)
+        yield _Trials(run, evaluator, threads, None, tell)
         return
     share_held()
     with worker_pool(processes) as workers:
-        yield _Trials(run, evaluator, threads, workers)
+        yield _Trials(run, evaluator, threads, workers, tell)
 
 
 class _Trials(Pool):
     """Evaluates in worker processes, or in this one where there are none."""
 
     def __init__(
-        self, run: Run, evaluator: Evaluator, threads: int, workers: Workers | None
+        self,
+        run: Run,
+        evaluator: Evaluator,
+        threads: int,
+        workers: Workers | None,
+        tell: Callable[[float], None],
     ) -> None:
-        self.run, self.evaluator = run, evaluator
+        self.run, self.evaluator, self.tell = run, evaluator, tell
         self.threads, self.workers = threads, workers
 
     def submit(self, arch: Arch, share: float = 1.0) -> Callable[[], Metrics]:
@@ -183,11 +198,18 @@ class _Trials(Pool):
         if self.workers is None:
             return cache(lambda: self._here(arch, share))
         sent = self.workers.submit(_elsewhere, str(self.run.path), arch, share, self.threads)
-        return cache(lambda: self._noted(sent.result(), 0.0))
+        folder = _trial_of(self.run, arch, share).path
+
+        def waited() -> Metrics:
+            while not wait([sent], timeout=1).done:
+                self.tell(share_done([folder]))
+            return self._noted(sent.result(), 0.0)
+
+        return cache(waited)
 
     def _here(self, arch: Arch, share: float) -> Metrics:
         start = cpu_seconds()
-        result = _evaluate(self.run, self.evaluator, arch, share, self.threads)
+        result = _evaluate(self.run, self.evaluator, arch, share, self.threads, self.tell)
         return self._noted(result, cpu_seconds() - start)
 
     def _noted(self, result: dict[str, Any], cpu_seconds_here: float) -> Metrics:
@@ -214,18 +236,27 @@ def _elsewhere(folder: str, arch: Arch, share: float, threads: int) -> dict[str,
     return _evaluate(Run(Path(folder)), _evaluator_in(folder), arch, share, threads)
 
 
+def _trial_of(run: Run, arch: Arch, share: float) -> Run:
+    return Run(run.path / "trials" / f"{arch.id}-{share:.6g}")
+
+
 def _evaluate(
-    run: Run, evaluator: Evaluator, arch: Arch, share: float, threads: int
+    run: Run,
+    evaluator: Evaluator,
+    arch: Arch,
+    share: float,
+    threads: int,
+    tell: Callable[[float], None] = lambda share: None,
 ) -> dict[str, Any]:
     """Evaluate an arch, or return the result that an interrupted search left behind."""
-    trial = Run(run.path / "trials" / f"{arch.id}-{share:.6g}")
+    trial = _trial_of(run, arch, share)
     trial.path.mkdir(parents=True, exist_ok=True)
     file = trial.path / "result.json"
     with held(trial):
         if file.is_file():
             found: dict[str, Any] = json.loads(file.read_text())
             return found | {"metrics": with_nan(found["metrics"])}
-        metrics = _metrics(trial, evaluator, arch, share, threads)
+        metrics = _metrics(trial, evaluator, arch, share, threads, tell)
         loss = metrics[evaluator.objective] * (-1 if evaluator.maximises else 1)
         result = {
             "trial": trial.path.name,
@@ -239,12 +270,24 @@ def _evaluate(
     return result
 
 
-def _metrics(trial: Run, evaluator: Evaluator, arch: Arch, share: float, threads: int) -> Metrics:
+def _metrics(
+    trial: Run,
+    evaluator: Evaluator,
+    arch: Arch,
+    share: float,
+    threads: int,
+    tell: Callable[[float], None],
+) -> Metrics:
     """Evaluate an arch on so many threads, a training with checkpoints in its folder."""
     if isinstance(evaluator, Train):
-        evaluator = dataclasses.replace(
-            evaluator, share=share, run=trial, report=lambda event: check_stop()
-        )
+        note = noted_in(trial.path)
+
+        def watch(event: dict[str, Any]) -> None:
+            check_stop()
+            note(event)
+            tell(event["step"] / event["total"])
+
+        evaluator = dataclasses.replace(evaluator, share=share, run=trial, report=watch)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

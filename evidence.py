@@ -19,11 +19,12 @@ from .core.run import Run, held, write_json
 from .core.space import Space
 from .core.strategy import Problem
 from .evaluators.inherit import Inherit, load_supernet
-from .evaluators.recipe import Recipe, default_recipe, recipe_hash
+from .evaluators.recipe import Recipe, recipe_hash
 from .nasbench.compare import Job, default_processes, summary, threads_each, train_all
 from .nasbench.contestants import Contestant, contestants
 from .nasbench.ranking import judge, rank_scores
 from .nasbench.trust import code_name
+from .planning import recipe_of
 from .problems import problem_of
 
 
@@ -88,7 +89,7 @@ def gather(run: Run, level: str, report: Report) -> dict[str, Any]:
     data = run.manifest["data"]
     trained = problem.space if ":" in data else problem.proxy
     trained = dataclasses.replace(trained, num_classes=problem.task.num_classes)
-    recipe = default_recipe(trained, problem.task)
+    recipe = recipe_of(run.manifest, trained, problem.task)
     entrants = contestants(
         family=code_name("space", run.manifest, run.path),
         target=problem.space,

@@ -57,6 +57,16 @@ def check_recording(device: torch.device, *, precision: str, memory: str) -> Non
         )
 
 
+def check_length(steps: int | None, epochs: int | None) -> None:
+    """Refuse two lengths of one training.
+
+    Raises:
+        ValueError: if both are given.
+    """
+    if steps is not None and epochs is not None:
+        raise ValueError("--steps and --epochs both say how long to train: leave one out")
+
+
 def check_numbers(
     *,
     seed: int = 0,

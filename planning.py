@@ -16,7 +16,7 @@ from .core.run import Run
 from .core.space import Space
 from .core.strategy import Problem, Strategy
 from .core.task import Task
-from .evaluators.recipe import Recipe, default_recipe
+from .evaluators.recipe import Recipe, default_recipe, with_changes
 from .strategies import STRATEGIES, BlackBox, SinglePath
 from .strategies.length import EVALUATIONS, updates_for
 from .strategies.supernet_strategy import SupernetStrategy
@@ -27,7 +27,7 @@ _SECONDS_TIMED = 2.0
 
 def recipe_of(manifest: Manifest, space: Space, task: Task) -> Recipe:
     """Return the recipe by which a search trains single networks."""
-    return default_recipe(space, task)
+    return with_changes(default_recipe(space, task), **(manifest.get("recipe_changes") or {}))
 
 
 def planned(run: Run, problem: Problem) -> Strategy:
@@ -56,6 +56,9 @@ def _length(strategy: Strategy, manifest: Manifest, problem: Problem) -> dict[st
     if not isinstance(strategy, SupernetStrategy) or strategy.steps is not None:
         return {}
     task = problem.task
+    if epochs := (manifest.get("recipe_changes") or {}).get("epochs"):
+        size = task.size("train")
+        return {"steps": epochs * max(1, size // strategy.images_a_step(problem.proxy))}
     if task.is_demonstration:
         return {"steps": strategy.num_steps(problem.space)}
     recipe = recipe_of(manifest, problem.space, task)

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from .core.clock import in_words
 from .core.loop import Report, silent
 
 _SECONDS_A_LINE = 30
@@ -48,7 +49,7 @@ def progress(*, enabled: bool) -> Iterator[Report]:
             tasks[0],
             description=event["phase"],
             total=event["total"],
-            completed=event["step"],
+            completed=event.get("done", event["step"]),
             figures=_figures(event),
         )
 
@@ -75,19 +76,25 @@ def shown(report: Report | None, quiet: bool) -> Iterator[Report]:
 
 
 def _lines() -> Report:
-    """Return a report for logs: a line every half minute, and one at the end."""
+    """Return a report for logs: a line every half minute with the time left, and one at the end."""
+    begun: tuple[float, float] | None = None  # when, and what was done by then
     due = time.monotonic() + _SECONDS_A_LINE
 
     def report(event: dict[str, Any]) -> None:
-        nonlocal due
+        nonlocal begun, due
         if "say" in event:
             print(event["say"], file=sys.stderr, flush=True)
             return
-        if time.monotonic() < due and event["step"] < event["total"]:
+        now, done, total = time.monotonic(), event.get("done", event["step"]), event["total"]
+        begun = begun or (now, done)
+        if now < due and (event["step"] < total or "done" in event):
             return
-        due = time.monotonic() + _SECONDS_A_LINE
-        line = f"{event['phase']} {event['step']}/{event['total']} {_figures(event)}"
-        print(line.rstrip(), file=sys.stderr, flush=True)
+        due = now + _SECONDS_A_LINE
+        line = f"{event['phase']} {event['step']}/{total} {_figures(event)}".rstrip()
+        if begun[1] < done < total:
+            left = (now - begun[0]) * (total - done) / (done - begun[1])
+            line += f"  about {in_words(left)} left"
+        print(line, file=sys.stderr, flush=True)
 
     return report
 

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from .core.budget import Budget, parse_budget, reachable_band
-from .core.lookup import lookup
 from .core.loop import Report, silent
 from .core.run import write_json
 from .core.sampler import sample
 from .core.space import Space
-from .evaluators.recipe import RECIPES, default_recipe
+from .evaluators.recipe import default_recipe, find_recipe
 from .evaluators.tasks import find_data, make_task
 from .manifests import absolute_data, absolute_space, circumstances
 from .naming import check_numbers, find_device
@@ -85,7 +84,7 @@ def bench_proxy(
     check_numbers(seed=seed, steps=steps, workers=workers, processes=processes)
     memory = default_memory(find_device(device))
     data = absolute_data(data)
-    named = lookup("recipe", recipe, RECIPES) if recipe else None
+    named = find_recipe(recipe) if recipe else None
     target = find_space(space)()
     Budget.parse(flops, largest=10**9)  # the grammar, before anything slow
     find_data(data)

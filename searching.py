@@ -20,15 +20,17 @@ from .core.precision import find_precision
 from .core.run import Run, fresh_run, held, write_json
 from .core.skipped import remember_skipped
 from .core.space import Space
+from .core.standing import Parts
 from .endings import last_entropy
 from .evaluating import check_evaluator, close_trials, open_pool
 from .evaluators.efficiency import peak_memory_bytes
+from .evaluators.recipe import check_changes
 from .evaluators.tasks import find_data
 from .found import Found
 from .given import BudgetLike, SpaceLike, budget_text, given_data, given_space, split_options
 from .guarding import guarded_call
 from .manifests import circumstances, manifest_of
-from .naming import check_numbers, check_recording, find_device
+from .naming import check_length, check_numbers, check_recording, find_device
 from .nasbench.counted import write_counts
 from .nasbench.families import find_space, with_options
 from .nasbench.in_memory import is_in_file
@@ -39,6 +41,7 @@ from .problems import problem_of
 from .progress import shown
 from .search_spaces.blocks import MOST_FACTOR
 from .strategies import STRATEGIES
+from .strategies.supernet_strategy import SupernetStrategy
 
 # Levels of evidence; what they mean stands in `nastk.evidence`.
 EVIDENCE = {"quick": "quick", "full": "full"}
@@ -57,6 +60,9 @@ def search(
     supernet: str | Path | None = None,
     seed: int = 0,
     steps: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
     processes: int | None = None,
     out: str | Path | None = None,
     device: str = "cpu",
@@ -94,6 +100,9 @@ def search(
         steps: updates of the supernet, or of each training of a black-box strategy. If None, a
             training is as long as its recipe, and a supernet trains as long as its space says on
             embedded data, on the user's about as long as one training of the found network costs.
+        epochs: passes over the training images, of the supernet or of each training.
+        batch_size: images an update, of the supernet or of each training.
+        lr: peak learning rate, of the supernet's weights or of each training.
         processes: evaluations at a time, which does not change the result; one for each core if
             None, one on CUDA.
         out: the run folder, `runs/SPACE-STRATEGY-SEED` if None.
@@ -138,6 +147,12 @@ def search(
         )
     chosen = lookup("strategy", strategy, STRATEGIES)
     given = {"steps": steps, "evaluations": evaluations, "finalists": finalists}
+    check_length(steps, epochs)
+    changes = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
+    check_changes(**changes)
+    changes = {key: value for key, value in changes.items() if value is not None}
+    if issubclass(chosen, SupernetStrategy):
+        given |= {"batch_size": batch_size, "weights_lr": lr}
     options = dict(strategy_options or {}) | {k: v for k, v in given.items() if v is not None}
     _check_options(chosen, options)
     made = chosen(**options)
@@ -164,6 +179,7 @@ def search(
         **manifest_of(space=space, target=target, proxy=proxy, data=data),
         "strategy": strategy,
         "strategy_options": options,
+        **({"recipe_changes": changes} if changes else {}),
         **evaluation,
         "processes": processes,
         "memory": memory,
@@ -262,13 +278,15 @@ def _search_in(run: Run, report: Report, processes: int | None) -> dict[str, Any
             "this strategy runs other candidates of this space in each step, so that no step can "
             "stand for the others: leave out --cuda-graph"
         )
-    if at_a_time := strategy.at_a_time(problem.space):
-        pool = partial(open_pool, run, problem, at_a_time, processes)
-        problem = dataclasses.replace(problem, pool=pool)
-    target, task = problem.space, problem.task
+    task = problem.task
     report = announced(run, problem, strategy, report)
     report = remember_skipped(task, run.path / "skipped.json", report)
-    arch = strategy.search(problem, run, report)
+    parts = Parts(report)
+    if at_a_time := strategy.at_a_time(problem.space):
+        pool = partial(open_pool, run, problem, at_a_time, processes, parts.part)
+        problem = dataclasses.replace(problem, pool=pool)
+    target = problem.space
+    arch = strategy.search(problem, run, parts)
     counted = target.cost.count(target.indices(arch))
     assert counted["flops"] <= problem.budget.high
     write_counts(run, target, arch)

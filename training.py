@@ -25,13 +25,20 @@ from .core.skipped import remember_skipped
 from .core.space import Space
 from .core.task import Task
 from .evaluators.inherit import load_supernet
-from .evaluators.recipe import RECIPES, default_recipe, recipe_hash
+from .evaluators.recipe import (
+    check_changes,
+    default_recipe,
+    find_recipe,
+    recipe_hash,
+    with_changes,
+)
 from .evaluators.tasks import find_data, make_task
 from .evaluators.train import Training
 from .given import given_data
 from .guarding import guarded_call
 from .manifests import check_same_data, circumstances, manifest_of
 from .naming import (
+    check_length,
     check_numbers,
     check_recording,
     find_device,
@@ -56,6 +63,9 @@ def retrain(
     recipe: str | None = None,
     seed: int = 0,
     steps: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
     out: str | Path | None = None,
     device: str = "cpu",
     workers: int = 0,
@@ -79,6 +89,9 @@ def retrain(
         recipe: name in `RECIPES`; the short one on embedded data, else the space's.
         seed: of initialisation and batches.
         steps: number of updates; the recipe's epochs if None.
+        epochs: passes over the training data instead of the recipe's.
+        batch_size: images an update instead of the recipe's.
+        lr: peak learning rate instead of the recipe's.
         out: folder of an arch.json or a published name, `runs/NAME` if None.
         device: `cpu` or `cuda`.
         workers: processes that decode images.
@@ -96,7 +109,9 @@ def retrain(
     """
     check_numbers(seed=seed, steps=steps, workers=workers)
     place = find_device(device)
-    named = lookup("recipe", recipe, RECIPES) if recipe else None
+    named = find_recipe(recipe) if recipe else None
+    check_changes(epochs=epochs, batch_size=batch_size, lr=lr)
+    check_length(steps, epochs)
     memory = default_memory(place) if memory is None else memory
     lookup("memory", memory, MEMORY)
     precision = find_precision(precision, place)
@@ -114,7 +129,8 @@ def retrain(
         about = task.describe()
         if inherit and data == run.manifest["data"]:
             check_same_data(run, task)
-        chosen = named or default_recipe(space, task)
+        usual = named or default_recipe(space, task)
+        chosen = with_changes(usual, epochs=epochs, batch_size=batch_size, lr=lr)
         start = "inherit" if inherit else "held-out" if hold_out else "scratch"
         length = "full" if steps is None else steps
         way = memory if precision == "float32" else f"{memory}-{precision}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 from ..core.lookup import lookup
@@ -157,6 +159,13 @@ DEMONSTRATION_TOKENS = dataclasses.replace(
 )
 SMALL_TOKENS = dataclasses.replace(SMALL, name="small-tokens", lr=2e-3, drop_path=0.1)
 
+# What a user may change by options of their own, in their types.
+CHANGEABLE: Mapping[str, Callable[[float | str], int | float]] = {
+    "epochs": int,
+    "batch_size": int,
+    "lr": float,
+}
+
 RECIPES: dict[str, Recipe] = {
     r.name: r
     for r in (
@@ -190,6 +199,67 @@ def default_recipe(space: Space, task: Task) -> Recipe:
         by_size = SMALL if task.size("train") <= FEW_IMAGES else MOBILENET
         name = space.recipe or by_size.name
     return lookup(f"recipe of {space.name}", name, RECIPES)
+
+
+def find_recipe(text: str) -> Recipe:
+    """Return a recipe by its name, changed where the name says so.
+
+    Raises:
+        ValueError: if there is none of that name, or it has no such setting.
+
+    Example:
+        >>> find_recipe("small:epochs=2,lr=0.01").epochs
+        2
+    """
+    name, colon, changes = text.partition(":")
+    recipe = lookup("recipe", name, RECIPES)
+    given: dict[str, int | float] = {}
+    for change in changes.split(",") if colon else ():
+        key, _, value = change.partition("=")
+        lookup("setting of a recipe", key, dict.fromkeys(CHANGEABLE))
+        try:
+            given[key] = CHANGEABLE[key](value)
+        except ValueError:
+            raise ValueError(f"recipe {text!r}: {key} takes a number, got {value!r}") from None
+    return with_changes(recipe, **given)
+
+
+def with_changes(
+    recipe: Recipe,
+    *,
+    epochs: int | float | None = None,
+    batch_size: int | float | None = None,
+    lr: float | None = None,
+) -> Recipe:
+    """Return a recipe of other length, batch size or rate, which its name then says.
+
+    Raises:
+        ValueError: if a number means nothing.
+    """
+    given = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
+    changes = {key: CHANGEABLE[key](v) for key, v in given.items() if v is not None}
+    check_changes(**changes)
+    changes = {key: value for key, value in changes.items() if getattr(recipe, key) != value}
+    if not changes:
+        return recipe
+    text = ",".join(f"{key}={value:g}" for key, value in changes.items())
+    joint = "," if ":" in recipe.name else ":"
+    return dataclasses.replace(recipe, **changes, name=f"{recipe.name}{joint}{text}")
+
+
+def check_changes(
+    *, epochs: float | None = None, batch_size: float | None = None, lr: float | None = None
+) -> None:
+    """Refuse numbers that mean nothing.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    for name, value in (("--epochs", epochs), ("--batch-size", batch_size)):
+        if value is not None and (isinstance(value, bool) or value != int(value) or value < 1):
+            raise ValueError(f"{name} takes a whole number of at least 1, got {value}")
+    if lr is not None and not 0 < lr < math.inf:
+        raise ValueError(f"--lr takes a rate above 0, got {lr}")
 
 
 def recipe_hash(recipe: Recipe) -> str:

@@ -9,7 +9,7 @@ import os
 import shutil
 import statistics
 from collections.abc import Iterator, Sequence
-from concurrent.futures import as_completed
+from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,9 +23,11 @@ from ..core.metrics import test_metrics
 from ..core.pool import worker_pool
 from ..core.run import Run, write_json
 from ..core.skipped import remember_skipped
+from ..core.standing import NAME as STANDING
+from ..core.standing import noted_in, share_done
 from ..core.task import Task
 from ..core.worker import check_stop
-from ..evaluators.recipe import RECIPES
+from ..evaluators.recipe import find_recipe
 from ..evaluators.tasks import make_task
 from ..evaluators.tasks.held import share_held
 from ..evaluators.train import Training
@@ -117,11 +119,18 @@ def train_all(jobs: Sequence[Job], processes: int, report: Report) -> None:
         return
     share_held()
     with worker_pool(min(processes, len(waiting))) as pool:
-        futures = {pool.submit(_train, job): job for job in waiting}
-        for future in as_completed(futures):
-            done += 1
-            loss = future.result()[f"{futures[future].measured}_loss_nats"]
-            report({"phase": "train", "step": done, "total": total, "loss": loss})
+        under_way = {pool.submit(_train, job): job for job in waiting}
+        event: dict[str, Any] = {"phase": "train", "step": done, "total": total}
+        while under_way:
+            for future in wait(under_way, timeout=1, return_when=FIRST_COMPLETED).done:
+                job = under_way.pop(future)
+                done += 1
+                loss = future.result()[f"{job.measured}_loss_nats"]
+                event = {"phase": "train", "step": done, "total": total, "loss": loss}
+                report(event)
+            if under_way:
+                parts = share_done(job.path for job in under_way.values())
+                report(event | {"done": done + parts})
 
 
 @lru_cache(maxsize=2)
@@ -139,14 +148,17 @@ def _train(job: Job) -> dict[str, float]:
         space = make_space(find_space(job.contestant.family), job.contestant.options)
         task = _task(job.data, space.resolution, job.workers, job.strict)
 
+        note = noted_in(job.path)
+
         def watch(event: dict[str, Any]) -> None:
             check_stop()
+            note(event)
 
         device = torch.device(job.device)
         training = Training(
             network=space.build(job.contestant.choices, seed=job.seed),
             task=task,
-            recipe=RECIPES[job.recipe],
+            recipe=find_recipe(job.recipe),
             seed=job.seed,
             steps=job.steps,
             device=device,
@@ -161,6 +173,7 @@ def _train(job: Job) -> dict[str, float]:
         metrics["seconds"], metrics["cpu_seconds"] = run.clock.spent
         write_json(job.path / "metrics.json", metrics)
         shutil.rmtree(job.path / "checkpoints", ignore_errors=True)
+        (job.path / STANDING).unlink(missing_ok=True)
         return metrics
     finally:
         run.release()
