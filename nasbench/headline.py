@@ -84,9 +84,10 @@ def _quality(fact: Facts) -> list[tuple[str, str, str]]:
         return [("?", "test accuracy", "the network is not trained yet")]
     words = ""
     if by_class is not None and by_class["num_images"]:
+        low, high = by_class["interval_percent"]
         words = (
-            f"± {by_class['margin_percent']:.1f} on {by_class['num_images']:,} test images; "
-            f"always the most frequent class: {by_class['guess_percent']:.1f} %"
+            f"95 % interval {low:.1f} to {high:.1f}, {by_class['num_images']:,} test images; "
+            f"always naming the most frequent class: {by_class['guess_percent']:.1f} %"
         )
     return [
         (percent(made["test_top1_percent"], 1), "test accuracy (top-1)", words),

@@ -61,7 +61,7 @@ def document(story: Story) -> dict[str, Any]:
         "learning_curve": curve_facts(story),
         "by_class": class_facts(story.answers),
         "losses": loss_facts(story),
-        "band": _band(files.get("result", {})),
+        "band": _band(files.get("result", {})) or _band(manifest),
         "cost": _cost(story),
         "data_record": manifest.get("data_record"),
         "recipe": _recipe(files),

@@ -60,8 +60,8 @@ def class_facts(answers: Answers | None) -> dict[str, Any] | None:
 
     Returns:
         `num_classes`, `num_images`, `guess_percent` (accuracy of who always says the most frequent
-        class), `margin_percent` (the accuracy on all such images lies within so many points of the
-        measured one, in 19 of 20 cases), `most_given` and `most_given_percent` (the class that the
+        class), `interval_percent` (bounds of the accuracy on all such images, which hold in 19 of
+        20 cases), `most_given` and `most_given_percent` (the class that the
         network names most, and how often), `classes` (`name num_images top1_percent
         precision_percent most_taken_for`), `confused` (pairs `true predicted num_images percent`,
         the most frequent first) and `matrix`, by true class the images that were given each class;
@@ -101,7 +101,7 @@ def class_facts(answers: Answers | None) -> dict[str, Any] | None:
         "num_classes": len(names),
         "num_images": total,
         "guess_percent": 100 * max(images, default=0) / total if total else None,
-        "margin_percent": _margin(sum(answers.num_right), total),
+        "interval_percent": _interval(sum(answers.num_right), total),
         "most_given": None if given is None else names[given],
         "most_given_percent": 100 * answers.num_predicted[given] / total if total else None,
         "classes": rows,
@@ -110,12 +110,15 @@ def class_facts(answers: Answers | None) -> dict[str, Any] | None:
     }
 
 
-def _margin(num_right: int, total: int) -> float | None:
-    """Return 1.96 standard errors of an accuracy in percent, by the normal approximation."""
+def _interval(num_right: int, total: int) -> list[float] | None:
+    """Return bounds of an accuracy in percent that hold in 19 of 20 cases (Wilson 1927)."""
     if not total:
         return None
-    share = num_right / total
-    return 196 * math.sqrt(share * (1 - share) / total)
+    share, square = num_right / total, 1.96**2
+    middle = (share + square / (2 * total)) / (1 + square / total)
+    half = 1.96 * math.sqrt(share * (1 - share) / total + square / (4 * total**2))
+    half /= 1 + square / total
+    return [100 * max(middle - half, 0.0), 100 * min(middle + half, 1.0)]
 
 
 def doubts(told: Mapping[str, Any] | None) -> list[str]:
@@ -125,7 +128,7 @@ def doubts(told: Mapping[str, Any] | None) -> list[str]:
     right = sum(row["num_images"] * (row["top1_percent"] or 0) for row in told["classes"])
     accuracy, guess = right / told["num_images"], told["guess_percent"]
     found = []
-    if accuracy <= guess + told["margin_percent"]:
+    if guess >= told["interval_percent"][0]:
         found.append(
             f"The network is right on {accuracy:.1f} % of the test images, which is no better than "
             f"always naming the most frequent class ({guess:.1f} %): train it for longer, or look "

@@ -74,12 +74,7 @@ def openness(entropy: float) -> str:
 
     Example:
         >>> openness(0.95), openness(0.03)
-        ('almost nothing is decided', 'all is decided')
+        ('hardly decided', 'decided')
     """
-    steps = (
-        (0.9, "almost nothing is decided"),
-        (0.6, "little is decided"),
-        (0.3, "about half is decided"),
-        (0.05, "most is decided"),
-    )
-    return next((words for least, words in steps if entropy > least), "all is decided")
+    steps = ((0.6, "hardly decided"), (0.3, "decided in part"), (0.1, "all but decided"))
+    return next((words for least, words in steps if entropy > least), "decided")

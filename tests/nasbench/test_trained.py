@@ -8,6 +8,7 @@ import pytest
 from nastk.core.answers import Answers, Example
 from nastk.nasbench.trained import class_facts, doubts
 from nastk.reporting import report
+from scipy.stats import binomtest
 
 from .test_report import EVIL, compared, read
 
@@ -175,9 +176,22 @@ def test_a_network_that_has_learned_nothing_is_said(run):
     assert constant.startswith("The network names the class a for 100 %")
     assert len(doubts_about((50, 8, 0), (92, 8, 0))) == 2  # within the margin of 50 %
     assert doubts_about((50, 30, 10), (60, 30, 10)) == []
-    facts = class_facts(Answers.from_json(json.loads(the("*-answers.json", run).read_text())))
-    share = sum(row["top1_percent"] * row["num_images"] for row in facts["classes"]) / 59700
-    assert facts["margin_percent"] == pytest.approx(196 * (share * (1 - share) / 597) ** 0.5)
+
+
+@pytest.mark.parametrize("right", [0, 50, 81, 100])
+def test_the_interval_of_an_accuracy_is_wilsons(right):
+    outside = binomtest(right, 100).proportion_ci(method="wilson")
+    low, high = 100 * outside.low, 100 * outside.high
+    told = Answers(
+        classes=("a", "b"),
+        num_images=(100, 0),
+        num_right=(right, 0),
+        num_predicted=(right, 100 - right),
+        confused=((0, 1, 100 - right),),
+        num_left_out=0,
+        examples=(),
+    )
+    assert class_facts(told)["interval_percent"] == pytest.approx([low, high], abs=2e-3)
 
 
 def test_where_the_search_looked_is_said(run):
