@@ -22,7 +22,7 @@ def own_torch_state() -> Iterator[None]:
         torch.float32
     """
     dtype, threads = torch.get_default_dtype(), torch.get_num_threads()
-    count = torch.cuda.device_count() if torch.cuda.is_initialized() else 0
+    count = torch.cuda.device_count() if torch.cuda.is_initialized() else 0  # type: ignore[no-untyped-call]
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=range(count)))
         stack.enter_context(torch.inference_mode(False))
