@@ -58,6 +58,11 @@ efficiency (the most params), or a zero-cost proxy, which scores the untrained
 network: params, flops, grad_norm, snip, synflow, jacob_cov, naswot or zico.
 --evaluator-set num_batches=4 sets an option of it.
 
+Both may be your own: --strategy FILE.py:CLASS, derived from nastk.Strategy (or from
+nastk.strategies.BlackBox, which asks only for a sampler), and --evaluator
+FILE.py:CLASS, derived from nastk.Evaluator, whose evaluate(arch) returns numbers by
+name. The run keeps copies of these files, as of a space of yours.
+
 A budget reads 357M, 0.357G, 357e6, 60% (of the largest) or 340M:360M. Kill the
 search whenever you like: nastk search --resume RUN goes on where it stood.
 """
@@ -76,11 +81,12 @@ def search(
         str,
         typer.Option(
             help="meta_kernel, multi_feature, gumbel, single_path, evolution, halving, local, "
-            "thompson, random, on_nni or on_optuna."
+            "thompson, random, on_nni, on_optuna or FILE.py:CLASS."
         ),
     ] = "meta_kernel",
     evaluator: Annotated[
-        str | None, typer.Option(help="train, inherit or a proxy (above); train unless given.")
+        str | None,
+        typer.Option(help="train, inherit, a proxy (above) or FILE.py:CLASS; train unless given."),
     ] = None,
     evaluations: Annotated[
         int | None,

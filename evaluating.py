@@ -6,8 +6,7 @@ import dataclasses
 import json
 import os
 import shutil
-import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager
 from functools import cache, lru_cache
@@ -16,128 +15,25 @@ from typing import Any
 
 import torch
 
+from .appointing import make_evaluator
 from .core.arch import Arch
 from .core.asktell import Pool
-from .core.check import MOST_NUMBER
 from .core.clock import cpu_seconds
-from .core.evaluator import Evaluator
+from .core.evaluator import Evaluator, with_loss
 from .core.files import with_nan
-from .core.lookup import lookup
 from .core.pool import Workers, worker_pool
 from .core.run import Run, held, write_json
 from .core.standing import noted_in, share_done
-from .core.strategy import Problem, Strategy
+from .core.strategy import Problem
 from .core.task import Metrics
 from .core.worker import check_stop
-from .evaluators import EVALUATORS, Inherit, Train
+from .evaluators import Train
 from .evaluators.efficiency import peak_memory_bytes
-from .evaluators.inherit import load_supernet
-from .evaluators.recipe import default_recipe, with_changes
 from .evaluators.tasks.held import share_held
-from .manifests import check_same_data
 from .nasbench.in_memory import is_in_memory
+from .nasbench.trust import ROLES
+from .plugins import check_found
 from .problems import problem_of
-from .strategies import BlackBox
-
-
-def check_evaluator(
-    strategy: Strategy,
-    evaluator: str | None,
-    supernet: str | Path | None,
-    options: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Return the manifest entries of a search that say how archs are evaluated.
-
-    Args:
-        strategy: what chooses.
-        evaluator: name in `EVALUATORS`; `train` if None.
-        supernet: folder of the search whose supernet `inherit` takes.
-        options: fields of the evaluator that a user may set.
-
-    Raises:
-        ValueError: if strategy and evaluator do not go together, or something is missing.
-    """
-    evaluates = isinstance(strategy, BlackBox) and len(strategy.shares()) > 1
-    if evaluator is not None:
-        lookup("evaluator", evaluator, EVALUATORS)
-        if not isinstance(strategy, BlackBox):
-            raise ValueError(f"{strategy.name} asks no evaluator; leave out --evaluator")
-        if not evaluates and strategy.name == "random":
-            raise ValueError(
-                "random draws a single arch and evaluates none; add for example --evaluations 16"
-            )
-    _check_supernet(evaluator, supernet)
-    if not isinstance(strategy, BlackBox):
-        if options:
-            raise ValueError(f"{strategy.name} asks no evaluator; leave out --evaluator-set")
-        return {}
-    name = evaluator or "train"
-    _check_options(name, options or {})
-    if strategy.steps is not None and name != "train":
-        raise ValueError(f"evaluator {name!r} trains nothing; leave out --steps")
-    if min(strategy.shares()) < 1 and name != "train":
-        raise ValueError(f"{strategy.name} needs trainings of several lengths: --evaluator train")
-    place = supernet and str(Path(supernet).resolve())
-    return {"evaluator": name, "supernet": place, "evaluator_options": dict(options or {})}
-
-
-def _check_supernet(evaluator: str | None, supernet: str | Path | None) -> None:
-    """Refuse a supernet that nobody takes, and `inherit` without one."""
-    if supernet is not None and evaluator != "inherit":
-        raise ValueError("--supernet is for --evaluator inherit; leave it out or add that")
-    if evaluator == "inherit":
-        if supernet is None:
-            raise ValueError(
-                "evaluator 'inherit' needs a trained supernet: --supernet RUN, the folder of a "
-                "search by meta_kernel"
-            )
-        Run.open(Path(supernet))
-
-
-def _check_options(name: str, options: Mapping[str, Any]) -> None:
-    """Refuse options that an evaluator does not have, or of another type than they have there."""
-    fields = dataclasses.fields(EVALUATORS[name])
-    hints = typing.get_type_hints(EVALUATORS[name])
-    known = {f.name: hints[f.name] for f in fields if f.name not in ("share", "steps")}
-    known = {key: kind for key, kind in known.items() if kind in (bool, int, float, str)}
-    if options and not known:
-        raise ValueError(f"evaluator {name!r} has no options; leave out --evaluator-set")
-    for option, value in options.items():
-        kind = lookup(f"option of evaluator {name!r}", option, known)
-        if type(value) is not kind or (kind is int and not 1 <= value <= MOST_NUMBER):
-            wanted = {bool: "true or false", int: "a whole number above 0"}.get(kind, kind.__name__)
-            raise ValueError(f"evaluator {name!r} takes as {option} {wanted}; got {value!r:.60}")
-
-
-def make_evaluator(run: Run, problem: Problem) -> Evaluator:
-    """Return the evaluator that a run's manifest names.
-
-    Raises:
-        ValueError: if the supernet that it needs is of another space or missing.
-    """
-    manifest = run.manifest
-    family, settings = EVALUATORS[manifest.get("evaluator", "train")], {}
-    if family is Train:
-        # Where no evaluator is named, the steps are those of a supernet and not of its finalists.
-        steps = manifest["strategy_options"].get("steps") if "evaluator" in manifest else None
-        changes = manifest.get("recipe_changes") or {}
-        recipe = with_changes(default_recipe(problem.space, problem.task), **changes)
-        settings = {"recipe": recipe, "steps": steps}
-    if family is Inherit:
-        owner = Run.open(Path(manifest["supernet"]))
-        if not owner.arch_path.is_file():
-            raise ValueError(
-                f"the search in {owner.path} has not ended; nastk search --resume {owner.path}"
-            )
-        trained, ours = (r.manifest["proxy"] for r in (owner, run))
-        if owner.manifest["space"] != manifest["space"] or trained != ours:
-            raise ValueError(
-                f"the supernet in {owner.path} is of {owner.manifest['space']} with {trained}, "
-                f"this search trains {manifest['space']} with {ours}; give them the same options"
-            )
-        check_same_data(owner, problem.task)
-        settings = {"supernet": load_supernet(owner.path, problem.proxy)}
-    return family(problem=problem, **settings, **manifest.get("evaluator_options", {}))
 
 
 @contextmanager
@@ -166,7 +62,7 @@ def open_pool(
         is_single = evaluator.is_cheap or problem.device.type != "cpu"
         processes = 1 if is_single else os.cpu_count() or 1
     processes = min(processes, at_a_time)
-    if is_in_memory(run.manifest["space"]):  # which no other process could find
+    if any(is_in_memory(str(run.manifest.get(role))) for role in ROLES):  # no other process could
         processes = 1
     if processes == 1:
         yield _Trials(run, evaluator, threads, None, tell)
@@ -195,6 +91,8 @@ class _Trials(Pool):
 
         Who waits again gets the same metrics, and nothing is charged again.
         """
+        problem = self.evaluator.problem
+        check_found(str(self.run.manifest.strategy), arch, problem.space, problem.budget)
         if self.workers is None:
             return cache(lambda: self._here(arch, share))
         sent = self.workers.submit(_elsewhere, str(self.run.path), arch, share, self.threads)
@@ -256,11 +154,10 @@ def _evaluate(
         if file.is_file():
             found: dict[str, Any] = json.loads(file.read_text())
             return found | {"metrics": with_nan(found["metrics"])}
-        metrics = _metrics(trial, evaluator, arch, share, threads, tell)
-        loss = metrics[evaluator.objective] * (-1 if evaluator.maximises else 1)
+        metrics = with_loss(evaluator, _metrics(trial, evaluator, arch, share, threads, tell))
         result = {
             "trial": trial.path.name,
-            "metrics": {"loss": loss, **metrics},
+            "metrics": metrics,
             "skipped": sorted(evaluator.problem.task.skipped),
             "cpu_seconds": trial.clock.spent[1],
             "peak_memory_bytes": peak_memory_bytes(),

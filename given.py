@@ -6,6 +6,8 @@ import dataclasses
 import inspect
 import json
 import logging
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,8 @@ from .core.space import Space
 from .evaluators.tasks.arrays import Source
 from .evaluators.tasks.held import hold
 from .manifests import absolute_data, absolute_space
-from .nasbench.families import FAMILIES, find_space
-from .nasbench.in_memory import code_hash, hold_space
+from .nasbench.families import FAMILIES, check_whole, find_space
+from .nasbench.in_memory import code_hash, hold_class
 
 _log = logging.getLogger(__name__)
 
@@ -85,10 +87,12 @@ def given_space(space: SpaceLike) -> tuple[str, dict[str, Any] | None]:
             "space= takes the name of a space, 'FILE.py:CLASS', a class derived from nastk.Space, "
             f"or an instance of one; got {space!r}"
         )
-    if inspect.isabstract(family):
-        raise ValueError(f"space {family.__name__} has no method network(self, choose) yet")
-    options = None if isinstance(space, type) else _recordable(space)
-    return _name_of(family), options
+    check_whole(family, "space")
+    options = None if isinstance(space, type) else space.options
+    check_recordable(space.name, options or {})
+    if FAMILIES.get(family.name) is family:
+        return family.name, options
+    return name_of(family, find_space), options
 
 
 def split_options(
@@ -108,37 +112,51 @@ def split_options(
     return resolution or options["resolution"], classes or own, rest
 
 
-def _recordable(space: Space) -> dict[str, Any]:
-    for name, value in space.options.items():
+def check_recordable(owner: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that a manifest cannot hold.
+
+    Args:
+        owner: what the options belong to, for the message.
+        options: by name.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    for name, value in options.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{name} takes a finite number; got {value}")
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError):
             raise ValueError(
-                f"option {name} of {space.name} is {value!r}, which a run cannot record; use "
+                f"option {name} of {owner} is {value!r}, which a run cannot record; use "
                 "numbers, text, true or false, None, or tuples of these"
             ) from None
-    return space.options
 
 
-def _name_of(family: type[Space]) -> str:
-    if FAMILIES.get(family.name) is family:
-        return family.name
+def name_of(family: type, find: Callable[[str], type]) -> str:
+    """Return the name by which a run records a class of the user's.
+
+    Args:
+        family: the class.
+        find: finds a class by such a name.
+    """
     file = _file_of(family)
     if file is None or family.__qualname__ != family.__name__:
-        return hold_space(family)
+        return hold_class(family)
     name = f"{file}:{family.__name__}"
-    if code_hash(find_space(name)) != code_hash(family):
+    if code_hash(find(name)) != code_hash(family):
         _log.warning(
             "warning: %s holds another %s than the one given; the run records this one as given "
             "in Python, and later commands need it again",
             file,
             family.__name__,
         )
-        return hold_space(family)
+        return hold_class(family)
     return name
 
 
-def _file_of(family: type[Space]) -> Path | None:
+def _file_of(family: type) -> Path | None:
     """Return where the methods of a class stand; None in a notebook, whose cells are no files."""
     network = getattr(vars(family).get("network"), "__code__", None)
     try:

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from .core.clock import in_words
-from .core.lookup import lookup
 from .core.loop import Report
 from .core.manifest import Manifest
 from .core.run import Run
@@ -17,7 +16,8 @@ from .core.space import Space
 from .core.strategy import Problem, Strategy
 from .core.task import Task
 from .evaluators.recipe import Recipe, default_recipe, with_changes
-from .strategies import STRATEGIES, BlackBox, SinglePath
+from .plugins import recorded_strategy
+from .strategies import BlackBox, SinglePath
 from .strategies.length import EVALUATIONS, updates_for
 from .strategies.supernet_strategy import SupernetStrategy
 
@@ -36,13 +36,8 @@ def planned(run: Run, problem: Problem) -> Strategy:
     On embedded data the space says how long a supernet trains. On the user's it trains at about
     the price of one training of the found network, see `nastk.strategies.length`.
     """
-    name, options = run.manifest.strategy, run.manifest.strategy_options
-    assert name is not None  # of a search
-    chosen = lookup("strategy", name, STRATEGIES)
-    fields = {field.name for field in dataclasses.fields(chosen)}
-    for option in options:  # the manifest may be somebody else's
-        lookup(f"option of {name}", option, dict.fromkeys(fields))
-    strategy = chosen(**options)
+    strategy = recorded_strategy(run)
+    fields = {field.name for field in dataclasses.fields(strategy)}
     if run.manifest.length is None:
         run.update_manifest({"length": _length(strategy, run.manifest, problem)})
     length = run.manifest.length
@@ -95,12 +90,14 @@ def _supernet_left(strategy: SupernetStrategy, steps: int, event: Mapping[str, A
 
 def _trials_line(run: Run, strategy: Strategy, recipe: Recipe, problem: Problem) -> str:
     """Say how many archs are evaluated, and by what."""
-    assert isinstance(strategy, BlackBox)
+    if not isinstance(strategy, BlackBox):
+        return f"{strategy.name} searches in its own way"
     shares, evaluator = strategy.shares(), run.manifest.evaluator or "train"
     if strategy.name == "random" and len(shares) == 1:
         return "random draws one arch of the budget and trains none"
     if evaluator != "train":
-        return f"{strategy.name} evaluates {len(shares)} archs, each by {evaluator}"
+        by = evaluator.rpartition("/")[2]
+        return f"{strategy.name} evaluates {len(shares)} archs, each by {by}"
     size = problem.task.size("weights")
     if strategy.steps is not None:
         one = f"{strategy.steps:,} updates of {recipe.batch_size} images (recipe {recipe.name})"

@@ -8,12 +8,14 @@ from .core.budget import Budget, parse_budget
 from .core.lookup import lookup
 from .core.precision import find_precision
 from .core.run import Run
+from .core.space import Space
 from .core.strategy import Problem
 from .core.task import Task
 from .evaluators.tasks import make_task
 from .manifests import check_same_data, manifest_of
 from .naming import find_device, spaces_of
 from .ops.chain import MEMORY
+from .search_spaces.blocks import MOST_FACTOR
 
 
 def problem_of(run: Run) -> Problem:
@@ -68,3 +70,28 @@ def _begun(run: Run) -> Task:
     bounds = {"budget": [budget.low, budget.high], "data_record": task.describe()}
     run.update_manifest(entries | bounds)
     return task
+
+
+def proxy_of(target: Space, data: str, scale: float | None, resolution: int | None) -> Space:
+    """Return the space to train: the space's own proxy on embedded data, else the target.
+
+    Args:
+        target: the space whose cost is counted.
+        data: name of the data, `KIND:...` if they are the user's.
+        scale: channel factor of the proxy; its own if None.
+        resolution: pixels of the proxy; its own if None.
+
+    Raises:
+        ValueError: if the space has no such factor.
+    """
+    proxy = target if ":" in data else target.proxy()
+    if scale is not None:
+        if not 0 < scale <= MOST_FACTOR:
+            raise ValueError(
+                f"--proxy-scale takes a factor above 0 and at most {MOST_FACTOR:,}, for example "
+                f"0.35; got {scale}"
+            )
+        if "scale" not in proxy.options:
+            raise ValueError(f"space {target.name!r} has no channel scale; leave out --proxy-scale")
+        proxy = dataclasses.replace(proxy, **{"scale": scale})
+    return proxy if resolution is None else dataclasses.replace(proxy, resolution=resolution)

@@ -3,44 +3,50 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from .appointing import check_evaluator
 from .core.budget import Budget
-from .core.files import read_json, write_atomically
+from .core.files import read_json
 from .core.folder import free_folder
 from .core.lookup import lookup
 from .core.loop import Report
 from .core.precision import find_precision
-from .core.run import Run, fresh_run, held, write_json
-from .core.skipped import remember_skipped
-from .core.space import Space
-from .core.standing import Parts
-from .endings import last_entropy
-from .evaluating import check_evaluator, close_trials, open_pool
-from .evaluators.efficiency import peak_memory_bytes
+from .core.run import Run, fresh_run, held
 from .evaluators.recipe import check_changes
 from .evaluators.tasks import find_data
+from .finding import search_in
 from .found import Found
-from .given import BudgetLike, SpaceLike, budget_text, given_data, given_space, split_options
+from .given import (
+    BudgetLike,
+    SpaceLike,
+    budget_text,
+    check_recordable,
+    given_data,
+    given_space,
+    split_options,
+)
 from .guarding import guarded_call
 from .manifests import circumstances, manifest_of
 from .naming import check_length, check_numbers, check_recording, find_device
-from .nasbench.counted import write_counts
 from .nasbench.families import find_space, with_options
-from .nasbench.in_memory import is_in_file
 from .nasbench.trust import keep_code
 from .ops.chain import MEMORY, default_memory
-from .planning import announced, planned
-from .problems import problem_of
+from .plugins import (
+    EvaluatorLike,
+    StrategyLike,
+    find_strategy,
+    given_again,
+    given_evaluator,
+    given_strategy,
+    make_strategy,
+)
+from .problems import proxy_of
 from .progress import shown
-from .search_spaces.blocks import MOST_FACTOR
-from .strategies import STRATEGIES
 from .strategies.supernet_strategy import SupernetStrategy
 
 # Levels of evidence; what they mean stands in `nastk.evidence`.
@@ -53,8 +59,8 @@ def search(
     flops: BudgetLike | None = "357M",
     *,
     data: Any = "digits-photo",
-    strategy: str = "meta_kernel",
-    evaluator: str | None = None,
+    strategy: StrategyLike = "meta_kernel",
+    evaluator: EvaluatorLike | None = None,
     evaluations: int | None = None,
     finalists: int | None = None,
     supernet: str | Path | None = None,
@@ -91,8 +97,11 @@ def search(
         data: embedded data by name, or the user's as `imagefolder:PATH`, `npz:PATH`..., arrays
             (x, y) or (x, y, x_test, y_test), a torch Dataset, or two (train, test); see
             `nastk.evaluators.tasks.held`.
-        strategy: name in `nastk.strategies.STRATEGIES`.
-        evaluator: how a black-box strategy learns how good an arch is; `train` if None.
+        strategy: name in `nastk.strategies.STRATEGIES`, `FILE.py:CLASS`, a class derived from
+            `nastk.Strategy`, or an instance, whose options are then those of the strategy.
+        evaluator: how a black-box strategy learns how good an arch is: name in
+            `nastk.evaluators.EVALUATORS`, `FILE.py:CLASS`, or a class derived from
+            `nastk.Evaluator`; `train` if None.
         evaluations: archs that `single_path` or a black-box strategy may evaluate, if not its own.
         finalists: archs that are trained behind a supernet, see `nastk.strategies.thompson`.
         supernet: folder of the search whose supernet the evaluator `inherit` takes.
@@ -145,7 +154,8 @@ def search(
         target_resolution, target_classes, space_options = split_options(
             family, own_options, target_resolution, target_classes
         )
-    chosen = lookup("strategy", strategy, STRATEGIES)
+    strategy, own_options = given_strategy(strategy)
+    chosen = find_strategy(strategy)
     given = {"steps": steps, "evaluations": evaluations, "finalists": finalists}
     check_length(steps, epochs)
     changes = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
@@ -154,10 +164,14 @@ def search(
     if issubclass(chosen, SupernetStrategy):
         given |= {"batch_size": batch_size, "weights_lr": lr}
     options = dict(strategy_options or {}) | {k: v for k, v in given.items() if v is not None}
-    _check_options(chosen, options)
-    made = chosen(**options)
+    if own_options is not None:
+        if options:
+            raise ValueError(f"give {', '.join(options)} to the instance that is the strategy")
+        options = own_options
+    made = make_strategy(chosen, options)
+    check_recordable(made.name, options)
+    evaluator = None if evaluator is None else given_evaluator(evaluator)
     evaluation = check_evaluator(made, evaluator, supernet, evaluator_options)
-    _check_finite(options | dict(evaluator_options or {}))
     extra = {} if evidence is None else {"evidence": lookup("evidence", evidence, EVIDENCE)}
     place = find_device(device)
     precision = find_precision(precision, place)
@@ -172,9 +186,9 @@ def search(
     )
     flops = budget_text(flops)
     Budget.parse(flops, largest=10**9)  # the grammar, before anything slow
-    proxy = _proxy(target, data, proxy_scale, proxy_resolution)
+    proxy = proxy_of(target, data, proxy_scale, proxy_resolution)
     find_data(data)
-    folder = Path(out) if out else free_folder(Path("runs", f"{target.name}-{strategy}-{seed}"))
+    folder = Path(out) if out else free_folder(Path("runs", f"{target.name}-{made.name}-{seed}"))
     manifest = {
         **manifest_of(space=space, target=target, proxy=proxy, data=data),
         "strategy": strategy,
@@ -192,9 +206,9 @@ def search(
     }
     with shown(report, quiet) as report:
         with fresh_run(folder, manifest) as run:
-            if is_in_file(space):
-                run.update_manifest({"code": {"space": keep_code(space, run.path)}})
-            result = _search_in(run, report, processes)
+            if code := keep_code(manifest, run.path):
+                run.update_manifest({"code": code})
+            result = search_in(run, report, processes)
         return Found(_with_evidence(folder, result, evidence, report), keep)
 
 
@@ -204,6 +218,8 @@ def resume(
     report: Report | None = None,
     *,
     space: SpaceLike | None = None,
+    strategy: StrategyLike | None = None,
+    evaluator: EvaluatorLike | None = None,
     data: Any = None,
     processes: int | None = None,
     evidence: str | None = None,
@@ -215,6 +231,8 @@ def resume(
         path: the run folder.
         report: receives progress events instead of showing them.
         space: the class again, where the search was given one that is in no file.
+        strategy: so as well.
+        evaluator: so as well.
         data: the arrays or Datasets again, where the search was given such.
         processes: evaluations at a time; as the search was begun if None.
         evidence: as for search; what the search was begun with if None.
@@ -233,7 +251,7 @@ def resume(
             "when the same command is given again"
         )
     lookup("evidence", evidence or "quick", EVIDENCE)
-    keep = _again(run, space, data)
+    keep = given_again(run, space, strategy, evaluator, data)
     file = run.path / "result.json"
     with shown(report, quiet) as report:
         if file.exists():
@@ -241,25 +259,9 @@ def resume(
         else:
             with held(run):
                 torch.set_num_threads(manifest["threads"])
-                result = _search_in(run, report, processes or manifest.get("processes"))
+                result = search_in(run, report, processes or manifest.get("processes"))
         level = evidence or manifest.get("evidence")
         return Found(_with_evidence(run.path, result, level, report), keep)
-
-
-def _again(run: Run, space: SpaceLike | None, data: Any) -> object:
-    """Take the space and the data again that a run was given in Python; return what to keep."""
-    names, keep = {}, None
-    if space is not None:
-        names["space"] = given_space(space)[0]
-    if data is not None:
-        names["data"], keep = given_data(data)
-    for what, name in names.items():
-        if name != (begun := run.manifest[what]):
-            raise ValueError(
-                f"this {what} ({name}) is not that of {run.path}, which has {begun}; give that, or "
-                "begin another search"
-            )
-    return keep
 
 
 def _with_evidence(
@@ -268,72 +270,3 @@ def _with_evidence(
     from .evidence import add_evidence
 
     return result if level is None else add_evidence(folder, result, level, report)
-
-
-def _search_in(run: Run, report: Report, processes: int | None) -> dict[str, Any]:
-    problem = problem_of(run)
-    strategy = planned(run, problem)
-    if problem.cuda_graph and not strategy.can_record(problem.space):
-        raise ValueError(
-            "this strategy runs other candidates of this space in each step, so that no step can "
-            "stand for the others: leave out --cuda-graph"
-        )
-    task = problem.task
-    report = announced(run, problem, strategy, report)
-    report = remember_skipped(task, run.path / "skipped.json", report)
-    parts = Parts(report)
-    if at_a_time := strategy.at_a_time(problem.space):
-        pool = partial(open_pool, run, problem, at_a_time, processes, parts.part)
-        problem = dataclasses.replace(problem, pool=pool)
-    target = problem.space
-    arch = strategy.search(problem, run, parts)
-    counted = target.cost.count(target.indices(arch))
-    assert counted["flops"] <= problem.budget.high
-    write_counts(run, target, arch)
-    write_atomically(run.arch_path, arch.to_json().encode())
-    peak = max(peak_memory_bytes(), close_trials(run))
-    seconds, cpu_seconds = run.clock.spent
-    events = run.events()
-    result = {
-        "run": str(run.path),
-        "arch_id": arch.id,
-        "flops": counted["flops"],
-        "params": counted["params"],
-        "budget_flops": problem.budget.high,
-        "evaluations": sum("trial" in event for event in events),
-        "entropy": last_entropy(events),
-        "num_skipped": task.num_skipped,
-        "seconds": seconds,
-        "cpu_seconds": cpu_seconds,
-        "peak_memory_bytes": peak,
-    }
-    write_json(run.path / "result.json", result)
-    return result
-
-
-def _check_options(strategy: type, options: Mapping[str, Any]) -> None:
-    fields = {field.name: field for field in dataclasses.fields(strategy)}
-    for name in options:
-        lookup(f"option of {strategy.name}", name, fields)  # type: ignore[attr-defined]
-
-
-def _check_finite(options: Mapping[str, Any]) -> None:
-    """Refuse what the manifest could not hold."""
-    for name, value in options.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{name} takes a finite number; got {value}")
-
-
-def _proxy(target: Space, data: str, scale: float | None, resolution: int | None) -> Space:
-    """Return the space to train: the space's own proxy on embedded data, else the target."""
-    proxy = target if ":" in data else target.proxy()
-    if scale is not None:
-        if not 0 < scale <= MOST_FACTOR:
-            raise ValueError(
-                f"--proxy-scale takes a factor above 0 and at most {MOST_FACTOR:,}, for example "
-                f"0.35; got {scale}"
-            )
-        if "scale" not in proxy.options:
-            raise ValueError(f"space {target.name!r} has no channel scale; leave out --proxy-scale")
-        proxy = dataclasses.replace(proxy, **{"scale": scale})
-    return proxy if resolution is None else dataclasses.replace(proxy, resolution=resolution)

@@ -6,7 +6,10 @@ import dataclasses
 import math
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any
+
+from .lookup import lookup
 
 MOST_NUMBER = 10**12
 """Options are numbers of at most so much, so that what is computed from them stays one too."""
@@ -53,6 +56,33 @@ def check_types(owner: str, options: Any) -> None:
                 f"got {value!r:.60}"
             )
         _check_size(f"option {field.name} of {owner}", value)
+
+
+def typed_options(family: type, options: Mapping[str, Any], known: Any = None) -> dict[str, Any]:
+    """Return options of a dataclass that a user typed, checked by name and type.
+
+    Args:
+        family: the dataclass, which has a `name`.
+        options: by name; lists become tuples.
+        known: names that a user may set, all fields if None.
+
+    Raises:
+        ValueError: with what would have been understood.
+    """
+    known = [field.name for field in dataclasses.fields(family)] if known is None else known
+    owner = getattr(family, "name", family.__name__)
+    for name in options:
+        lookup(f"option of {owner}", name, dict.fromkeys(known))
+    hints = typing.get_type_hints(family)
+    given = {name: as_tuple(value) for name, value in options.items()}
+    fields = [(name, hints[name]) for name in given]
+    check_types(owner, dataclasses.make_dataclass("Given", fields)(**given))
+    return given
+
+
+def as_tuple(value: Any) -> Any:
+    """Return lists as tuples, at every depth: what JSON makes of a tuple back again."""
+    return tuple(map(as_tuple, value)) if isinstance(value, list) else value
 
 
 def _check_tuple(what: str, value: Any, kinds: tuple[Any, ...]) -> None:

@@ -1,8 +1,9 @@
 """An evaluator says how good an arch is; black-box strategies ask it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from .arch import Arch
 from .strategy import Problem
@@ -30,6 +31,12 @@ class Evaluator(ABC):
 
     problem: Problem
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Name an evaluator after its class unless it names itself."""
+        super().__init_subclass__(**kwargs)
+        if "name" not in cls.__dict__:
+            cls.name = cls.__name__
+
     @abstractmethod
     def evaluate(self, arch: Arch) -> Metrics:
         """Return the metrics of an arch of the problem's space.
@@ -37,3 +44,50 @@ class Evaluator(ABC):
         Raises:
             ValueError: if the arch belongs to another space.
         """
+
+
+# What else stands in the record of a trial.
+_TAKEN = ("trial", "arch", "share", "choices")
+
+
+def with_loss(evaluator: Evaluator, metrics: Any) -> Metrics:
+    """Return what an evaluator has measured as plain numbers, and `loss`, which is minimised.
+
+    Raises:
+        ValueError: if these are no metrics, or the evaluator's objective is not among them.
+
+    Example:
+        >>> class Depth(Evaluator):
+        ...     objective, maximises = "depth", True
+        ...     def evaluate(self, arch: Arch) -> Metrics:
+        ...         return {"depth": 3}
+        >>> with_loss(Depth(problem=None), {"depth": 3})
+        {'loss': -3.0, 'depth': 3.0}
+    """
+    name, objective = evaluator.name, evaluator.objective
+    if not isinstance(metrics, Mapping) or not all(isinstance(key, str) for key in metrics):
+        raise ValueError(
+            f"evaluator {name} returned {metrics!r:.60}; it has to return a dict of numbers by "
+            f"name, among them its objective {objective!r}"
+        )
+    numbers = {key: _number(name, key, value) for key, value in metrics.items()}
+    if objective not in numbers:
+        raise ValueError(
+            f"evaluator {name} returned no {objective!r}, which is its objective, but "
+            f"{', '.join(numbers) or 'nothing'}"
+        )
+    taken = [*_TAKEN, *(["loss"] if objective != "loss" or evaluator.maximises else [])]
+    if odd := [key for key in taken if key in numbers]:
+        raise ValueError(f"evaluator {name}: {odd[0]!r} is no name for a metric; take another")
+    return {"loss": numbers[objective] * (-1 if evaluator.maximises else 1), **numbers}
+
+
+def _number(name: str, key: str, value: Any) -> float:
+    try:
+        if isinstance(value, str):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):  # text, an array of several, a meta tensor
+        raise ValueError(
+            f"evaluator {name} returned {value!r:.60} as {key!r}, where a number has to be"
+        ) from None

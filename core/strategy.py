@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -63,6 +63,12 @@ class Strategy(ABC):
     name: ClassVar[str]
 
     steps: int | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Name a strategy after its class unless it names itself."""
+        super().__init_subclass__(**kwargs)
+        if "name" not in cls.__dict__:
+            cls.name = cls.__name__
 
     def __post_init__(self) -> None:
         check_types(self.name, self)

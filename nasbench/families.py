@@ -6,20 +6,19 @@ import dataclasses
 import hashlib
 import importlib.util
 import sys
-import typing
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
-from ..core.check import check_types
+from ..core.check import as_tuple, typed_options
 from ..core.lookup import lookup
 from ..core.space import Space
 from ..core.stdout import prints_to_stderr
 from ..search_spaces import SPACES
-from .in_memory import held_space, is_in_memory
+from .in_memory import held_class, is_in_memory
 from .published import Published
 from .t2t_variants import T2TVariant
 
@@ -28,6 +27,8 @@ FAMILIES: dict[str, type[Space]] = {
     Published.name: Published,
     T2TVariant.name: T2TVariant,
 }
+
+T = TypeVar("T")
 
 _importing: list[Path] = []  # files of users that run at this moment
 
@@ -58,22 +59,58 @@ def find_space(name: str) -> type[Space]:
     Raises:
         ValueError: if there is none; the message suggests the nearest name.
     """
+    if name in FAMILIES:
+        return FAMILIES[name]
+    return find_class(name, Space, "space", SPACES)
+
+
+def find_class(name: str, base: type[T], kind: str, known: Mapping[str, type[T]]) -> type[T]:
+    """Return a class by its name, from a file as `FILE.py:CLASS`, or one given in Python.
+
+    Args:
+        name: what was typed or what a run's manifest says; a file is run.
+        base: what it has to be derived from.
+        kind: what it is called in messages.
+        known: nastk's own, by name.
+
+    Raises:
+        ValueError: if there is none, or it lacks a method; the message says what there is.
+    """
     if is_in_memory(name):
-        if (family := held_space(name)) is None:
-            raise ValueError(f"the space {name} was given in Python, to another process than this")
-        return family
+        if (held := held_class(name)) is None:
+            raise ValueError(f"the {kind} {name} was given in Python, to another process than this")
+        return held
     path, colon, attribute = name.rpartition(":")
     if not colon:
         if name.endswith(".py"):
             raise ValueError(f"{name} is a file: say which class of it, as {name}:CLASS")
-        return FAMILIES[name] if name in FAMILIES else lookup("space", name, SPACES)
+        return lookup(kind, name, known)
     file = Path(path).expanduser()
     if not file.is_file():
-        raise ValueError(f"no file {path}; a space of your own is given as FILE.py:CLASS")
-    found = getattr(_module_of(file.resolve(), file.stat().st_mtime_ns), attribute, None)
-    if not isinstance(found, type) or not issubclass(found, Space):
-        raise ValueError(f"{path} defines no Space {attribute!r}")
+        raise ValueError(f"no file {path}; a {kind} of your own is given as FILE.py:CLASS")
+    module = _module_of(file.resolve(), file.stat().st_mtime_ns)
+    found = getattr(module, attribute, None)
+    if not isinstance(found, type) or not issubclass(found, base):
+        there = [name for name, member in vars(module).items() if _is_own(member, base, module)]
+        hint = f"; it defines {', '.join(there)}" if there else ""
+        raise ValueError(f"{path} defines no {base.__name__} {attribute!r}{hint}")
+    check_whole(found, kind)
     return found
+
+
+def check_whole(found: type, kind: str) -> None:
+    """Refuse a class that lacks methods.
+
+    Raises:
+        ValueError: naming them.
+    """
+    if lacking := sorted(getattr(found, "__abstractmethods__", ())):
+        raise ValueError(f"{kind} {found.__name__} has no method {' and no '.join(lacking)} yet")
+
+
+def _is_own(member: Any, base: type, module: ModuleType) -> bool:
+    is_class = isinstance(member, type) and issubclass(member, base)
+    return is_class and member.__module__ == module.__name__
 
 
 def named_space(name: str, source: Path) -> type[Space]:
@@ -100,7 +137,7 @@ def make_space(family: type[Space], options: Mapping[str, Any]) -> Space:
     for name in options:
         lookup(f"option of {family.name}", name, known)
     try:
-        return family(**{name: _hashable(value) for name, value in options.items()})
+        return family(**{name: as_tuple(value) for name, value in options.items()})
     except TypeError as error:
         raise ValueError(f"an option of {family.name} has the wrong type: {error}") from None
     except ArithmeticError as error:
@@ -117,18 +154,7 @@ def with_options(family: type[Space], options: Mapping[str, Any]) -> Space:
     for name, flag in {"resolution": "resolution", "num_classes": "classes"}.items():
         if name in options:
             raise ValueError(f"{name} is no option of a space here: give --target-{flag} instead")
-    known = {field.name: field for field in dataclasses.fields(family)}
-    for name in options:
-        lookup(f"option of {family.name}", name, known)
-    hints = typing.get_type_hints(family)
-    given = {name: _hashable(value) for name, value in options.items()}
-    fields = [(name, hints[name]) for name in given]
-    check_types(family.name, dataclasses.make_dataclass("Given", fields)(**given))
-    return make_space(family, options)
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(map(_hashable, value)) if isinstance(value, list) else value
+    return make_space(family, typed_options(family, options))
 
 
 @lru_cache(maxsize=16)
@@ -137,7 +163,7 @@ def _module_of(file: Path, modified_ns: int) -> ModuleType:
     name = f"nastk_space_{hashlib.sha256(f'{file} {modified_ns}'.encode()).hexdigest()[:10]}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise ValueError(f"{file} is no Python file; a space of your own is given as FILE.py:CLASS")
+        raise ValueError(f"{file} is no Python file; a class of your own is given as FILE.py:CLASS")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     _importing.append(file)

@@ -1,4 +1,4 @@
-"""Spaces that a Python program holds and no file has, under a name of their code.
+"""Classes that a Python program holds and no file has, under a name of their code.
 
 A class of a notebook is known by `python:CLASS-HASH` while the process lives. A run records that
 name; another process has to be given the class again.
@@ -10,16 +10,14 @@ import hashlib
 from types import CodeType
 from typing import Any
 
-from ..core.space import Space
-
 KIND = "python"
 
 _PLAIN = (bool, int, float, str, bytes, tuple, type(None))
-_spaces: dict[str, type[Space]] = {}
+_held: dict[str, type] = {}
 
 
 def is_in_memory(name: str) -> bool:
-    """Whether a run records this name of a space that no file has."""
+    """Whether a run records this name of a class that no file has."""
     return name.startswith(f"{KIND}:")
 
 
@@ -28,16 +26,16 @@ def is_in_file(name: str) -> bool:
     return ":" in name and not is_in_memory(name)
 
 
-def hold_space(family: type[Space]) -> str:
-    """Return the name of a class, by which `held_space` finds it from now on."""
+def hold_class(family: type) -> str:
+    """Return the name of a class, by which `held_class` finds it from now on."""
     name = f"{KIND}:{family.__name__}-{code_hash(family)}"
-    _spaces[name] = family
+    _held[name] = family
     return name
 
 
-def held_space(name: str) -> type[Space] | None:
+def held_class(name: str) -> Any:
     """Return the class of a name, None if this process was not given it."""
-    return _spaces.get(name)
+    return _held.get(name)
 
 
 def code_hash(family: type) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from ..core.files import make_folder, read_json, write_atomically
 from ..core.space import Space
 from .families import find_space
-from .in_memory import held_space, is_in_file, is_in_memory
+from .in_memory import held_class, is_in_file, is_in_memory
 
 CODE = "code"  # the folder within a run
 ROLES = ("space", "evaluator", "strategy")  # what may be FILE.py:CLASS
@@ -31,8 +31,22 @@ class UntrustedCodeError(ValueError):
     """A run needs code that the user has not said to trust, or has not given to this process."""
 
 
-def keep_code(name: str, run: Path) -> dict[str, str]:
-    """Copy the file of `FILE.py:CLASS`, which the user has named, into a run and trust it there.
+def keep_code(names: Mapping[str, Any], run: Path) -> dict[str, dict[str, str]]:
+    """Copy the files that the user has named into a run and trust them there.
+
+    Args:
+        names: a manifest's space, evaluator and strategy: a name each, or `FILE.py:CLASS`.
+        run: the folder.
+
+    Returns:
+        What the manifest says of the copies, by role.
+    """
+    roles = [role for role in ROLES if is_in_file(str(names.get(role, "")))]
+    return {role: _keep_file(role, names[role], run) for role in roles}
+
+
+def _keep_file(role: str, name: str, run: Path) -> dict[str, str]:
+    """Copy the file of `FILE.py:CLASS` into a run and trust it there.
 
     Returns:
         What the manifest says of it: `file` (within the run) and `sha256`.
@@ -41,10 +55,14 @@ def keep_code(name: str, run: Path) -> dict[str, str]:
     content = file.read_bytes()
     folder = run / CODE
     folder.mkdir(exist_ok=True)
-    write_atomically(folder / file.name, content)
+    copy = folder / file.name
+    if copy.exists() and copy.read_bytes() != content:  # of another folder's file of that name
+        copy = folder / f"{role}-{file.name}"
+    if not copy.exists():
+        write_atomically(copy, content)
     sha256 = hashlib.sha256(content).hexdigest()
     _remember(run, sha256)
-    return {"file": f"{CODE}/{file.name}", "sha256": sha256}
+    return {"file": f"{CODE}/{copy.name}", "sha256": sha256}
 
 
 def trust(run: str | Path) -> list[str]:
@@ -80,10 +98,10 @@ def code_name(role: str, manifest: Mapping[str, Any], run: Path) -> str:
     name = manifest[role]
     if not isinstance(name, str):
         raise ValueError(f"{run / 'manifest.json'} is damaged: its {role} is {name!r}")
-    if is_in_memory(name) and held_space(name) is None:
+    if is_in_memory(name) and held_class(name) is None:
         raise UntrustedCodeError(
-            f"the space of {run} was given in Python and is in no file: give it there again, "
-            f"nastk.resume({str(run)!r}, space={name.partition(':')[2].rpartition('-')[0]})"
+            f"the {role} of {run} was given in Python and is in no file: give it there again, "
+            f"nastk.resume({str(run)!r}, {role}={name.partition(':')[2].rpartition('-')[0]})"
         )
     if not is_in_file(name):
         return name

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import nastk
-import nastk.searching
 import pytest
 from nastk.core.budget import InfeasibleBudgetError
 from nastk.core.checkpoint import load_checkpoint, save_checkpoint
@@ -345,7 +344,7 @@ def test_a_search_that_starts_at_the_largest_kernels_ends_below_the_budget(tmp_p
 
 @pytest.mark.slow
 def test_the_test_split_is_never_read_by_a_search(tmp_path, sealed_test_split):
-    for strategy, chosen in nastk.searching.STRATEGIES.items():
+    for strategy, chosen in STRATEGIES.items():
         options = {"evaluations": 2} if issubclass(chosen, BlackBox) else {}
         nastk.search(
             "toy",

@@ -1,0 +1,71 @@
+"""One search, from what its run records to what it leaves there."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import Any
+
+from .core.files import write_atomically
+from .core.loop import Report
+from .core.run import Run, write_json
+from .core.skipped import remember_skipped
+from .core.standing import Parts
+from .endings import last_entropy
+from .evaluating import close_trials, open_pool
+from .evaluators.efficiency import peak_memory_bytes
+from .nasbench.counted import write_counts
+from .planning import announced, planned
+from .plugins import check_found
+from .problems import problem_of
+
+
+def search_in(run: Run, report: Report, processes: int | None) -> dict[str, Any]:
+    """Begin the search of a run or go on with it, and return its result.
+
+    Args:
+        run: held by the caller.
+        report: receives progress events.
+        processes: evaluations at a time; see `nastk.search`.
+
+    Raises:
+        ValueError: if something that the run records cannot be used, or has changed.
+        InfeasibleBudgetError: if no arch can meet the budget.
+    """
+    problem = problem_of(run)
+    strategy = planned(run, problem)
+    if problem.cuda_graph and not strategy.can_record(problem.space):
+        raise ValueError(
+            "this strategy runs other candidates of this space in each step, so that no step can "
+            "stand for the others: leave out --cuda-graph"
+        )
+    task = problem.task
+    report = announced(run, problem, strategy, report)
+    report = remember_skipped(task, run.path / "skipped.json", report)
+    parts = Parts(report)
+    if at_a_time := strategy.at_a_time(problem.space):
+        pool = partial(open_pool, run, problem, at_a_time, processes, parts.part)
+        problem = dataclasses.replace(problem, pool=pool)
+    target = problem.space
+    arch = strategy.search(problem, run, parts)
+    counted = check_found(strategy.name, arch, target, problem.budget)
+    write_counts(run, target, arch)
+    write_atomically(run.arch_path, arch.to_json().encode())
+    peak = max(peak_memory_bytes(), close_trials(run))
+    seconds, cpu_seconds = run.clock.spent
+    events = run.events()
+    result = {
+        "run": str(run.path),
+        "arch_id": arch.id,
+        "flops": counted["flops"],
+        "params": counted["params"],
+        "budget_flops": problem.budget.high,
+        "evaluations": sum("trial" in event for event in events),
+        "entropy": last_entropy(events),
+        "num_skipped": task.num_skipped,
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "peak_memory_bytes": peak,
+    }
+    write_json(run.path / "result.json", result)
+    return result
