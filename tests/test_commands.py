@@ -42,6 +42,7 @@ def run(tmp_path_factory):
         "params",
         "budget_flops",
         "evaluations",
+        "entropy",
         "num_skipped",
         "seconds",
         "cpu_seconds",

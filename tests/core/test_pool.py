@@ -11,6 +11,7 @@ import nastk
 import pytest
 from nastk.core.clock import Clock
 from nastk.core.images import decode
+from nastk.core.preprocessing import Preprocessing
 from nastk.core.pool import Helpers, worker_pool
 from nastk.core.run import Run, RunInUseError
 
@@ -85,7 +86,8 @@ def test_a_forked_process_does_not_hold_the_run_of_its_parent(tmp_path):
 
 def test_what_helpers_spend_is_counted(tmp_path, folder_of_images):
     folder_of_images(tmp_path)
-    jobs = [(str(file), 400, None, 0.0) for file in sorted(tmp_path.rglob("*.png"))]
+    large = Preprocessing(resolution=400, mean=(0.0,) * 3, deviation=(1.0,) * 3)
+    jobs = [(str(file), large, None, 0.0) for file in sorted(tmp_path.rglob("*.png"))]
     clock, start = Clock(), time.process_time()
     helpers = Helpers(2, "--workers")
     helpers.map(decode, jobs)

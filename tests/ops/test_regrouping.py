@@ -204,7 +204,7 @@ def test_a_run_of_before_goes_on_without_the_setting(tmp_path):
 
     nastk.search("toy", "55K", steps=2, memory="high", out=tmp_path / "run")
     run = Run.open(tmp_path / "run")
-    manifest = run.manifest
+    manifest = json.loads(run.manifest_path.read_text())
     del manifest["memory"]
     run.manifest_path.write_text(json.dumps(manifest))
     (run.path / "result.json").unlink()
