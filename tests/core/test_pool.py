@@ -11,8 +11,8 @@ import nastk
 import pytest
 from nastk.core.clock import Clock
 from nastk.core.images import decode
-from nastk.core.preprocessing import Preprocessing
 from nastk.core.pool import Helpers, worker_pool
+from nastk.core.preprocessing import Preprocessing
 from nastk.core.run import Run, RunInUseError
 
 
