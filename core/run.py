@@ -278,8 +278,11 @@ def fresh_run(path: Path, manifest: dict[str, Any]) -> Iterator[Run]:
         yield run
     except Exception as error:
         has_trials = any((path / "trials").glob("*/result.json"))
+        # What failed in the middle of its work, as a search that diverged, stays to be looked at.
+        has_begun = run.events_size > 0 and not isinstance(error, ValueError)
         is_full = isinstance(error, OSError) and error.errno in FULL
-        if not is_full and not (path / "checkpoints").exists() and not has_trials:
+        is_kept = is_full or has_begun or has_trials or (path / "checkpoints").exists()
+        if not is_kept:
             for entry in path.iterdir():  # the folder was empty, so that all of it is the run's
                 if entry.is_dir() and not entry.is_symlink():
                     shutil.rmtree(entry, ignore_errors=True)
