@@ -15,9 +15,9 @@ from .core.run import Run
 from .core.strategy import Problem, Strategy
 from .evaluators import EVALUATORS, Inherit, Train
 from .evaluators.inherit import load_supernet
-from .evaluators.recipe import default_recipe, with_changes
 from .given import check_recordable
 from .manifests import check_same_data
+from .planning import recipe_of
 from .plugins import find_evaluator, recorded_evaluator
 from .strategies import BlackBox
 
@@ -111,8 +111,7 @@ def make_evaluator(run: Run, problem: Problem) -> Evaluator:
     if issubclass(family, Train):
         # Where no evaluator is named, the steps are those of a supernet and not of its finalists.
         steps = manifest["strategy_options"].get("steps") if "evaluator" in manifest else None
-        changes = manifest.get("recipe_changes") or {}
-        recipe = with_changes(default_recipe(problem.space, problem.task), **changes)
+        recipe = recipe_of(manifest, problem.space, problem.task)
         settings = {"recipe": recipe, "steps": steps}
     if issubclass(family, Inherit):
         owner = Run.open(Path(manifest["supernet"]))

@@ -116,7 +116,7 @@ def retrain(
 
     with screen.progress(enabled=not json_) as report:
         result = training.retrain(**options_of(context), report=report)
-    show(result, json_, screen.print_metrics)
+    show(result, json_, screen.print_retrained)
 
 
 @app.command()

@@ -33,6 +33,7 @@ from .nasbench.compare import Job, default_processes, hash_of, summary, threads_
 from .nasbench.contestants import Contestant, contestant, contestants
 from .nasbench.trust import code_name
 from .ops.chain import default_memory
+from .planning import trainings_told
 from .progress import shown
 
 NUM_RANDOM = 8  # archs around that of a search
@@ -135,7 +136,10 @@ def compare(
     ]
     make_folder(field.trainings)  # refused before anything is trained
     with shown(report, quiet) as report:
-        train_all(jobs, processes, report)
+        what = f"{len(field.entrants)} networks train with {seeds} seeds, each"
+        size = field.task.size("train")
+        told = trainings_told(report, field.task, what, field.recipe, size, steps)
+        train_all(jobs, processes, told)
     how = circumstances(seed=seed, device=device, workers=workers, strict=strict)
     result = {
         **field.facts,

@@ -24,7 +24,7 @@ from .nasbench.compare import Job, default_processes, summary, threads_each, tra
 from .nasbench.contestants import Contestant, contestants
 from .nasbench.ranking import judge, rank_scores
 from .nasbench.trust import code_name
-from .planning import recipe_of
+from .planning import recipe_of, trainings_told
 from .problems import problem_of
 
 
@@ -100,10 +100,13 @@ def gather(run: Run, level: str, report: Report) -> dict[str, Any]:
         seed=problem.seed,
         with_references=False,
     )
-    whole = recipe.num_steps(problem.task.size("train"))
+    whole_size = problem.task.size("train")
+    whole = recipe.num_steps(whole_size)
     steps = max(1, int(wanted.share * whole))
     jobs = _jobs(run, entrants, wanted.seeds, recipe, None if steps == whole else steps, problem)
-    train_all(jobs, default_processes(run.manifest["device"]), report)
+    what = f"evidence: {len(entrants)} archs train with {wanted.seeds} seeds, each"
+    told = trainings_told(report, problem.task, what, recipe, whole_size, jobs[0].steps)
+    train_all(jobs, default_processes(run.manifest["device"]), told)
     scores, seconds = _scores(run, problem, entrants, report)
     summed = summary(jobs)
     rows = [row | {"scores": scores[row["name"]]} for row in summed.pop("rows")]

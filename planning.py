@@ -27,7 +27,43 @@ _SECONDS_TIMED = 2.0
 
 def recipe_of(manifest: Manifest, space: Space, task: Task) -> Recipe:
     """Return the recipe by which a search trains single networks."""
-    return with_changes(default_recipe(space, task), **(manifest.get("recipe_changes") or {}))
+    changes = manifest.recipe_changes
+    return with_changes(default_recipe(space, task), **(changes.given if changes else {}))
+
+
+def check_followed(
+    strategy: Strategy,
+    evaluator: str | None,
+    changes: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> None:
+    """Refuse changes of a recipe that nothing follows, or that an option of the strategy repeats.
+
+    Args:
+        strategy: with all of its options.
+        evaluator: of a black-box strategy.
+        changes: those of `epochs`, `batch_size` and `lr` that are given.
+        options: fields of the strategy that are given besides.
+
+    Raises:
+        ValueError: naming the flag.
+    """
+    for name in changes:
+        flag = f"--{name.replace('_', '-')}"
+        same = {"lr": "weights_lr"}.get(name, name)
+        if isinstance(strategy, SupernetStrategy):
+            if same in options:
+                raise ValueError(f"{flag} and --set {same} are one setting: leave one out")
+        elif evaluator not in (None, "train"):
+            raise ValueError(f"evaluator {evaluator!r} follows no recipe; leave out {flag}")
+        elif not isinstance(strategy, BlackBox):
+            raise ValueError(f"{strategy.name} follows no recipe; leave out {flag}")
+        elif not _trains(strategy):
+            raise ValueError(f"random draws a single arch and trains none; leave out {flag}")
+
+
+def _trains(strategy: BlackBox) -> bool:
+    return strategy.name != "random" or len(strategy.shares()) > 1
 
 
 def planned(run: Run, problem: Problem) -> Strategy:
@@ -51,7 +87,7 @@ def _length(strategy: Strategy, manifest: Manifest, problem: Problem) -> dict[st
     if not isinstance(strategy, SupernetStrategy) or strategy.steps is not None:
         return {}
     task = problem.task
-    if epochs := (manifest.get("recipe_changes") or {}).get("epochs"):
+    if manifest.recipe_changes and (epochs := manifest.recipe_changes.epochs):
         size = task.size("train")
         return {"steps": epochs * max(1, size // strategy.images_a_step(problem.proxy))}
     if task.is_demonstration:
@@ -93,18 +129,32 @@ def _trials_line(run: Run, strategy: Strategy, recipe: Recipe, problem: Problem)
     if not isinstance(strategy, BlackBox):
         return f"{strategy.name} searches in its own way"
     shares, evaluator = strategy.shares(), run.manifest.evaluator or "train"
-    if strategy.name == "random" and len(shares) == 1:
+    if not _trains(strategy):
         return "random draws one arch of the budget and trains none"
     if evaluator != "train":
         by = evaluator.rpartition("/")[2]
         return f"{strategy.name} evaluates {len(shares)} archs, each by {by}"
     size = problem.task.size("weights")
-    if strategy.steps is not None:
-        one = f"{strategy.steps:,} updates of {recipe.batch_size} images (recipe {recipe.name})"
-    else:
-        one = what_it_does(recipe, size)
+    one = what_it_does(recipe, size, strategy.steps)
     parts = "" if min(shares) == 1 else ", most for a part of its updates"
     return f"{strategy.name} trains {len(shares)} archs{parts}, each by itself: {one}"
+
+
+def trainings_told(
+    report: Report, task: Task, what: str, recipe: Recipe, size: int, steps: int | None
+) -> Report:
+    """Say what was read and what trains by which recipe, and soon after for how long.
+
+    Args:
+        report: gets every event.
+        task: the data.
+        what: trains; the recipe follows.
+        recipe: by which.
+        size: images of an epoch.
+        steps: updates of each training; the recipe's epochs if None.
+    """
+    lines = [what_was_read(task), f"{what}: {what_it_does(recipe, size, steps)}"]
+    return told(report, lines, left_of, "--steps or --epochs shorten it")
 
 
 def what_was_read(task: Task) -> str:
@@ -123,11 +173,14 @@ def what_was_read(task: Task) -> str:
     return line
 
 
-def what_it_does(recipe: Recipe, size: int) -> str:
-    """Say how long a recipe trains on so many images."""
+def what_it_does(recipe: Recipe, size: int, steps: int | None = None) -> str:
+    """Say how long a recipe trains on so many images, unless it is told how long."""
+    if steps is not None:
+        return f"{steps:,} updates of {recipe.batch_size} (recipe {recipe.name})"
     steps = recipe.num_steps(size)
     epochs = max(recipe.epochs, round(steps / recipe.steps_an_epoch(size)))
-    return f"{steps:,} updates of {recipe.batch_size} (recipe {recipe.name}, {epochs} epochs)"
+    told = f"{epochs} epoch{'s' * (epochs > 1)}"
+    return f"{steps:,} updates of {recipe.batch_size} (recipe {recipe.name}, {told})"
 
 
 def left_of(event: Mapping[str, Any]) -> float:

@@ -13,7 +13,7 @@ from rich.table import Table
 from .core.budget import flops_range
 from .core.observe import observable
 from .core.run import Run
-from .endings import after_search, entropy_in_words
+from .endings import after_comparison, after_retrain, after_search, entropy_in_words
 from .progress import progress as progress
 from .progress import short
 from .search_spaces import SPACES, Sandglass
@@ -71,7 +71,7 @@ def print_search(result: dict[str, Any]) -> None:
             "real thing.",
             highlight=False,
         )
-    _console.print(after_search(result["run"]), highlight=False)
+    _console.print(after_search(result["run"]), markup=False, highlight=False)
 
 
 def _effort(events: list[dict[str, Any]]) -> str:
@@ -100,6 +100,12 @@ def print_metrics(result: dict[str, Any]) -> None:
     for change in result.get("changes", []):
         _console.print(change, highlight=False)
     _print_skipped(result)
+
+
+def print_retrained(result: dict[str, Any]) -> None:
+    """Print the metrics of a training and what comes next."""
+    print_metrics(result)
+    _console.print(after_retrain(result["run"]), markup=False, highlight=False)
 
 
 def _print_skipped(result: dict[str, Any]) -> None:
@@ -195,6 +201,8 @@ def print_comparison(result: dict[str, Any]) -> None:
         highlight=False,
     )
     _print_skipped(result)
+    if (following := after_comparison(result.get("run"))) is not None:
+        _console.print(following, markup=False, highlight=False)
 
 
 def print_proxy(result: dict[str, Any]) -> None:

@@ -36,6 +36,7 @@ from .naming import check_length, check_numbers, check_recording, find_device
 from .nasbench.families import find_space, with_options
 from .nasbench.trust import keep_code
 from .ops.chain import MEMORY, default_memory
+from .planning import check_followed
 from .plugins import (
     EvaluatorLike,
     StrategyLike,
@@ -111,7 +112,7 @@ def search(
             embedded data, on the user's about as long as one training of the found network costs.
         epochs: passes over the training images, of the supernet or of each training.
         batch_size: images an update, of the supernet or of each training.
-        lr: peak learning rate, of the supernet's weights or of each training.
+        lr: peak learning rate, of the supernet's weights or of each training where there is none.
         processes: evaluations at a time, which does not change the result; one for each core if
             None, one on CUDA.
         out: the run folder, `runs/SPACE-STRATEGY-SEED` if None.
@@ -172,6 +173,9 @@ def search(
     check_recordable(made.name, options)
     evaluator = None if evaluator is None else given_evaluator(evaluator)
     evaluation = check_evaluator(made, evaluator, supernet, evaluator_options)
+    check_followed(made, evaluator, changes, strategy_options or {})
+    if isinstance(made, SupernetStrategy):
+        changes.pop("lr", None)  # the supernet's, not that of single networks
     extra = {} if evidence is None else {"evidence": lookup("evidence", evidence, EVIDENCE)}
     place = find_device(device)
     precision = find_precision(precision, place)

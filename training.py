@@ -48,6 +48,7 @@ from .naming import (
     training_folder,
 )
 from .ops.chain import MEMORY, default_memory
+from .planning import trainings_told
 from .progress import shown
 from .testing import answers_file, test_answers, write_answers
 from .weights import save_weights
@@ -204,6 +205,9 @@ def _train(
     """Train, test and write what came out."""
     task = training.task
     skipped = run.path / f"{training.name}-skipped.json"
+    size = task.size(training.split)
+    what = f"training a network of {space.name}"
+    report = trainings_told(report, task, what, training.recipe, size, training.steps)
     trained = training.fit(remember_skipped(task, skipped, report))
     metrics, answers = test_answers(trained, task, training.device)
     tested = dict(metrics)

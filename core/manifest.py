@@ -45,6 +45,27 @@ class Length(Record):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class RecipeChanges(Record):
+    """What a user changed of the recipe by which single networks train.
+
+    Attributes:
+        epochs: passes over the training images; of a supernet too.
+        batch_size: images an update.
+        lr: peak learning rate.
+    """
+
+    epochs: Annotated[int, Between(1)] | None = None
+    batch_size: Annotated[int, Between(1)] | None = None
+    lr: Annotated[float, Between(0)] | None = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The settings that were changed."""
+        every = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
+        return {name: value for name, value in every.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Manifest(Record):
     """What `manifest.json` says, checked: typed fields, and entries of other versions by key.
 
@@ -56,6 +77,7 @@ class Manifest(Record):
         code: copies of the user's files by what they are: `space`, `evaluator`, `strategy`.
         strategy: which searched; None for a retraining.
         budget: least and most FLOPs, once the data are known.
+        recipe_changes: of a search, None where it trains by the recipes as they are.
         length: of a search, once the data are known, as far as its options leave it open.
         data_record: what the data say of themselves.
         threads: with which the run computes.
@@ -92,6 +114,7 @@ class Manifest(Record):
     target_classes: Count | None = None
     evidence: str | None = None
     budget: list[Count | None] | None = None
+    recipe_changes: RecipeChanges | None = None
     length: Length | None = None
     data_record: dict[str, Any] = field(default_factory=dict)
 

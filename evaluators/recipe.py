@@ -233,16 +233,22 @@ def with_changes(
 ) -> Recipe:
     """Return a recipe of other length, batch size or rate, which its name then says.
 
+    So many epochs are no more, however few updates they are.
+
     Raises:
         ValueError: if a number means nothing.
     """
     given = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
     changes = {key: CHANGEABLE[key](v) for key, v in given.items() if v is not None}
     check_changes(**changes)
-    changes = {key: value for key, value in changes.items() if getattr(recipe, key) != value}
+    is_freed = recipe.least_steps > 0 and epochs is not None
+    usual = {key for key, value in changes.items() if getattr(recipe, key) == value}
+    changes = {k: v for k, v in changes.items() if k not in usual or (k == "epochs" and is_freed)}
     if not changes:
         return recipe
-    text = ",".join(f"{key}={value:g}" for key, value in changes.items())
+    text = ",".join(f"{key}={value!r}" for key, value in changes.items())
+    if is_freed:
+        recipe = dataclasses.replace(recipe, least_steps=0)
     joint = "," if ":" in recipe.name else ":"
     return dataclasses.replace(recipe, **changes, name=f"{recipe.name}{joint}{text}")
 

@@ -23,11 +23,13 @@ def commands(story: Story) -> list[str]:
     words += ["--seed", str(manifest.get("seed", 0))]
     words += _flags(manifest, "evaluator", "supernet", "device", "workers", "memory", "precision")
     words += _flags(manifest, "cuda_graph", "strict", "target_classes", "evidence")
+    changes = manifest.get("recipe_changes") or {}
+    words += _flags(changes, "epochs", "batch_size", "lr")
     words += _sizes(story)
     for name, value in manifest.get("strategy_options", {}).items():
         if name in ("steps", "evaluations", "finalists"):
             words += [f"--{name}", str(value)]
-        else:
+        elif name not in changes:
             words += ["--set", _assignment(name, value)]
     for name, value in manifest.get("evaluator_options", {}).items():
         words += ["--evaluator-set", _assignment(name, value)]

@@ -365,7 +365,7 @@ def test_strict_commands_leave_nothing_behind(mistake, trained, tmp_path, folder
     assert "cannot read image" in mistake(*SEARCH, *options, *black_box, announced=2)
     arch = trained / "run/arch.json"
     assert "cannot read image" in mistake(
-        "retrain", arch, "--out", "new/deep", "--steps", 2, *options
+        "retrain", arch, "--out", "new/deep", "--steps", 2, *options, announced=2
     )
     assert "cannot read image" in mistake(
         "evaluate", trained / "only", *options, "--allow-mismatch"

@@ -145,7 +145,7 @@ def test_a_black_box_search_says_how_many_trainings_of_which_length(pictures, tm
     lines = [event["say"] for event in said if "say" in event]
     assert lines[1] == (
         "halving trains 7 archs, most for a part of its updates, each by itself: 4 updates of 64 "
-        "images (recipe small)"
+        "(recipe small)"
     )
 
 
