@@ -136,7 +136,8 @@ def compare(
     ]
     make_folder(field.trainings)  # refused before anything is trained
     with shown(report, quiet) as report:
-        what = f"{len(field.entrants)} networks train with {seeds} seeds, each"
+        number = len({job.path for job in jobs})
+        what = "1 training" if number == 1 else f"{number} trainings, each"
         size = field.task.size("train")
         told = trainings_told(report, field.task, what, field.recipe, size, steps)
         train_all(jobs, processes, told)

@@ -104,7 +104,7 @@ def gather(run: Run, level: str, report: Report) -> dict[str, Any]:
     whole = recipe.num_steps(whole_size)
     steps = max(1, int(wanted.share * whole))
     jobs = _jobs(run, entrants, wanted.seeds, recipe, None if steps == whole else steps, problem)
-    what = f"evidence: {len(entrants)} archs train with {wanted.seeds} seeds, each"
+    what = f"evidence: {len(jobs)} trainings, each"
     told = trainings_told(report, problem.task, what, recipe, whole_size, jobs[0].steps)
     train_all(jobs, default_processes(run.manifest["device"]), told)
     scores, seconds = _scores(run, problem, entrants, report)

@@ -206,12 +206,14 @@ def told(
     for line in lines:
         report(phase | {"say": line})
     start: tuple[float, float] | None = None
+    first: float | None = None
     is_said = False
 
     def tell(event: dict[str, Any]) -> None:
-        nonlocal start, is_said
+        nonlocal start, first, is_said
         now, work = time.monotonic(), left(event)
-        if start is None:
+        first = work if first is None else first
+        if start is None or start[1] == first:  # what comes before the first progress is no measure
             start = now, work
         elapsed, done = now - start[0], start[1] - work
         if not is_said and work > 0 < done and elapsed >= _SECONDS_TIMED:

@@ -9,7 +9,7 @@ from nastk.core.files import read_json
 from nastk.core.strategy import Problem
 from nastk.endings import entropy_in_words
 from nastk.evaluators.tasks import make_task
-from nastk.planning import what_was_read
+from nastk.planning import left_of, told, what_was_read
 from nastk.search_spaces import SPACES, Toy
 from nastk.strategies import STRATEGIES
 from nastk.strategies.length import (
@@ -162,3 +162,14 @@ def test_entropy_is_judged_by_how_much_is_open():
     words = [entropy_in_words(entropy).partition("logits have ")[2] for entropy in (1, 0.5, 0.2, 0)]
     starts = ("hardly decided", "decided in part", "all but decided", "decided")
     assert all(word.startswith(start) for word, start in zip(words, starts, strict=True))
+
+
+def test_time_before_the_first_progress_is_not_taken_for_work(monkeypatch):
+    """Workers import and read for a while; then a hundredth takes a second."""
+    said, clock = [], iter([0.0, 30.0, 40.0, 41.0, 42.0, 43.0])
+    monkeypatch.setattr(planning.time, "monotonic", lambda: next(clock))
+    tell = told(said.append, [], left_of, "hint")
+    for done in (0, 0, 0.01, 0.02, 0.03, 0.04):
+        tell({"phase": "train", "step": 0, "total": 1, "done": done})
+    lines = [event["say"] for event in said if "say" in event]
+    assert lines == ["expected to take 2 min from here on; hint"]
