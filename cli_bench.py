@@ -103,7 +103,7 @@ def bench_strategies(
 def bench_proxy(
     context: typer.Context,
     space: Annotated[str, typer.Option(help="Name of a space, or FILE.py:CLASS.")],
-    flops: Annotated[str, typer.Option(help="Budget, for example 357M.")],
+    flops: Annotated[str, typer.Option(help="Budget, as for search.")],
     data: Data = "digits-photo",
     recipe: Recipe = None,
     archs: Annotated[int, typer.Option(help="Random archs of the budget's band.")] = 12,

@@ -74,7 +74,15 @@ _CHANGEABLE = {"resume", "processes", "evidence", "trust", "config", "json_"}
 def search(
     context: typer.Context,
     space: Annotated[str, typer.Option(help="Name of a space, or FILE.py:CLASS.")] = "sandglass",
-    flops: Annotated[str | None, typer.Option(help="Budget, for example 357M.")] = None,
+    flops: Annotated[
+        str | None,
+        typer.Option(
+            help="Budget of multiply-adds: 357M, 0.357G, 357e6 or 60% (of the largest arch). No "
+            "arch exceeds it; archs are looked for in 90 to 100 % of it, or from further below "
+            "where that holds fewer than 200. A range is taken as it is: 340M:360M, or 0:357M "
+            "for all archs below."
+        ),
+    ] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
     data: Data = "digits-photo",
     strategy: Annotated[

@@ -6,6 +6,7 @@ import dataclasses
 from functools import partial
 from typing import Any
 
+from .core.band import say_band, say_evaluated
 from .core.files import write_atomically
 from .core.loop import Report
 from .core.run import Run, write_json
@@ -47,6 +48,7 @@ def search_in(run: Run, report: Report, processes: int | None) -> dict[str, Any]
         pool = partial(open_pool, run, problem, at_a_time, processes, parts.part)
         problem = dataclasses.replace(problem, pool=pool)
     target = problem.space
+    about = say_band(run, target, problem.budget, report)
     arch = strategy.search(problem, run, parts)
     counted = check_found(strategy.name, arch, target, problem.budget)
     write_counts(run, target, arch)
@@ -60,7 +62,8 @@ def search_in(run: Run, report: Report, processes: int | None) -> dict[str, Any]
         "flops": counted["flops"],
         "params": counted["params"],
         "budget_flops": problem.budget.high,
-        "evaluations": sum("trial" in event for event in events),
+        **about,
+        **say_evaluated(run, report),
         "entropy": last_entropy(events),
         "num_skipped": task.num_skipped,
         "seconds": seconds,

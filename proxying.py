@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .core.budget import Budget, parse_budget, reachable_band
+from .core.band import band_of
+from .core.budget import Budget, parse_budget
 from .core.loop import Report, silent
 from .core.run import write_json
 from .core.sampler import sample
@@ -142,7 +143,7 @@ def _random_archs(
     family: str, target: Space, trained: Space, flops: str, count: int, seed: int
 ) -> list[Contestant]:
     """Return so many different archs, uniform over the band of the budget."""
-    band = reachable_band(target, parse_budget(flops, target))
+    band = band_of(target, parse_budget(flops, target)).bounds
     drawn = sample(target, 20 * count, seed, band)
     rows = np.stack(list(drawn.values()), 1).tolist()
     different = list(dict.fromkeys(map(tuple, rows)))[:count]

@@ -94,7 +94,9 @@ def search(
     Args:
         space: name of a space, `FILE.py:CLASS`, a class derived from `nastk.Space`, or an instance,
             whose options are then those whose FLOPs the budget bounds.
-        flops: budget such as `357M`, `0.357G`, `60%` or `340M:360M`, a number, or a `Budget`.
+        flops: budget such as `357M`, `0.357G`, `60%`, `340M:360M` or `0:357M`, a number, or a
+            `Budget`. A plain one means at most so many, looked for in [90 %, 100 %] of it, widened
+            downward until that holds 200 archs; a range is taken as it is.
         data: embedded data by name, or the user's as `imagefolder:PATH`, `npz:PATH`..., arrays
             (x, y) or (x, y, x_test, y_test), a torch Dataset, or two (train, test); see
             `nastk.evaluators.tasks.held`.
@@ -136,10 +138,12 @@ def search(
         report: receives progress events instead of showing them.
 
     Returns:
-        A `Found`, which is a mapping too: `run arch_id flops params budget_flops evaluations
-        entropy` (of the logits at the end, 1 where nothing is decided; None where there are none)
-        `num_skipped seconds cpu_seconds peak_memory_bytes` (of the largest process), and
-        `evidence` where asked for.
+        A `Found`, which is a mapping too: `run arch_id flops params budget_flops band band_archs
+        band_is_exact evaluations all_evaluated entropy` (of the logits at the end, 1 where nothing
+        is decided; None where there are none) `num_skipped seconds cpu_seconds peak_memory_bytes`
+        (of the largest process), and `evidence` where asked for. Archs were looked for in the
+        `band` (smallest and largest FLOPs, see `nastk.core.band`), which has `band_archs` archs,
+        counted or estimated; `all_evaluated` tells that there was no other to evaluate.
 
     Raises:
         ValueError: if an argument is wrong; nothing has been written then.

@@ -25,7 +25,9 @@ import torch
 from nastk.benchmarks.equal_cost import chosen, difference, random_curve
 from nastk.benchmarks.tables import table
 from nastk.core.arch import Arch
-from nastk.core.budget import most_params, parse_budget, reachable_band
+from nastk.core.band import band_of
+from nastk.core.best import most_params
+from nastk.core.budget import parse_budget
 from nastk.core.metrics import test_metrics
 from nastk.core.run import write_json
 from nastk.core.sampler import sample_archs
@@ -201,7 +203,7 @@ def measure(setting: Setting, options: argparse.Namespace) -> dict[str, Any]:
     """Train and search what is missing, and return the curves."""
     space = SPACES[setting.space]()
     budget = parse_budget(setting.flops, space)
-    archs = sample_archs(space, options.random, POOL_SEED, reachable_band(space, budget))
+    archs = sample_archs(space, options.random, POOL_SEED, band_of(space, budget).bounds)
     top = most_params(space, budget)
     losses_AS = setting.train(archs, options.retrainings)
     told_A = [row[0] for row in setting.train(archs, 1, "weights")]

@@ -21,7 +21,9 @@ import numpy as np
 import torch
 from nastk.benchmarks.tables import table
 from nastk.core.arch import Arch
-from nastk.core.budget import Budget, most_params
+from nastk.core.band import band_of
+from nastk.core.best import most_params
+from nastk.core.budget import Budget
 from nastk.core.metrics import test_metrics
 from nastk.core.run import write_json
 from nastk.core.sampler import sample_archs
@@ -126,7 +128,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         result["search"].append(trainings.losses(arch))
         print("search", seed, found["flops"], found["params"], result["search"][-1], flush=True)
     result["random"] = []
-    drawn = sample_archs(space, options.random, POOL_SEED, budget.band)
+    drawn = sample_archs(space, options.random, POOL_SEED, band_of(space, budget).bounds)
     for number, arch in enumerate(drawn):
         result["random"].append(trainings.losses(arch))
         print("random", number, result["random"][-1], flush=True)

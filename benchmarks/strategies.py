@@ -63,7 +63,7 @@ def search(strategy: BlackBox, table: Table, seed: int) -> Iterator[tuple[float,
     sampler = strategy.sampler(table.space, table.budget, seed)
     noisy, spent = NoisyTable(table, seed), 0.0
     best = (0.0, -math.inf, 0)
-    for _, arch, share in strategy.in_turn(lambda number: sampler.ask()):
+    for arch, share in strategy.in_turn(lambda _: sampler.ask()):
         row = table.position(arch)
         loss = noisy.loss(row, share)
         sampler.tell(arch, loss)

@@ -9,6 +9,10 @@ from .arch import Arch
 from .task import Metrics
 
 
+class AllAskedError(Exception):
+    """Every arch of the band has been asked for: a sampler has nothing new to propose."""
+
+
 class Sampler(ABC):
     """Proposes archs and learns from their losses; knows nothing of processes, data or runs.
 
@@ -20,8 +24,11 @@ class Sampler(ABC):
     def ask(self) -> Arch:
         """Return an arch within the band of the budget.
 
-        It is one that was not asked for before, unless none is left or found. May be called
-        several times before the first of these archs is told.
+        It is one that was not asked for before, unless none is found among very many. May be
+        called several times before the first of these archs is told.
+
+        Raises:
+            AllAskedError: if it is known that none is left.
         """
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""A FLOP budget: how people write it, what it means, and the archs that obey it."""
+"""A FLOP budget: how people write it, and whether a space can meet it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,16 @@ from functools import lru_cache
 
 import numpy as np
 
-from .arch import Arch
 from .polynomial import Polynomial
 from .solver import maximise
 from .space import Space
 
 _SCALES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 _NUMBER = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(?:e([+-]?\d+))?\s*([KMG]?)", re.IGNORECASE)
-_GRAMMAR = "write it like 357M, 0.357G, 357e6, 60% or 340M:360M"
+_GRAMMAR = "write it like 357M, 0.357G, 357e6, 60%, 340M:360M or 0:357M"
 
-# A plain budget means the best arch found within this share of it (design decision of nastk).
-NARROW_SHARE = 0.99
 # Where cost and objective are nearly one function, proving the last digits can take for ever.
 NEARLY = 1e-3
-# Random archs "of the same band" cost at least this share of the budget.
-BAND_SHARE = 0.97
 
 
 class InfeasibleBudgetError(ValueError):
@@ -35,7 +30,8 @@ class Budget:
     """Bounds on the FLOPs of an arch.
 
     Attributes:
-        low: smallest FLOPs allowed by the user, or None for a plain upper bound.
+        low: smallest FLOPs allowed by the user, or None for a plain upper bound, which means
+            archs of a band below it, see `nastk.core.band`. A low of 0 allows all below `high`.
         high: largest FLOPs allowed, never exceeded.
     """
 
@@ -75,16 +71,6 @@ class Budget:
     def target(self) -> float:
         """What the budget term of a search aims at: inside the band, a little below its top."""
         return 0.985 * self.high if self.low is None else (self.low + self.high) / 2
-
-    @property
-    def band(self) -> tuple[int, int]:
-        """Bounds of the archs that count as `of the same budget`."""
-        return (self.low if self.low is not None else -int(-BAND_SHARE * self.high // 1), self.high)
-
-    def narrowed(self) -> tuple[int, int]:
-        """Bounds within which the best arch is looked for first."""
-        low = self.low if self.low is not None else -int(-NARROW_SHARE * self.high // 1)
-        return (low, self.high)
 
 
 def _parse_count(part: str, text: str, largest: int | None) -> int:
@@ -185,62 +171,3 @@ def largest_below(space: Space, high: float) -> int | None:
     cost = space.cost.flops
     best = solve(space, cost, high=high, gap=NEARLY)
     return None if best is None else space.cost.count(best)["flops"]
-
-
-@lru_cache(maxsize=64)
-def reachable_band(space: Space, budget: Budget) -> tuple[float, float]:
-    """Return the band of a budget, lowered where a small space has no arch near its top."""
-    low, high = budget.band
-    if budget.low is not None:
-        return (low, high)
-    if solve(space, Polynomial(), low, high) is not None:
-        return (low, high)
-    top = largest_below(space, high)
-    return (low if top is None else BAND_SHARE * top, high)
-
-
-def log_probability(log_probs: Mapping[str, Sequence[float]]) -> Polynomial:
-    """Return the log of an arch's probability over that of the most probable arch.
-
-    Idle choices score as their most probable candidate, so that skipping a block looks neither
-    likely nor unlikely by the number of choices that it hides.
-
-    Args:
-        log_probs: for every choice, the logarithm of the probability of each candidate.
-    """
-    scores = Polynomial()
-    for name, values in log_probs.items():
-        scores = scores + Polynomial.of(name, np.asarray(values) - np.max(values))
-    return scores
-
-
-def most_params(space: Space, budget: Budget) -> Arch:
-    """Return the arch within the budget with the most parameters, up to a thousandth of them.
-
-    Raises:
-        InfeasibleBudgetError: if no arch lies within the budget.
-    """
-    return best_arch(space, space.cost.params, budget, gap=NEARLY)
-
-
-def best_arch(space: Space, objective: Polynomial, budget: Budget, gap: float = 0.0) -> Arch:
-    """Return the arch within the budget that maximises an objective.
-
-    Args:
-        space: the space whose cost is bounded.
-        objective: what to maximise.
-        budget: bounds on FLOPs; a plain bound means [99 %, 100 %] of it where the space allows.
-        gap: relative distance from the largest objective that is good enough; 0 is exact.
-
-    Raises:
-        InfeasibleBudgetError: if no arch lies within the budget.
-    """
-    low, high = budget.narrowed()
-    best = solve(space, objective, low, high, gap)
-    if best is None and budget.low is None and (top := largest_below(space, high)) is not None:
-        # No arch in the narrow band: take the best of the nearest ones below the budget.
-        best = solve(space, objective, NARROW_SHARE * top, high, gap)
-    if best is None:
-        check_budget(budget, space)
-        raise AssertionError(f"no arch found for a feasible budget {budget}")
-    return space.arch_at(best)

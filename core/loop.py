@@ -14,7 +14,10 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .run import Run
 
 Report = Callable[[dict[str, Any]], None]
-"""Receives what a progress display shows: phase, step, total and current figures."""
+"""Receives what a progress display shows: phase, step, total and current figures.
+
+An event with `say` is a line for the user, which stays when the display goes on.
+"""
 
 
 def silent(event: dict[str, Any]) -> None:

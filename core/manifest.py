@@ -79,6 +79,9 @@ class Manifest(Record):
         budget: least and most FLOPs, once the data are known.
         recipe_changes: of a search, None where it trains by the recipes as they are.
         length: of a search, once the data are known, as far as its options leave it open.
+        band: smallest and largest FLOPs of the archs that were looked at, see `nastk.core.band`.
+        band_archs: how many archs that are, None where that is not known.
+        band_is_exact: whether they were counted.
         data_record: what the data say of themselves.
         threads: with which the run computes.
         threads_of_trainings: by name, those that a retraining began with.
@@ -116,6 +119,9 @@ class Manifest(Record):
     budget: list[Count | None] | None = None
     recipe_changes: RecipeChanges | None = None
     length: Length | None = None
+    band: list[Count] | None = None
+    band_archs: float | None = None
+    band_is_exact: bool = False
     data_record: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

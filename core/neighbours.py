@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arch import Arch
+from .asktell import AllAskedError
 from .budget import solve
+from .listing import all_archs
 from .polynomial import Polynomial
 from .sampler import sample
 from .space import Space
@@ -173,7 +175,7 @@ class Neighbours:
 
 
 class Draws:
-    """An endless stream of archs drawn uniformly over a band, new ones while there are any."""
+    """A stream of archs drawn uniformly over a band, each of them new."""
 
     def __init__(self, neighbours: Neighbours, seed: int) -> None:
         self._neighbours, self._seed = neighbours, seed
@@ -182,16 +184,39 @@ class Draws:
         self._is_exhausted = False
 
     def next(self, known: Container[Key]) -> Key:
-        """Return an arch that is not known, or a known one where no other is met."""
-        for _ in range(_MAX_BATCHES):
+        """Return an arch that is not known.
+
+        Where random draws meet known ones only, what is left is listed. A known one is returned
+        where that is too much to list.
+
+        Raises:
+            AllAskedError: if all archs of the band are known.
+        """
+        for _ in range(0 if self._is_exhausted else _MAX_BATCHES):
             if not self._waiting:
                 self._draw()
             while self._waiting:
                 key = self._waiting.pop()
-                if key not in known or self._is_exhausted:
+                if key not in known:
                     return key
         self._is_exhausted = True
-        return key
+        if (left := self._left(known)) is not None:
+            return left
+        while not self._waiting:
+            self._draw()
+        return self._waiting.pop()
+
+    def _left(self, known: Container[Key]) -> Key | None:
+        """Return one of the archs that are left, None where they cannot be listed."""
+        rows_AD = all_archs(self._neighbours.space, *self._neighbours.band)
+        if rows_AD is None:
+            return None
+        left = [key for key in map(tuple, rows_AD.tolist()) if key not in known]
+        if not left:
+            raise AllAskedError
+        generator = np.random.default_rng((self._seed, _STREAM, self._num_batches))
+        self._num_batches += 1
+        return left[generator.integers(len(left))]
 
     def _draw(self) -> None:
         """Draw a batch of a stream that nothing else draws from; a single arch is drawn alone."""

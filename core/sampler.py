@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -18,6 +19,7 @@ from .walk import walk
 _BATCH = 20_000
 _TRIAL_DRAWS = 200_000  # after which it is judged whether rejection will do
 _MAX_DRAWS = 4_000_000
+_ENOUGH = 2000  # different archs of a band, to estimate how many there are
 
 
 def sample(
@@ -87,49 +89,55 @@ def _draw(
     tilt: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> dict[str, NDArray[np.int64]]:
     """Draw from the product of the tilts over different archs."""
+    weights = completions(space.cost, tilt)
+    parts: list[dict[str, NDArray[np.int64]]] = []
+    have = 0
+    while have < count:
+        parts.append(_proposals(space, count, generator, weights))
+        have += len(next(iter(parts[-1].values())))
+    return {name: np.concatenate([part[name] for part in parts])[:count] for name in weights}
+
+
+def _proposals(
+    space: Space,
+    count: int,
+    generator: np.random.Generator,
+    weights: Mapping[str, NDArray[np.float64]],
+) -> dict[str, NDArray[np.int64]]:
+    """Draw so many settings by the weights of `completions`, and return those that are archs."""
     cost = space.cost
-    cumulative = {}
-    for name, weights in completions(cost, tilt).items():
-        cumulative[name] = np.cumsum(weights / weights.sum())
-        cumulative[name][-1] = 1.0
     # `completions` knows how often each candidate occurs where one gate decides about a choice.
     # A choice under several gates is drawn in any case: where it turns out idle, only the draws
     # of its first candidate are kept, so that equal networks count once.
     shared = [n for n, uses in cost.uses.items() if cost.parents[n] is None and _is_gated(uses)]
-    parts: list[dict[str, NDArray[np.int64]]] = []
-    have = 0
-    while have < count:
-        drawn = {
-            name: np.searchsorted(steps, generator.random(count), side="right")
-            for name, steps in cumulative.items()
-        }
-        active = cost.active(drawn)
-        kept = np.ones(count, dtype=bool)
-        for name in shared:
-            kept &= active[name] | (drawn[name] == 0)
-        for constraint in space.constraints:
-            kept &= constraint.allows(drawn)
-        parts.append(
-            {name: np.where(active[name], column, 0)[kept] for name, column in drawn.items()}
-        )
-        have += int(kept.sum())
-    return {name: np.concatenate([part[name] for part in parts])[:count] for name in cumulative}
+    drawn = {}
+    for name, vector in weights.items():
+        steps = np.cumsum(vector / vector.sum())
+        steps[-1] = 1.0
+        drawn[name] = np.searchsorted(steps, generator.random(count), side="right")
+    active = cost.active(drawn)
+    kept = np.ones(count, dtype=bool)
+    for name in shared:
+        kept &= active[name] | (drawn[name] == 0)
+    for constraint in space.constraints:
+        kept &= constraint.allows(drawn)
+    return {name: np.where(active[name], column, 0)[kept] for name, column in drawn.items()}
 
 
 def _is_gated(uses: tuple[Use, ...]) -> bool:
     return all(use.gates for use in uses)
 
 
-def _find_tilt(
+def _tilt_of(
     space: Space, band: tuple[float, float], generator: np.random.Generator
-) -> tuple[dict[str, NDArray[np.float64]] | None, Polynomial | None, float]:
-    """Return a tilt that makes the band likely, its negative logarithm and that one's maximum."""
+) -> tuple[dict[str, NDArray[np.float64]] | None, float]:
+    """Return a tilt that makes the band likely and its steepness, None and 0 where it is anyway."""
     probe = _draw(space, _BATCH, generator)
     flops = space.cost.flops.evaluate(probe)
     inside = np.mean((flops >= band[0]) & (flops <= band[1]))
     if inside > 0.002:
-        return None, None, 0.0
-    effects = _main_effects(space)
+        return None, 0.0
+    effects = main_effects(space)
     smallest, largest = flops_range(space)
     middle = (max(band[0], smallest) + min(band[1], largest)) / 2
     steepest = max(np.ptp(vector) for vector in effects.values())
@@ -140,8 +148,18 @@ def _find_tilt(
         tilt = {name: np.exp(step * vector) for name, vector in effects.items()}
         mean = space.cost.flops.evaluate(_draw(space, 2000, generator, tilt)).mean()
         below, above = (step, above) if mean < middle else (below, step)
+    return tilt, step
+
+
+def _find_tilt(
+    space: Space, band: tuple[float, float], generator: np.random.Generator
+) -> tuple[dict[str, NDArray[np.float64]] | None, Polynomial | None, float]:
+    """Return a tilt that makes the band likely, its negative logarithm and that one's maximum."""
+    tilt, step = _tilt_of(space, band, generator)
+    if tilt is None:
+        return None, None, 0.0
     surrogate = Polynomial()
-    for name, vector in effects.items():
+    for name, vector in main_effects(space).items():
         factor = Polynomial.of(name, -step * vector)
         for gate_name, alive in gates_of(space, name):
             factor = factor * Polynomial.of(gate_name, [float(flag) for flag in alive])
@@ -153,13 +171,44 @@ def _find_tilt(
     return tilt, surrogate, top + NEARLY * abs(top)  # no arch of the band exceeds that
 
 
+def estimate(space: Space, band: tuple[float, float]) -> tuple[float, int]:
+    """Return about how many archs a band holds, and how many different ones were met for that.
+
+    Uniform or tilted draws are weighted by what one of them stands for.
+    """
+    generator = np.random.default_rng(0)
+    tilt, _ = _tilt_of(space, band, generator)
+    log_tilt = {} if tilt is None else {name: np.log(vector) for name, vector in tilt.items()}
+    weights = completions(space.cost, tilt)
+    roots = [name for name in weights if space.cost.parents[name] is None]
+    log_total = sum(math.log(float(weights[name].sum())) for name in roots)
+    logs: list[NDArray[np.float64]] = []
+    met: set[bytes] = set()
+    proposed = 0
+    while proposed < _TRIAL_DRAWS and len(met) < _ENOUGH:
+        drawn = _proposals(space, _BATCH, generator, weights)
+        proposed += _BATCH
+        flops = space.cost.flops.evaluate(drawn)
+        inside = (flops >= band[0]) & (flops <= band[1])
+        logs.append(
+            -sum((t[drawn[n][inside]] for n, t in log_tilt.items()), np.zeros(inside.sum()))
+        )
+        met.update(row.tobytes() for row in np.stack([c[inside] for c in drawn.values()], 1))
+    every = np.concatenate(logs)
+    if not len(every):
+        return 0.0, 0
+    shift = float(every.max())
+    mean = float(np.exp(every - shift).sum()) / proposed
+    return math.exp(min(700.0, log_total + shift + math.log(mean))), len(met)
+
+
 def gates_of(space: Space, name: str) -> tuple[tuple[str, tuple[bool, ...]], ...]:
     """Return the gates of a choice, outermost first; none where its uses disagree on them."""
     contexts = {use.gates for use in space.cost.uses[name]}
     return contexts.pop() if len(contexts) == 1 else ()
 
 
-def _main_effects(space: Space) -> dict[str, NDArray[np.float64]]:
+def main_effects(space: Space) -> dict[str, NDArray[np.float64]]:
     """Return how much each candidate adds to the FLOPs of an arch, others at their mean."""
     counts = space.num_candidates
     effects = {name: np.zeros(count) for name, count in counts.items()}

@@ -9,7 +9,9 @@ from functools import lru_cache
 from typing import Any
 
 from ..core.arch import Arch
-from ..core.budget import Budget, most_params, reachable_band
+from ..core.band import band_of
+from ..core.best import most_params
+from ..core.budget import Budget
 from ..core.sampler import sample_archs
 from ..core.space import Space
 from .references import references
@@ -98,7 +100,7 @@ def contestants(
 
     result = [member("found", "found", arch)]
     result.append(member("most-params", "most-params", most_params(target, budget)))
-    drawn = sample_archs(target, num_random, seed, reachable_band(target, budget))
+    drawn = sample_archs(target, num_random, seed, band_of(target, budget).bounds)
     result += [member(f"random-{n}", "random", values) for n, values in enumerate(drawn, 1)]
     return result + (_neighbours(target, proxy, budget) if with_references else [])
 

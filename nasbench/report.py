@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..core.arch import Arch
-from ..core.budget import Budget, reachable_band
+from ..core.band import band_of
+from ..core.budget import Budget
 from ..core.sampler import sample
 from ..core.space import Space
 from .counted import COUNTS
@@ -172,7 +173,7 @@ def _skips(story: Story, space: Space, arch: Arch) -> dict[str, Any]:
     answer["num_skipped"] = sum(indices[name] == zero for name, zero in zeros.items())
     answer["share_skipped"] = answer["num_skipped"] / len(zeros)
     try:
-        band = reachable_band(space, Budget(*story.manifest.bounds))
+        band = band_of(space, Budget(*story.manifest.bounds)).bounds
         drawn = sample(space, _SAMPLE, 0, band)
     except ValueError:  # a band so thin that hardly an arch lies in it
         return answer

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.arch import Arch
-from ..core.asktell import Pool, Sampler
+from ..core.asktell import AllAskedError, Pool, Sampler
 from ..core.budget import Budget
 from ..core.files import as_ranked
 from ..core.loop import Report
@@ -70,21 +70,27 @@ class BlackBox(Strategy):
         shares = self.shares()
         return number - num_told < self.in_flight and shares[number] == shares[num_told]
 
-    def in_turn(self, ask: Callable[[int], Arch]) -> Iterator[tuple[int, Arch, float]]:
+    def in_turn(self, ask: Callable[[float], Arch]) -> Iterator[tuple[Arch, float]]:
         """Ask for archs as early as allowed, and yield each trial when its loss is to be told.
 
+        Trials for which no arch is left are passed over.
+
         Args:
-            ask: returns the arch of the trial of a number.
+            ask: returns an arch to be evaluated with a share of the full effort.
 
         Yields:
-            Number, arch and share of the trial whose loss has to be told before the next one.
+            Arch and share of the trial whose loss has to be told before the next one.
         """
-        shares, waiting, num_asked = self.shares(), deque[Arch](), 0
+        shares, waiting, num_asked = self.shares(), deque[Arch | None](), 0
         for number, share in enumerate(shares):
             while num_asked < len(shares) and self.may_ask(num_asked, number):
-                waiting.append(ask(num_asked))
+                try:
+                    waiting.append(ask(shares[num_asked]))
+                except AllAskedError:
+                    waiting.append(None)
                 num_asked += 1
-            yield number, waiting.popleft(), share
+            if (arch := waiting.popleft()) is not None:
+                yield arch, share
 
     def search(self, problem: Problem, run: Run, report: Report) -> Arch:
         """Evaluate archs and return the one with the lowest loss at full effort."""
@@ -120,6 +126,7 @@ class Trials:
         self.strategy, self.sampler, self.run, self.pool = strategy, sampler, run, pool
         self.recorded, self.phase = recorded, phase
         self.shares = strategy.shares()
+        self.num_asked = 0
         self.answers: dict[tuple[str, float], Callable[[], Metrics]] = {}
 
     def best(self, report: Report) -> Arch:
@@ -128,7 +135,7 @@ class Trials:
         self.run.save_spent()
         event = {"phase": self.phase, "step": 0, "total": len(self.shares)}
         report(event | {"choice": self.sampler.choose()})
-        for number, arch, share in self.strategy.in_turn(self._ask):
+        for number, (arch, share) in enumerate(self.strategy.in_turn(self._ask)):
             loss = self._loss(number, arch, share)
             self.sampler.tell(arch, loss)
             if share == 1 and (found is None or loss < lowest):
@@ -143,10 +150,11 @@ class Trials:
             )
         return self.sampler.choose() or found
 
-    def _ask(self, number: int) -> Arch:
+    def _ask(self, share: float) -> Arch:
         """Ask for an arch and see that it is evaluated, unless its loss is known."""
-        arch, share = self.sampler.ask(), self.shares[number]
-        if number < len(self.recorded):
+        arch = self.sampler.ask()
+        self.num_asked += 1
+        if self.num_asked <= len(self.recorded):
             return arch
         key = (arch.id, share)
         if key not in self.answers:

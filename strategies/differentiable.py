@@ -11,7 +11,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor
 
-from ..core.budget import best_arch, log_probability
+from ..core.best import best_arch, log_probability
 from ..core.loop import Loop, Report
 from ..core.optimizer import backward, step_all
 from ..core.polynomial import Expectation

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..core.arch import Arch
 from ..core.asktell import Sampler
-from ..core.budget import Budget, reachable_band
+from ..core.band import band_of
+from ..core.budget import Budget
 from ..core.neighbours import Draws, Key, Neighbours
 from ..core.space import Space
 from .black_box import BlackBox
@@ -53,7 +54,7 @@ class EvolutionSampler(Sampler):
     def __init__(
         self, space: Space, budget: Budget, seed: int, population: int, tournament: int
     ) -> None:
-        self._neighbours = Neighbours(space, reachable_band(space, budget))
+        self._neighbours = Neighbours(space, band_of(space, budget).bounds)
         self._draws = Draws(self._neighbours, seed)
         self._generator = np.random.default_rng((seed, 2))
         self._size, self._tournament = population, tournament

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ..core.arch import Arch
-from ..core.asktell import Sampler
-from ..core.budget import Budget, reachable_band
+from ..core.asktell import AllAskedError, Sampler
+from ..core.band import band_of
+from ..core.budget import Budget
 from ..core.neighbours import Draws, Key, Neighbours
 from ..core.space import Space
 from .black_box import BlackBox
@@ -54,41 +57,55 @@ class Halving(BlackBox):
 
 
 class HalvingSampler(Sampler):
-    """Asks for random archs, then for the best of the rung before."""
+    """Asks for random archs, then for the best of the rung before.
+
+    Where the band holds fewer archs than the first rung asks for, the rungs are as much smaller.
+    """
 
     def __init__(self, space: Space, budget: Budget, seed: int, sizes: list[int]) -> None:
-        self._neighbours = Neighbours(space, reachable_band(space, budget))
-        self._draws = Draws(self._neighbours, seed)
+        self._neighbours = Neighbours(space, band_of(space, budget).bounds)
         self._sizes = sizes
-        self._asked: set[Key] = set()
-        self._rung = 0
-        self._waiting = [self._draw() for _ in range(sizes[0])]
+        self._rung, self._num_asks = 0, 0
+        self._waiting = list(self._drawn(Draws(self._neighbours, seed)))
+        self._num_archs = len(self._waiting)
         self._told: list[tuple[float, Key]] = []
 
-    def _draw(self) -> Key:
-        key = self._draws.next(self._asked)
-        self._asked.add(key)
-        return key
+    def _drawn(self, draws: Draws) -> Iterator[Key]:
+        """Yield the archs of the first rung, fewer where the band has no more."""
+        asked: set[Key] = set()
+        with suppress(AllAskedError):
+            for _ in range(self._sizes[0]):
+                key = draws.next(asked)
+                asked.add(key)
+                yield key
 
     def ask(self) -> Arch:
         """Return the next arch of the rung.
 
         Raises:
+            AllAskedError: if the rung has asked for every arch that there is.
             ValueError: if the next rung waits for losses, or the last one is over.
         """
+        if self._num_asks == self._sizes[self._rung]:
+            self._promote()
+        self._num_asks += 1
         if not self._waiting:
+            raise AllAskedError
+        return self._neighbours.arch(self._waiting.pop(0))
+
+    def tell(self, arch: Arch, loss: float) -> None:
+        """Note the loss; when all of the rung are known, its best are promoted."""
+        self._told.append((loss, self._neighbours.key(arch)))
+
+    def _promote(self) -> None:
+        """Begin the next rung with the best of this one."""
+        if len(self._told) < self._num_archs or self._rung + 1 == len(self._sizes):
             raise ValueError(
                 f"rung {self._rung + 1} of {len(self._sizes)} has no arch left to ask for; tell "
                 "the losses of all of its archs first"
             )
-        return self._neighbours.arch(self._waiting.pop(0))
-
-    def tell(self, arch: Arch, loss: float) -> None:
-        """Rank the rung when its last loss is told, and promote its best."""
-        self._told.append((loss, self._neighbours.key(arch)))
-        if len(self._told) < self._sizes[self._rung] or self._rung + 1 == len(self._sizes):
-            return
-        self._rung += 1
+        self._rung, self._num_asks = self._rung + 1, 0
         ranked = sorted(self._told, key=lambda member: member[0])
         self._waiting = [key for _, key in ranked[: self._sizes[self._rung]]]
+        self._num_archs = len(self._waiting)
         self._told = []

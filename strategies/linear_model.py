@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.arch import Arch
-from ..core.budget import Budget, reachable_band
+from ..core.band import band_of
+from ..core.budget import Budget
 from ..core.cost import Indices
 from ..core.polynomial import Polynomial
 from ..core.sampler import gates_of, sample
@@ -63,7 +64,7 @@ class LinearModel:
         prior: Prior | None = None,
     ) -> None:
         self.prior, self._space = prior or Prior(), space
-        drawn = sample(space, _MEASURED, (seed, _STREAM), reachable_band(space, budget))
+        drawn = sample(space, _MEASURED, (seed, _STREAM), band_of(space, budget).bounds)
         self._features = [_scaled(score, drawn) for score in scores]
         for name, count in space.num_candidates.items():
             self._features += [_indicator(space, name, index) for index in range(count)]

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..core.arch import Arch
 from ..core.asktell import Sampler
-from ..core.budget import Budget, reachable_band
+from ..core.band import band_of
+from ..core.budget import Budget
 from ..core.neighbours import Draws, Key, Neighbours
 from ..core.space import Space
 from .black_box import BlackBox
@@ -52,7 +53,7 @@ class LocalSampler(Sampler):
     def __init__(
         self, space: Space, budget: Budget, seed: int, starts: int, patience: int | None
     ) -> None:
-        self._neighbours = Neighbours(space, reachable_band(space, budget))
+        self._neighbours = Neighbours(space, band_of(space, budget).bounds)
         self._draws = Draws(self._neighbours, seed)
         self._generator = np.random.default_rng((seed, 1))
         self._starts, self._patience = starts, patience

@@ -20,7 +20,8 @@ from nni.nas.space import ModelStatus, RawFormatModelSpace
 from numpy.random import RandomState
 from torch import nn
 
-from ..core.budget import Budget, reachable_band
+from ..core.band import band_of
+from ..core.budget import Budget
 from ..core.choice import Value
 from ..core.neighbours import Key, Neighbours
 from ..core.space import Space
@@ -67,7 +68,7 @@ class WithinBudget(Constraint):  # type: ignore[misc]
     def __init__(self, space: Space, budget: Budget, mutables: list[Categorical]) -> None:
         self.label = "flops"
         self.space, self.mutables = space, mutables
-        self._neighbours = Neighbours(space, reachable_band(space, budget))
+        self._neighbours = Neighbours(space, band_of(space, budget).bounds)
 
     def leaf_mutables(self, is_leaf: Any) -> Iterable[Any]:
         """Yield what the constraint looks at."""

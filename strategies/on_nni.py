@@ -14,7 +14,8 @@ import numpy as np
 
 from ..core.arch import Arch
 from ..core.asktell import Sampler
-from ..core.budget import Budget, reachable_band
+from ..core.band import band_of
+from ..core.budget import Budget
 from ..core.lookup import lookup
 from ..core.neighbours import Draws, Key, Neighbours
 from ..core.space import Space
@@ -118,7 +119,7 @@ class NniSampler(Sampler):
 
     def __init__(self, space: Space, budget: Budget, seed: int, driver: Any) -> None:
         self._driver = driver
-        self._neighbours = Neighbours(space, reachable_band(space, budget))
+        self._neighbours = Neighbours(space, band_of(space, budget).bounds)
         self._draws = Draws(self._neighbours, seed)
         self._generator = np.random.default_rng((seed, _STREAM))
         self._choices = space.choices()

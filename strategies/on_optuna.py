@@ -14,7 +14,8 @@ import numpy as np
 
 from ..core.arch import Arch
 from ..core.asktell import Sampler
-from ..core.budget import Budget, reachable_band
+from ..core.band import band_of
+from ..core.budget import Budget
 from ..core.choice import Choice, Value
 from ..core.lookup import lookup
 from ..core.neighbours import Draws, Key, Neighbours
@@ -134,7 +135,7 @@ class OptunaSampler(Sampler):
     ) -> None:
         self._optuna = import_optuna()
         self.study = quiet_study(driver)
-        self._neighbours = Neighbours(space, reachable_band(space, budget))
+        self._neighbours = Neighbours(space, band_of(space, budget).bounds)
         self._draws = Draws(self._neighbours, seed)
         self._generator = np.random.default_rng((seed, _STREAM))
         kinds = self._optuna.samplers

@@ -5,7 +5,8 @@ from typing import ClassVar
 
 from ..core.arch import Arch
 from ..core.asktell import Sampler
-from ..core.budget import Budget, reachable_band
+from ..core.band import band_of
+from ..core.budget import Budget
 from ..core.loop import Report
 from ..core.neighbours import Draws, Key, Neighbours
 from ..core.run import Run
@@ -16,7 +17,7 @@ from .black_box import BlackBox
 
 @dataclass(frozen=True, kw_only=True)
 class RandomArch(BlackBox):
-    """Best of `evaluations` archs, drawn uniformly over those in [97 %, 100 %] of the budget.
+    """Best of `evaluations` archs, drawn uniformly over the band of the budget.
 
     A single one, which is the default, is not evaluated and costs nothing.
     """
@@ -42,7 +43,7 @@ class RandomSampler(Sampler):
     """Draws archs and learns nothing."""
 
     def __init__(self, space: Space, budget: Budget, seed: int) -> None:
-        self._neighbours = Neighbours(space, reachable_band(space, budget))
+        self._neighbours = Neighbours(space, band_of(space, budget).bounds)
         self._draws = Draws(self._neighbours, seed)
         self._asked: set[Key] = set()
 

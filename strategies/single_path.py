@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from ..core.arch import Arch
-from ..core.budget import reachable_band
+from ..core.asktell import AllAskedError
+from ..core.band import band_of
 from ..core.inherit import inherited_metrics
 from ..core.loop import Loop, Report
 from ..core.optimizer import backward, step_all
@@ -103,8 +104,8 @@ class SinglePath(SupernetStrategy):
                 event = {"loss": search.train(step)}
                 run.log(step=step, **event)
             else:
-                found = search.rank(loop.notes)
-                run.log(step=step, **found)
+                if (found := search.rank(loop.notes)) is not None:
+                    run.log(step=step, **found)
                 event = {"best_loss": search.best(loop.notes)[1]}
             phase = "train" if step < num_updates else "rank"
             report({"phase": phase, "step": step + 1, "total": total, **event})
@@ -134,7 +135,7 @@ class _Search:
         """Candidate indices of the arch of each step."""
         problem = self.problem
         is_banded = self.options.sampling == "band"
-        band = reachable_band(problem.space, problem.budget) if is_banded else None
+        band = band_of(problem.space, problem.budget).bounds if is_banded else None
         return sample(problem.space, self.total, (problem.seed, 4), band)
 
     def train(self, step: int) -> float:
@@ -167,10 +168,16 @@ class _Search:
         generator = torch.Generator().manual_seed(self.problem.seed * 1_000_003 + step)
         return dirichlet(self.supernet.num_candidates, concentration, generator)
 
-    def rank(self, losses: dict[str, float]) -> dict[str, Any]:
-        """Test the next arch, note its loss among the `losses`, and return what to log."""
+    def rank(self, losses: dict[str, float]) -> dict[str, Any] | None:
+        """Test the next arch, note its loss among the `losses`, and return what to log.
+
+        Nothing is done, and None returned, where all archs of the band have been tested.
+        """
         self._follow(losses)
-        arch, trial = self.sampler.ask(), len(losses)
+        try:
+            arch, trial = self.sampler.ask(), len(losses)
+        except AllAskedError:
+            return None
         metrics = inherited_metrics(
             self.supernet, arch.choices, self.problem, num_batches=self.options.num_batches
         )

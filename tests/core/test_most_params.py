@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from nastk.core.budget import Budget, most_params
+from nastk.core.band import band_of
+from nastk.core.best import most_params
+from nastk.core.budget import Budget
 from nastk.core.space import Space
 from nastk.ops import Chain, Step, batch_norm, conv2d, depthwise_conv2d, linear, residual
 from nastk.search_spaces.blocks import Head
@@ -57,7 +59,7 @@ def test_most_params_is_within_a_thousandth_of_the_most(everything, share, width
     flops, params = everything
     high = int(np.quantile(flops, share))
     budget = Budget(None if width is None else int((1 - width) * high), high)
-    low, high = budget.narrowed()
+    low, high = band_of(SPACE, budget).bounds
     allowed = (flops >= low) & (flops <= high)
     assert allowed.any()
     arch = most_params(SPACE, budget)

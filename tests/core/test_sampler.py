@@ -7,7 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-from nastk.core.budget import parse_budget, reachable_band
+from nastk.core.band import band_of
+from nastk.core.budget import parse_budget
 from nastk.core.sampler import sample
 from nastk.core.space import Space
 from nastk.core.walk import walk
@@ -51,7 +52,7 @@ def everything():
     return columns[:, order], flops[order]
 
 
-def band_of(end, num_archs):
+def end_band(end, num_archs):
     """The band of about so many of the smallest or of the largest archs."""
     flops = everything()[1]
     smallest, largest = (flops[0], flops[num_archs - 1]), (flops[-num_archs], flops[-1])
@@ -70,7 +71,7 @@ def frequencies(drawn, band):
 
 @pytest.mark.parametrize("end", ["smallest", "largest"])
 def test_rejection_under_a_tilt_is_uniform(end, caplog):
-    band = band_of(end, 60)  # less than a thousandth of the space, which random draws all but miss
+    band = end_band(end, 60)  # less than a thousandth of the space, which random draws all but miss
     found = frequencies(sample(Listed(), 6000, 0, band), band)
     assert 60 <= len(found) < 80
     assert chisquare(found).pvalue > 0.01
@@ -79,7 +80,7 @@ def test_rejection_under_a_tilt_is_uniform(end, caplog):
 
 @pytest.mark.parametrize("end", ["smallest", "largest"])
 def test_walks_through_a_band_are_uniform_and_say_that_they_are_walks(end, caplog):
-    band = band_of(end, 60)
+    band = end_band(end, 60)
     drawn = walk(Listed(), 1000, np.random.default_rng(1), band, sample)
     assert chisquare(frequencies(drawn, band)).pvalue > 0.01
     again = walk(Listed(), 1000, np.random.default_rng(1), band, sample)
@@ -89,7 +90,7 @@ def test_walks_through_a_band_are_uniform_and_say_that_they_are_walks(end, caplo
 
 @pytest.mark.parametrize("end", ["smallest", "largest"])
 def test_few_archs_are_all_listed_and_drawn_uniformly(end, caplog):
-    band = band_of(end, 12)
+    band = end_band(end, 12)
     found = frequencies(walk(Listed(), 2000, np.random.default_rng(0), band, sample), band)
     assert 12 <= len(found) < 32
     assert chisquare(found).pvalue > 0.01
@@ -102,7 +103,7 @@ def test_few_archs_are_all_listed_and_drawn_uniformly(end, caplog):
 )
 def test_a_band_with_truly_few_archs_is_sampled(name, text):
     space = SPACES[name]()
-    low, high = reachable_band(space, parse_budget(text, space))
+    low, high = band_of(space, parse_budget(text, space)).bounds
     flops = space.cost.flops.evaluate(sample(space, 500, 0, (low, high)))
     assert len(flops) == 500
     assert np.all((low <= flops) & (flops <= high))
@@ -111,7 +112,7 @@ def test_a_band_with_truly_few_archs_is_sampled(name, text):
 @pytest.mark.parametrize("name, text", [("t2t", "363M:400M"), ("sandglass-micro", "100%")])
 def test_budgets_at_the_ends_of_a_space_are_sampled(name, text):
     space = SPACES[name]()
-    low, high = reachable_band(space, parse_budget(text, space))
+    low, high = band_of(space, parse_budget(text, space)).bounds
     flops = space.cost.flops.evaluate(sample(space, 100, 0, (low, high)))
     assert np.all((low <= flops) & (flops <= high))
 
@@ -120,7 +121,7 @@ def test_budgets_at_the_ends_of_a_space_are_sampled(name, text):
 @pytest.mark.parametrize("name", ["mbconv", "sandglass", "t2t"])
 def test_the_largest_archs_of_a_large_space_are_sampled_and_differ(name):
     space = SPACES[name]()
-    low, high = reachable_band(space, parse_budget("100%", space))
+    low, high = end_band(space, parse_budget("100%", space)).bounds
     drawn = sample(space, 500, 0, (low, high))
     flops = space.cost.flops.evaluate(drawn)
     assert np.all((low <= flops) & (flops <= high))

@@ -47,7 +47,7 @@ def test_neighbours_are_within_15_percent_and_scaled_as_the_found_arch_is():
     for entrant in entrants:
         assert entrant.options["scale"] == 0.35 and entrant.options["resolution"] == 128
         assert abs(entrant.flops / 357e6 - 1) <= 0.15 or entrant.kind == "found"
-    assert all(0.97 * 357e6 <= e.flops <= 357e6 for e in entrants if e.kind == "random")
+    assert all(0.9 * 357e6 <= e.flops <= 357e6 for e in entrants if e.kind == "random")
 
 
 def test_most_params_is_the_null_hypothesis():
@@ -110,7 +110,7 @@ def test_a_diverged_training_ranks_last_and_breaks_nothing(run, trained_to, tmp_
         screen.print_comparison(shown)
         said = capfd.readouterr().out
         (line,) = [line for line in said.splitlines() if line.startswith("random-1")]
-        assert "not finite" in line and "random mean not finite" in said
+        assert "diverged" in line and "random mean not finite" in said
     (told,) = nastk.report([run])["runs"]
     assert told["comparison"]["rows"] == written["rows"] and not told["notes"]
 
@@ -119,6 +119,7 @@ def test_a_found_arch_that_diverged_is_last(run, trained_to, tmp_path):
     run = shutil.copytree(run, tmp_path / "run")
     trained_to(found=[math.nan], most_params=[0.6], random_1=[0.7], random_2=[0.8])
     assert nastk.compare(run, seeds=1, random=2)["rank"] == 3
+    assert nastk.compare(run, seeds=1, random=2)["rows"][0]["num_diverged"] == 1
     (told,) = nastk.report([run])["runs"]
     assert told["verdict"] is None and told["comparison"]["rows"][0]["loss_nats"] is None
 

@@ -3,7 +3,8 @@
 import nastk
 import pytest
 from nastk import resume
-from nastk.core.budget import flops_range, largest_below
+from nastk.core.band import band_of
+from nastk.core.budget import Budget, flops_range
 from nastk.core.loop import Loop
 from nastk.core.run import Run
 from nastk.naming import spaces_of
@@ -58,4 +59,5 @@ def test_the_found_arch_never_exceeds_its_budget(name, share, tmp_path):
     counted = nastk.count(tmp_path / "run/arch.json")
     assert found["budget_flops"] == limit and counted["flops"] == found["flops"] <= limit
     space = spaces_of(Run.open(tmp_path / "run").manifest)[0]
-    assert found["flops"] >= 0.99 * 0.999 * largest_below(space, limit)  # known to a thousandth
+    assert found["band"] == list(band_of(space, Budget(None, limit)).bounds)
+    assert found["band"][0] <= found["flops"] <= found["band"][1] == limit

@@ -39,7 +39,7 @@ def run(strategy, folder, seed=0, flops="0.8M", **options):
 def test_the_budget_is_never_exceeded_and_mostly_spent(name, flops, limit, tmp_path):
     few = {"evaluations": 2} if "evaluations" in options_of(name) else {}
     found = run(name, tmp_path / "run", flops=flops, **few)
-    assert 0.97 * limit <= found["flops"] <= limit
+    assert 0.9 * limit <= found["flops"] <= limit
 
 
 @pytest.mark.slow

@@ -6,7 +6,9 @@ import time
 import nastk
 import numpy as np
 import pytest
-from nastk.core.budget import Budget, best_arch, most_params
+from nastk.core.band import band_of
+from nastk.core.best import best_arch, most_params
+from nastk.core.budget import Budget
 from nastk.core.polynomial import Polynomial
 from nastk.core.run import Run
 from nastk.core.sampler import sample
@@ -170,7 +172,7 @@ def told(sampler, count, loss=loss_of):
 def test_a_few_losses_teach_which_choices_matter():
     archs = told(Thompson().sampler(SPACE, BUDGET, 0), 12)
     best = min(map(loss_of, archs))
-    drawn = sample(SPACE, 1000, 0, BUDGET.band)
+    drawn = sample(SPACE, 1000, 0, band_of(SPACE, BUDGET).bounds)
     names = ("stage1.block1.first_kernel", "stem.width")
     kernels, stems = (np.array(SPACE.choices()[n].candidates)[drawn[n]] for n in names)
     losses = 0.1 * kernels - stems / 100

@@ -9,7 +9,8 @@ import nastk
 import numpy as np
 import pytest
 import torch
-from nastk.core.budget import parse_budget, reachable_band
+from nastk.core.band import band_of
+from nastk.core.budget import parse_budget
 from nastk.core.run import Run
 from nastk.search_spaces import SandglassMicro, SandglassMicroTab
 from nastk.strategies import OnNni
@@ -18,7 +19,7 @@ from nastk.strategies.on_nni import NniSampler, to_nni
 pytestmark = pytest.mark.timeout(120)  # NNI is known to hang
 SPACE = SandglassMicro()
 BUDGET = parse_budget("0.8M", SPACE)
-LOW, HIGH = reachable_band(SPACE, BUDGET)
+LOW, HIGH = band_of(SPACE, BUDGET).bounds
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +39,7 @@ def flops(space, arch):
 def test_every_driver_stays_in_the_band_repeats_nothing_and_survives_failures(driver):
     space = SandglassMicroTab()
     budget = parse_budget("95K:106K", space)
-    low, high = reachable_band(space, budget)
+    low, high = band_of(space, budget).bounds
 
     def drive():
         sampler = OnNni(driver=driver, population=4).sampler(space, budget, 1)

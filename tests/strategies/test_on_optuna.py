@@ -4,7 +4,8 @@ import sys
 
 import optuna
 import pytest
-from nastk.core.budget import parse_budget, reachable_band
+from nastk.core.band import band_of
+from nastk.core.budget import parse_budget
 from nastk.search_spaces import SandglassMicro, SandglassMicroTab
 from nastk.strategies import OnOptuna
 from nastk.strategies.on_optuna import OptunaSampler, make_driver, order_of
@@ -71,7 +72,7 @@ def test_archs_outside_of_the_band_are_pruned_with_a_constraint_and_never_told()
 def test_every_driver_stays_in_the_band_and_repeats_nothing(driver):
     space = SandglassMicroTab()
     budget = parse_budget("95K:106K", space)
-    low, high = reachable_band(space, budget)
+    low, high = band_of(space, budget).bounds
     sampler = OnOptuna(driver=driver).sampler(space, budget, 1)
     asked = [sampler.ask(), sampler.ask()]
     for number in range(14):

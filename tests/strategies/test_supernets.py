@@ -7,7 +7,8 @@ import nastk
 import pytest
 import torch
 from nastk.cli_options import show
-from nastk.core.budget import Budget, reachable_band
+from nastk.core.band import band_of
+from nastk.core.budget import Budget
 from nastk.core.checkpoint import load_checkpoint
 from nastk.core.loop import silent
 from nastk.core.run import Run
@@ -172,7 +173,7 @@ def test_single_paths_are_drawn_from_where_they_should(sampling, tmp_path, monke
     monkeypatch.setattr(Supernet, "select", watched)
     options = {"steps": 12, "evaluations": 1, "num_batches": 1, "sampling": sampling}
     search("single_path", tmp_path / "run", problem(), batch_size=8, **options)
-    low, high = reachable_band(SPACE, BUDGET)
+    low, high = band_of(SPACE, BUDGET).bounds
     inside = [low <= flops <= high for flops in paths]
     assert len(paths) == 12 and (all(inside) if sampling == "band" else sum(inside) <= 3)
 

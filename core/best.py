@@ -1,0 +1,70 @@
+"""The arch of a budget's band that is best by some polynomial, found exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from .arch import Arch
+from .band import band_of
+from .budget import NEARLY, Budget, solve
+from .polynomial import Polynomial
+from .space import Space
+
+
+def log_probability(log_probs: Mapping[str, Sequence[float]]) -> Polynomial:
+    """Return the log of an arch's probability over that of the most probable arch.
+
+    Idle choices score as their most probable candidate, so that skipping a block looks neither
+    likely nor unlikely by the number of choices that it hides.
+
+    Args:
+        log_probs: for every choice, the logarithm of the probability of each candidate.
+    """
+    scores = Polynomial()
+    for name, values in log_probs.items():
+        scores = scores + Polynomial.of(name, np.asarray(values) - np.max(values))
+    return scores
+
+
+def most_params(space: Space, budget: Budget) -> Arch:
+    """Return the arch of the budget's band with the most parameters, up to a thousandth of them.
+
+    Raises:
+        InfeasibleBudgetError: if no arch lies within the budget.
+    """
+    return best_arch(space, space.cost.params, budget, gap=NEARLY)
+
+
+def best_arch(space: Space, objective: Polynomial, budget: Budget, gap: float = 0.0) -> Arch:
+    """Return the arch of the budget's band that maximises an objective.
+
+    Args:
+        space: the space whose cost is bounded.
+        objective: what to maximise.
+        budget: bounds on FLOPs.
+        gap: relative distance from the largest objective that is good enough; 0 is exact.
+
+    Raises:
+        InfeasibleBudgetError: if no arch lies within the budget.
+    """
+    best = solve(space, objective, *band_of(space, budget).bounds, gap)
+    assert best is not None, "a band holds an arch"
+    return space.arch_at(best)
+
+
+def best_other(
+    space: Space, objective: Polynomial, budget: Budget, known: Sequence[Arch], gap: float = 0.0
+) -> Arch | None:
+    """Return the best arch of the budget's band that is not known, None if all are."""
+    forbidden = [_settings(space, arch) for arch in known]
+    best = solve(space, objective, *band_of(space, budget).bounds, gap, forbidden)
+    return None if best is None else space.arch_at(best)
+
+
+def _settings(space: Space, arch: Arch) -> dict[str, int]:
+    """Return the indices of the choices that are not idle: whoever has them is that arch."""
+    indices = space.indices(arch)
+    active = space.cost.active({name: np.array([index]) for name, index in indices.items()})
+    return {name: index for name, index in indices.items() if active[name][0]}

@@ -1,0 +1,83 @@
+"""All archs of a band of FLOPs, where they are few enough to be written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .cost import Indices
+from .polynomial import Polynomial, Table
+from .space import Space
+
+# A archs, D choices
+
+LIMIT = 50_000  # of archs, and of beginnings of archs that may still lead into the band
+
+
+@lru_cache(maxsize=64)
+def all_archs(space: Space, low: float, high: float) -> NDArray[np.int64] | None:
+    """Return [A, D] the different archs of a band in a fixed order, None where they are many.
+
+    Choices are set one after the other. A beginning is given up when the least or the most that
+    the open choices can add leaves the band.
+
+    Args:
+        space: the space.
+        low: smallest FLOPs.
+        high: largest FLOPs.
+
+    Returns:
+        Candidate indices in the order of the space's choices, idle ones 0.
+    """
+    cost, counts = space.cost, space.num_candidates
+    order = _order(space)
+    rows_AD = np.zeros((1, 0), dtype=np.int64)
+    for number, name in enumerate(order):
+        size = counts[name]
+        added_A = np.tile(np.arange(size), len(rows_AD))
+        rows_AD = np.concatenate([np.repeat(rows_AD, size, 0), added_A[:, None]], 1)
+        indices = {n: rows_AD[:, i] if i <= number else added_A * 0 for i, n in enumerate(order)}
+        kept = cost.active(indices)[name] | (added_A == 0)
+        done = set(order[: number + 1])
+        kept &= _bound(cost.flops, done, np.min).evaluate(indices) <= high
+        kept &= _bound(cost.flops, done, np.max).evaluate(indices) >= low
+        for rule in space.constraints:
+            kept &= _bound(rule.polynomial, done, np.min).evaluate(indices) <= rule.high
+        rows_AD = rows_AD[kept]
+        if len(rows_AD) > LIMIT:
+            return None
+    rows_AD = rows_AD[:, [order.index(name) for name in counts]]
+    result: NDArray[np.int64] = rows_AD[np.lexsort(rows_AD.T[::-1])] if counts else rows_AD
+    return result
+
+
+def flops_of(space: Space, rows_AD: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return [A] the FLOPs of archs that are rows of candidate indices."""
+    indices: Indices = dict(zip(space.num_candidates, rows_AD.T, strict=True))
+    return space.cost.flops.evaluate(indices)
+
+
+def _order(space: Space) -> list[str]:
+    """Return the choices: gates before what they make idle, and what costs most before the rest."""
+    spread = dict.fromkeys(space.num_candidates, 0.0)
+    for key, table in space.cost.flops.tables.items():
+        for axis, name in enumerate(key):
+            others = tuple(other for other in range(table.ndim) if other != axis)
+            spread[name] += float(np.ptp(table.mean(others)))
+    uses = space.cost.uses
+    depth = {name: max((len(use.gates) for use in uses[name]), default=0) for name in spread}
+    return sorted(spread, key=lambda name: (depth[name], -spread[name]))
+
+
+def _bound(polynomial: Polynomial, done: set[str], extreme: Callable[..., Any]) -> Polynomial:
+    """Return a polynomial of the choices that are done, at an extreme of each table's others."""
+    result = Polynomial.constant(0)
+    for key, table in polynomial.tables.items():
+        open_axes = tuple(axis for axis, name in enumerate(key) if name not in done)
+        reduced: Table = np.asarray(extreme(table, axis=open_axes) if open_axes else table)
+        result = result + Polynomial({tuple(n for n in key if n in done): reduced})
+    return result
