@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from .core.clock import cpu_seconds
-from .core.files import as_ranked, read_json
+from .core.files import read_json
 from .core.lookup import lookup
 from .core.loop import Report
+from .core.ranked import as_ranked
 from .core.run import Run, held, write_json
 from .core.space import Space
 from .core.strategy import Problem

@@ -178,7 +178,9 @@ def print_comparison(result: dict[str, Any]) -> None:
             row["name"] + ("" if row["inside_budget"] else " ^"),
             f"{row['flops']:,}",
             f"{row['params']:,}",
-            _plus_minus(row["loss_nats"], row["loss_spread_nats"], 3),
+            "diverged"
+            if row.get("num_diverged")
+            else _plus_minus(row["loss_nats"], row["loss_spread_nats"], 3),
             _plus_minus(row["top1_percent"], row["top1_spread_percent"], 1),
         )
     _console.print(table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from .core.run import Run, fresh_run, held, write_json
 from .core.skipped import remember_skipped
 from .core.space import Space
 from .core.task import Task
+from .evaluators.best import LOWER, check_finite
 from .evaluators.inherit import load_supernet
 from .evaluators.recipe import (
     check_changes,
@@ -209,7 +211,10 @@ def _train(
     what = f"training a network of {space.name}"
     report = trainings_told(report, task, what, training.recipe, size, training.steps)
     trained = training.fit(remember_skipped(task, skipped, report))
+    check_finite(training.diverged_at, training.restored_from, report)
     metrics, answers = test_answers(trained, task, training.device)
+    if not math.isfinite(metrics["test_loss_nats"]):
+        raise RuntimeError(f"the trained network has no finite test loss: {LOWER}")
     tested = dict(metrics)
     metrics["weight_bytes"] = float(sum(p.numel() * 4 for p in trained.parameters()))
     metrics["train_seconds"], metrics["train_cpu_seconds"] = _spent(run, training.name)

@@ -25,6 +25,7 @@ from nastk.core.band import band_of
 from nastk.core.best import most_params
 from nastk.core.budget import Budget
 from nastk.core.metrics import test_metrics
+from nastk.core.ranked import as_ranked
 from nastk.core.run import write_json
 from nastk.core.sampler import sample_archs
 from nastk.evaluators.recipe import DEMONSTRATION
@@ -80,7 +81,7 @@ def best_of(
     picks = []
     for _ in range(DRAWS):
         drawn, seed = rng.choice(len(medians), count, replace=False), int(rng.integers(SEEDS))
-        picks.append(medians[min(drawn, key=lambda i: losses[i][seed])])
+        picks.append(medians[min(drawn, key=lambda i: as_ranked(losses[i][seed]))])
     return statistics.mean(picks), statistics.stdev(picks)
 
 

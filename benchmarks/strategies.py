@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 
 from ..core.loop import Report, silent
+from ..core.ranked import as_ranked
 from ..nasbench.table import Table, load_table
 from ..strategies import STRATEGIES, BlackBox
 from .method import machine
@@ -68,7 +69,7 @@ def search(strategy: BlackBox, table: Table, seed: int) -> Iterator[tuple[float,
         loss = noisy.loss(row, share)
         sampler.tell(arch, loss)
         spent += share
-        best = max(best, (share, -loss, row), key=lambda found: found[:2])
+        best = max(best, (share, -as_ranked(loss), row), key=lambda found: found[:2])
         choice = sampler.choose()
         yield spent, float(table.regret[best[2] if choice is None else table.position(choice)])
 

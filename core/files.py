@@ -204,13 +204,3 @@ def jsonable(value: Any) -> Any:
 def with_nan(metrics: Mapping[str, float | None]) -> dict[str, float]:
     """Return written metrics as numbers again: what `jsonable` made null is not finite."""
     return {name: math.nan if value is None else value for name, value in metrics.items()}
-
-
-def as_ranked(loss: float | None) -> float:
-    """Return a loss as it ranks: one that is not finite, or that JSON holds as null, is last.
-
-    Example:
-        >>> as_ranked(0.5), as_ranked(float("nan")), as_ranked(None)
-        (0.5, inf, inf)
-    """
-    return loss if loss is not None and math.isfinite(loss) else math.inf

@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.arch import Arch
-from ..core.checkpoint import load_checkpoint, save_checkpoint
 from ..core.evaluator import Evaluator, Metrics
 from ..core.loop import Loop, Report, silent
 from ..core.metrics import test_metrics
@@ -28,6 +26,7 @@ from ..core.strategy import CPU
 from ..core.task import Task
 from ..ops.chain import default_memory, set_memory
 from ..ops.residual import set_drop_path
+from .best import Best, are_finite
 from .curve import CurveWriter, note_held_out
 from .mixing import erase, mix
 from .recipe import DEMONSTRATION, Recipe
@@ -54,6 +53,10 @@ class Training:
         split: `train`; or `weights`, which holds the architecture split out. With a run that
             split is then measured four times, and the network that did best there is returned.
         keeps_best: whether to do so; else the last network is returned.
+        diverged_at: after `fit`, the update behind which weights were not finite any more, and at
+            which the training ended; None where there was none.
+        restored_from: after `fit`, the update whose weights the network has where those that did
+            best are returned; None where no others than the last are, or none were finite.
     """
 
     network: nn.Module
@@ -69,6 +72,8 @@ class Training:
     cuda_graph: bool = False
     split: str = "train"
     keeps_best: bool = True
+    diverged_at: int | None = field(default=None, init=False)
+    restored_from: int | None = field(default=None, init=False)
 
     def fit(self, report: Report = silent) -> nn.Module:
         """Train on the training split and return the network to evaluate; test stays unread."""
@@ -101,10 +106,10 @@ class Training:
             name=f"{self.name}-last",
             owns_events=False,  # the run's events are the search's
         )
-        best = _Best(self)
-        keeps_best = self.run is not None and self.keeps_best
-        curve = self._curve(total) if keeps_best else None
+        watch = _Watch(self, loop, chosen)
         for step in loop:
+            if watch.has_diverged:  # before an interruption
+                break
             factor = warmup_cosine(step / total, recipe.warmup)
             rate = recipe.final_lr + (recipe.lr - recipe.final_lr) * factor
             set_learning_rate(optimizer, rate)
@@ -114,19 +119,13 @@ class Training:
             loss = float(update(*self._batch(step)))
             if average is not None:
                 _follow(average, self.network, min(recipe.ema_decay, (1 + step) / (10 + step)))
-            running = loop.notes.get("running_loss", loss)
-            loop.notes["running_loss"] = 0.98 * running + 0.02 * loss
-            if curve is not None:
-                curve.add(loop.notes, step, loss)
+            watch.after(step, loss)
             report({"phase": "train", "step": step + 1, "total": total, "loss": loss})
-            is_quarter = (step + 1) % max(total // 4, 1) == 0 or step + 1 == total
-            if keeps_best and is_quarter:
-                best.offer(chosen, loop.notes, step)
-        if curve is not None:
-            curve.write(loop.notes)
-        return best.restored(chosen) if keeps_best and self.split == "weights" else chosen
+        watch.end()
+        return chosen
 
-    def _curve(self, total: int) -> CurveWriter:
+    def curve(self, total: int) -> CurveWriter:
+        """Return what writes the learning curve of so many updates."""
         assert self.run is not None
         num_items = self.task.size(self.split)
         return CurveWriter(
@@ -190,41 +189,53 @@ class Training:
         return x.contiguous(memory_format=torch.channels_last), targets
 
 
-class _Best:
-    """Keeps the best weights of a training: by held-out loss, else by running training loss."""
+class _Watch:
+    """Sees what becomes of a training: its curve, its best weights, and whether it diverged."""
 
-    def __init__(self, training: Training) -> None:
-        self.training = training
-        self.weights: dict[str, Tensor] | None = None
+    def __init__(self, training: Training, loop: Loop, chosen: nn.Module) -> None:
+        self.training, self.loop, self.chosen = training, loop, chosen
+        self.best: Best | None = None
+        self.curve: CurveWriter | None = None
+        if training.run is not None and training.keeps_best:
+            self.best = Best(training.run.path / "checkpoints", training.name)
+            self.curve = training.curve(loop.total)
 
     @property
-    def folder(self) -> Path:
-        """Where checkpoints of the run go."""
-        assert self.training.run is not None
-        return self.training.run.path / "checkpoints"
+    def has_diverged(self) -> bool:
+        """Whether weights are not finite any more: nothing that follows would be."""
+        return "diverged_at" in self.loop.notes
 
-    def offer(self, network: nn.Module, notes: dict[str, Any], step: int) -> None:
-        """Keep the network's weights behind the update `step` if they are the best so far."""
+    def after(self, step: int, loss: float) -> None:
+        """Take in the loss of an update."""
+        notes, total = self.loop.notes, self.loop.total
+        running = notes.get("running_loss", loss)
+        notes["running_loss"] = 0.98 * running + 0.02 * loss
+        if self.curve is not None:
+            self.curve.add(notes, step, loss)
+        is_quarter = (step + 1) % max(total // 4, 1) == 0 or step + 1 == total
+        if self.best is not None and is_quarter:
+            self.best.offer(self.chosen, self._measured(step), notes, step)
+        if not math.isfinite(loss) and not are_finite(self.training.network.parameters()):
+            notes["diverged_at"] = step + 1
+            self.loop.save(step + 1)
+
+    def _measured(self, step: int) -> float:
+        """Return the loss by which the weights are chosen: held out, else of the training."""
         training = self.training
-        loss = notes["running_loss"]
-        if training.split == "weights":
-            metrics = test_metrics(network, training.task, "architecture", training.device)
-            loss = metrics["architecture_loss_nats"]
-            note_held_out(notes, step, metrics)
-        if loss >= notes.get("best_loss", math.inf):
-            return
-        notes["best_loss"] = loss
-        self.weights = {key: value.clone() for key, value in network.state_dict().items()}
-        save_checkpoint(self.folder, f"{training.name}-best", self.weights, {"loss": loss})
+        if training.split != "weights":
+            return float(self.loop.notes["running_loss"])
+        metrics = test_metrics(self.chosen, training.task, "architecture", training.device)
+        note_held_out(self.loop.notes, step, metrics)
+        return metrics["architecture_loss_nats"]
 
-    def restored(self, network: nn.Module) -> nn.Module:
-        """Return the network with its best weights, of an earlier process if need be."""
-        if self.weights is None:
-            found = load_checkpoint(self.folder, f"{self.training.name}-best")
-            self.weights = None if found is None else found[0]
-        assert self.weights is not None
-        network.load_state_dict(self.weights)
-        return network
+    def end(self) -> None:
+        """Restore the best weights where they were measured, and say what became of the rest."""
+        training, notes = self.training, self.loop.notes
+        if self.curve is not None:
+            self.curve.write(notes)
+        training.diverged_at = notes.get("diverged_at")
+        if self.best is not None and training.split == "weights":
+            training.restored_from = self.best.restore(self.chosen, notes)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,10 +17,11 @@ from typing import Any
 
 import torch
 
-from ..core.files import as_ranked, with_nan
+from ..core.files import with_nan
 from ..core.loop import Report
 from ..core.metrics import test_metrics
 from ..core.pool import worker_pool
+from ..core.ranked import as_ranked
 from ..core.run import Run, write_json
 from ..core.skipped import remember_skipped
 from ..core.standing import NAME as STANDING
@@ -213,7 +214,9 @@ def summary(jobs: Sequence[Job]) -> dict[str, Any]:
         answer["random_spread_loss_nats"] = _spread([row["loss_nats"] for row in rivals])
         answer["improvement_percent"] = 100 * (found["top1_percent"] - mean) / mean
         own = as_ranked(found["loss_nats"])
-        answer["rank"] = 1 + sum(as_ranked(row["loss_nats"]) < own for row in rivals)
+        better = [row for row in rivals if as_ranked(row["loss_nats"]) < own]
+        # One that has diverged is the last, also of many that have.
+        answer["rank"] = 1 + len(better if math.isfinite(own) else rivals)
     return answer
 
 
@@ -231,6 +234,7 @@ def _rows(jobs: Sequence[Job]) -> Iterator[dict[str, Any]]:
             "params": chosen.params,
             "inside_budget": chosen.inside_budget,
             "seeds": len(metrics),
+            "num_diverged": sum(not math.isfinite(loss) for loss in losses),
             "losses_nats": losses,
             "loss_nats": statistics.mean(losses),
             "loss_spread_nats": _spread(losses),

@@ -9,7 +9,7 @@ from typing import Any
 
 from scipy.stats import kendalltau
 
-from ..core.files import as_ranked
+from ..core.ranked import as_ranked
 
 # A rank correlation of fewer archs than this says nothing.
 FEWEST = 4
@@ -182,7 +182,7 @@ def _losses(row: Mapping[str, Any]) -> list[float]:
 
 
 def _score(value: float | None) -> float:
-    return -math.inf if value is None else value
+    return -as_ranked(None if value is None else -value)
 
 
 def _error(groups: Sequence[Sequence[float]], drawn: Sequence[Sequence[float]]) -> float | None:

@@ -12,8 +12,8 @@ from typing import Any
 from ..core.arch import Arch
 from ..core.asktell import AllAskedError, Pool, Sampler
 from ..core.budget import Budget
-from ..core.files import as_ranked
 from ..core.loop import Report
+from ..core.ranked import as_ranked
 from ..core.run import Run
 from ..core.space import Space
 from ..core.strategy import Problem, Strategy

@@ -19,6 +19,7 @@ from ..core.inherit import inherited_metrics
 from ..core.loop import Loop, Report
 from ..core.optimizer import backward, step_all
 from ..core.polynomial import Polynomial
+from ..core.ranked import as_ranked
 from ..core.run import Run
 from ..core.sampler import sample
 from ..core.schedule import geometric
@@ -182,7 +183,7 @@ class _Search:
             self.supernet, arch.choices, self.problem, num_batches=self.options.num_batches
         )
         loss = metrics["architecture_loss_nats"]
-        losses[str(trial)] = loss if math.isfinite(loss) else math.inf
+        losses[str(trial)] = as_ranked(loss)
         self._tell(arch, losses)
         metrics = {"loss": loss, **metrics}
         shown = {name: value if math.isfinite(loss) else None for name, value in metrics.items()}
