@@ -36,6 +36,7 @@ from .cli_options import (
     trust_code,
 )
 from .cli_search import SEARCH_HELP, search
+from .cli_spaces import recipes, spaces
 from .cli_stop import Stop
 
 _shown: list[bool] = []  # whether --traceback is given
@@ -170,20 +171,8 @@ def count(
     show(networks.count(what, **options), json_, screen.print_count)
 
 
-@app.command()
-def spaces(config: Config = None, json_: Json = False) -> None:
-    """List the search spaces: choices, size and range of FLOPs."""
-    from . import screen
-
-    show(screen.list_spaces(), json_, screen.print_spaces)
-
-
-@app.command()
-def recipes(config: Config = None, json_: Json = False) -> None:
-    """List the recipes by which networks train, and what each contains."""
-    from .recipes import list_recipes, print_recipes
-
-    show(list_recipes(), json_, print_recipes)
+app.command()(spaces)
+app.command()(recipes)
 
 
 @app.command()
