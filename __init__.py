@@ -13,6 +13,7 @@ _PUBLIC = {
     "Found": ".found",
     "Space": ".core.space",
     "Strategy": ".core.strategy",
+    "check_space": ".checking",
     "compare": ".comparing",
     "count": ".networks",
     "evaluate": ".testing",

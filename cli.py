@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from . import __version__
 from .cli_bench import bench
-from .cli_errors import trouble
+from .cli_errors import code_of
 from .cli_options import (
     BatchSize,
     Config,
@@ -36,10 +36,10 @@ from .cli_options import (
     trust_code,
 )
 from .cli_search import SEARCH_HELP, search
+from .cli_spaces import recipes, spaces
 from .cli_stop import Stop
 
-# typer's own error class, which it does not name in public.
-_USAGE_ERROR: Any = typer.BadParameter.__base__
+_shown: list[bool] = []  # whether --traceback is given
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -62,6 +62,9 @@ def nastk(
         bool,
         typer.Option("--version", callback=_say_version, is_eager=True, help="Print it and exit."),
     ] = False,
+    traceback_: Annotated[
+        bool, typer.Option("--traceback", help="Show where in the code a command failed.")
+    ] = False,
 ) -> None:
     """Find the best network under a compute budget.
 
@@ -82,6 +85,8 @@ def nastk(
     Your own images: --data imagefolder:PATH, npz:FILE or idx:PATH; your own space:
     --space FILE.py:CLASS. What is killed goes on where it stood.
     """
+    if traceback_:
+        _shown.append(True)
 
 
 @app.command()
@@ -166,20 +171,8 @@ def count(
     show(networks.count(what, **options), json_, screen.print_count)
 
 
-@app.command()
-def spaces(config: Config = None, json_: Json = False) -> None:
-    """List the search spaces: choices, size and range of FLOPs."""
-    from . import screen
-
-    show(screen.list_spaces(), json_, screen.print_spaces)
-
-
-@app.command()
-def recipes(config: Config = None, json_: Json = False) -> None:
-    """List the recipes by which networks train, and what each contains."""
-    from .recipes import list_recipes, print_recipes
-
-    show(list_recipes(), json_, print_recipes)
+app.command()(spaces)
+app.command()(recipes)
 
 
 @app.command()
@@ -332,31 +325,7 @@ def _run(stop: Stop) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except (Exception, SystemExit) as error:
-        code = 130 if stop else _code_of(error)
+        code = 130 if stop else code_of(error, shows_traceback=bool(_shown))
     if code == 130:  # interrupted, in whichever way this version of typer says so
         stop.say()
     return code
-
-
-def _code_of(error: BaseException) -> int:
-    """Say what went wrong and return the exit code.
-
-    Raises:
-        BaseException: the error itself where it is nobody's mistake.
-    """
-    if isinstance(error, _USAGE_ERROR):
-        if type(error).__name__ == "NoArgsIsHelpError":  # the whole help, not a mistake
-            if help_text := error.format_message():
-                print(help_text)
-            return 0
-        path = error.ctx.command_path if error.ctx else "nastk"
-        print(f"nastk: {error.format_message()} ({path} --help explains)", file=sys.stderr)
-        return 2
-    if not isinstance(error, ValueError | RuntimeError | OSError | MemoryError):
-        raise error
-    said = trouble(error) if isinstance(error, OSError) else str(error)
-    if isinstance(error, MemoryError):
-        said = f"not enough memory for that ({said or 'no more to be had'}): ask for less"
-    print(f"nastk: {' '.join(said.split()) or type(error).__name__}", file=sys.stderr)
-    is_infeasible = type(error).__name__ == "InfeasibleBudgetError"
-    return 3 if is_infeasible else 2 if isinstance(error, ValueError) else 1

@@ -86,6 +86,18 @@ def assignment(text: str, flag: str = "--set", example: str = "level=bilevel") -
         return name, value
 
 
+def space_option(text: str) -> tuple[str, Any]:
+    """Read NAME=VALUE of --space-set."""
+    return assignment(text, "--space-set", "width=0.75")
+
+
+SpaceSet = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Option of the space, NAME=VALUE, for example width=0.75 or "
+        "'multipliers=[1,1/2,1/3,1/4]' of sandglass, or macro=v2 of mbconv; may be repeated."
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Steps = Annotated[int | None, typer.Option(help="Number of updates; a default for each space.")]
 Epochs = Annotated[

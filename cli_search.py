@@ -20,12 +20,14 @@ from .cli_options import (
     Processes,
     Rate,
     Seed,
+    SpaceSet,
     Strict,
     Trust,
     Workers,
     assignment,
     options_of,
     show,
+    space_option,
     trust_code,
 )
 
@@ -131,13 +133,7 @@ def search(
     target_classes: Annotated[int | None, typer.Option(help="Classes of the budget.")] = None,
     proxy_scale: Annotated[float | None, typer.Option(help="Channel factor of the proxy.")] = None,
     proxy_resolution: Annotated[int | None, typer.Option(help="Pixels of the proxy.")] = None,
-    space_set: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Option of the space, NAME=VALUE, for example width=0.75 or "
-            "'multipliers=[1,1/2,1/3,1/4]' of sandglass, or macro=v2 of mbconv; may be repeated."
-        ),
-    ] = None,
+    space_set: SpaceSet = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Option of the strategy, NAME=VALUE; may be repeated."),
@@ -171,7 +167,7 @@ def search(
         assignment(text, "--evaluator-set", "num_batches=4") for text in given
     )
     given = options.pop("space_set") or ()
-    options["space_options"] = dict(assignment(text, "--space-set", "width=0.75") for text in given)
+    options["space_options"] = dict(map(space_option, given))
     path = options.pop("resume")
     with screen.progress(enabled=not json_) as report:
         if path is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ from .naming import family_of, resolve
 from .weights import check_owner, last_weights, load_weights, metadata_of
 
 # B batch, R resolution, H height, W width, K classes
+
+# By how much a file may differ from the module, of its largest output.
+_SAME = 1e-5
 
 
 @own_torch_state()
@@ -89,6 +93,29 @@ def export(
     }
 
 
+def try_export(network: nn.Module, resolution: int) -> float:
+    """Write a network as .pt2 where nobody keeps it, and return how far the file is from it.
+
+    Args:
+        network: in eval mode.
+        resolution: pixels of its images.
+
+    Raises:
+        RuntimeError: if the file computes something else.
+    """
+    graph = plain_graph(network, {"resolution": resolution})
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        again = _to_pt2(graph, Path(folder, "network.pt2"))
+    difference = _difference(again, graph)
+    if not difference <= _SAME:
+        raise RuntimeError(f"the exported file differs from the network by {difference:.1e}")
+    return difference
+
+
+def _difference(again: Tensor, graph: Graph) -> float:
+    return float((again - graph.expected).abs().max() / graph.expected.abs().max())
+
+
 def print_export(result: dict[str, Any]) -> None:
     """Print what was written, how it is fed, and how far it is from the module."""
     if result["is_trained"]:
@@ -136,10 +163,10 @@ def _written(graph: Graph, write: Callable[[Graph, Path], Tensor], target: Path)
     try:
         with torch.no_grad():
             again = write(graph, temporary)
-        difference = float((again - graph.expected).abs().max() / graph.expected.abs().max())
-        if not difference <= 1e-5:
+        difference = _difference(again, graph)
+        if not difference <= _SAME:
             raise RuntimeError(
-                f"{target} would differ from the module by {difference:.1e}, more than 1e-5; "
+                f"{target} would differ from the module by {difference:.1e}, more than {_SAME}; "
                 "it was not written"
             )
         os.replace(temporary, target)

@@ -168,6 +168,29 @@ def print_spaces(rows: list[dict[str, Any]]) -> None:
     _console.print(table)
 
 
+def print_space(found: dict[str, Any]) -> None:
+    """Print the choices of one space, its size, and what is wrong with it."""
+    table = _table("choice", "candidates", num_left=2)
+    for name, candidates in found["choices"].items():
+        table.add_row(escape(name), escape(", ".join(map(str, candidates))))
+    if found["choices"]:
+        _console.print(table)
+    if found["flops_min"] is not None:
+        size = found["log10_size"]
+        choices = "choice" if len(found["choices"]) == 1 else "choices"
+        archs = f"{round(10**size):,}" if size < 6 else f"10^{size:.1f}"
+        _console.print(
+            f"{len(found['choices'])} {choices}, {archs} archs of "
+            f"{found['flops_min']:,} to {found['flops_max']:,} FLOPs at "
+            f"{found['options']['resolution']} px and {found['options']['num_classes']} classes",
+            highlight=False,
+        )
+    for check, wrong in found["checks"].items():
+        print(f"{check}: {wrong or 'fine'}")
+    for note in found["notes"]:
+        print(f"note: {note}")
+
+
 def print_comparison(result: dict[str, Any]) -> None:
     """Print where every network of a comparison stands."""
     title = f"{result['data']}, recipe {result['recipe']}: mean ± spread over seeds"

@@ -1,9 +1,11 @@
 """A choice is one decision; a space asks for it by `choose` and never looks at the answer."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
+import numpy as np
 from torch import Tensor
 
 Value = int | float | str
@@ -90,7 +92,7 @@ class Choice:
             ValueError: if the value is not a candidate of this choice.
         """
         for index, candidate in enumerate(self.candidates):
-            if candidate == value and isinstance(candidate, str) == isinstance(value, str):
+            if _same(candidate, value):
                 return index
         known = ", ".join(map(repr, self.candidates))
         raise ValueError(f"choice {self.name!r} has no candidate {value!r}; known: {known}")
@@ -142,6 +144,7 @@ class Choose(ABC):
         Returns:
             A value or a `Choice` (a tuple of them with `groups`).
         """
+        candidates = _checked(name, candidates)
         if groups is not None:
             present = [c for c in candidates if c != 0]
             return tuple(
@@ -164,6 +167,35 @@ class Choose(ABC):
     @abstractmethod
     def decide(self, name: str, candidates: Sequence[Value]) -> Any:
         """Answer one decision of at least two candidates."""
+
+
+def _checked(name: Any, candidates: Any) -> tuple[Value, ...]:
+    """Return candidates as an arch can record them, numpy's numbers as Python's.
+
+    Raises:
+        ValueError: if the name is no text, or a candidate is no number and no text, or occurs
+            twice.
+    """
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"choose takes a name as text first, then candidates; got {name!r}")
+    if isinstance(candidates, str | set | frozenset) or not hasattr(candidates, "__len__"):
+        raise ValueError(f"choice {name!r} takes a tuple of candidates, got {candidates!r}")
+    plain = tuple(c.item() if isinstance(c, np.generic) else c for c in candidates)
+    for number, candidate in enumerate(plain):
+        if not isinstance(candidate, int | float | str) or candidate in (math.inf, -math.inf):
+            raise ValueError(
+                f"choice {name!r} has the candidate {candidate!r}, which an arch cannot record: "
+                "give numbers or names, and what they mean by choice.map(f)"
+            )
+        if candidate != candidate or any(_same(candidate, c) for c in plain[:number]):
+            wrong = "is no number" if candidate != candidate else "occurs twice"
+            raise ValueError(f"candidate {candidate!r} of choice {name!r} {wrong}")
+    return plain
+
+
+def _same(one: Value, other: Value) -> bool:
+    """Tell whether two candidates are one; 1 and 1.0 are."""
+    return one == other and isinstance(one, str) == isinstance(other, str)
 
 
 class ChooseAll(Choose):

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from .arch import Arch
+from .blame import blame, failed_module
 from .choice import Choice, Choose, ChooseAll, ChooseValues, Value
 from .constraint import Constraint
 from .cost import METRICS, Cost
@@ -179,7 +180,13 @@ def _describe(space: Space) -> tuple[ChooseAll, Cost]:
     """Return choices and cost of a space; equal spaces are traced once."""
     choose = ChooseAll()
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        supernet = Supernet(space.network(choose), choose.choices).eval()
+        network = space.network(choose)
+        if not isinstance(network, nn.Module):
+            raise ValueError(
+                f"network(self, choose) of {space.name} returns {type(network).__name__}; it has "
+                "to return a torch.nn.Module"
+            )
+        supernet = Supernet(network, choose.choices).eval()
         try:
             cost = Cost.trace(supernet, torch.empty(1, *space.input_shape))
             for metric in METRICS:
@@ -189,6 +196,13 @@ def _describe(space: Space) -> tuple[ChooseAll, Cost]:
                 f"networks of {space.name} with these options have more FLOPs or params than fit "
                 "in 64 bits: choose smaller options"
             ) from None
+        except RuntimeError as error:
+            if blame(error) is not None:
+                raise
+            raise ValueError(
+                f"a network of {space.name} cannot compute an input {[1, *space.input_shape]}: "
+                f"{failed_module(error)}: {error}"
+            ) from error
     return choose, cost
 
 

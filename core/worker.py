@@ -13,6 +13,8 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
+from .blame import keep_blame
+
 # How long a worker that is told to stop may go on with its job, to end it in order.
 GRACE_SECONDS = 0.5
 
@@ -80,6 +82,7 @@ def _answer(job: bytes) -> bytes:
 def _pickled(error: Exception) -> bytes:
     """Return an error in a form that the parent can raise, with its traceback as a note."""
     where = "".join(traceback.format_exception(error)).rstrip()
+    keep_blame(error)
     error.add_note(where)
     try:
         answer = pickle.dumps((False, error))
@@ -87,6 +90,7 @@ def _pickled(error: Exception) -> bytes:
     except Exception:  # an error of somebody's own whose arguments are not those of its class
         plain: Any = RuntimeError(f"{type(error).__name__}: {error}")
         plain.add_note(where)
+        plain.__dict__.update(vars(error))
         answer = pickle.dumps((False, plain))
     return answer
 

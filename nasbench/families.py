@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+from ..core.blame import blame, watch_file
 from ..core.check import as_tuple, typed_options
 from ..core.lookup import lookup
 from ..core.space import Space
@@ -167,13 +168,15 @@ def _module_of(file: Path, modified_ns: int) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     _importing.append(file)
+    watch_file(file)
     try:
         with prints_to_stderr(), redirect_stdout(sys.stderr):  # of processes, and of Python
             spec.loader.exec_module(module)
     except UnguardedScriptError:
         raise
     except Exception as error:
-        raise ValueError(f"{file} cannot be run: {type(error).__name__}: {error}") from error
+        place = blame(error) or file
+        raise ValueError(f"{place}: cannot be run: {type(error).__name__}: {error}") from error
     finally:
         _importing.pop()
     return module

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..core.blame import watch_file
 from ..core.files import make_folder, read_json, write_atomically
 from ..core.space import Space
 from .families import find_space
@@ -60,6 +61,7 @@ def _keep_file(role: str, name: str, run: Path) -> dict[str, str]:
         copy = folder / f"{role}-{file.name}"
     if not copy.exists():
         write_atomically(copy, content)
+    watch_file(copy.resolve(), file)
     sha256 = hashlib.sha256(content).hexdigest()
     _remember(run, sha256)
     return {"file": f"{CODE}/{copy.name}", "sha256": sha256}
@@ -111,7 +113,7 @@ def code_name(role: str, manifest: Mapping[str, Any], run: Path) -> str:
             f"{run} brings code of its own, {file}, which does not run unless you trust it: read "
             "it, then add --trust (in Python: nastk.trust(RUN))"
         )
-    _say_changes(role, manifest, file)
+    _compare_original(role, manifest, file)
     return f"{file}:{name.rpartition(':')[2]}"
 
 
@@ -143,12 +145,14 @@ def _sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _say_changes(role: str, manifest: Mapping[str, Any], file: Path) -> None:
+def _compare_original(role: str, manifest: Mapping[str, Any], file: Path) -> None:
     """Say once that the user's own file is not any more what the run was begun with."""
     original = Path(manifest[role].rpartition(":")[0])
-    if file in _said or file == original:
+    if file in _said or file == original or not original.is_file():
         return
-    if original.is_file() and _sha256(original) != _sha256(file):
+    if _sha256(original) == _sha256(file):
+        watch_file(file, original)
+    else:
         _said.add(file)
         _log.warning("%s has changed since the search; this run uses its copy %s", original, file)
 

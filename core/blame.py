@@ -1,0 +1,47 @@
+"""Where in a user's own file something went wrong."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+_ATTRIBUTE = "place_in_users_file"  # survives pickling, as a traceback does not
+_files: dict[str, str] = {}
+
+
+def watch_file(file: str | Path, original: str | Path | None = None) -> None:
+    """Have errors blamed on this file, whose code is a user's, under the name of its original."""
+    _files[str(file)] = str(original or _files.get(str(file), file))
+
+
+def blame(error: BaseException) -> str | None:
+    """Return the innermost line of a user's file in the traceback of an error, if there is any.
+
+    Example:
+        >>> print(blame(ValueError("of nobody")))
+        None
+    """
+    known: str | None = getattr(error, _ATTRIBUTE, None)
+    if known is not None:
+        return known
+    frames = traceback.extract_tb(error.__traceback__)
+    for frame in reversed(frames):
+        if frame.filename in _files:
+            return f"{_files[frame.filename]}, line {frame.lineno}, in {frame.name}"
+    return None
+
+
+def keep_blame(error: BaseException) -> None:
+    """Note within an error where it happened, before its traceback is lost."""
+    if (place := blame(error)) is not None:
+        setattr(error, _ATTRIBUTE, place)
+
+
+def failed_module(error: BaseException) -> str:
+    """Return the innermost module of torch or of a user in the traceback of an error, in words."""
+    found = "network"
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        module = frame.f_locals.get("self")
+        if hasattr(module, "extra_repr"):  # of nn.Module; worker processes import no torch for it
+            found = f"{type(module).__name__}({module.extra_repr()})"
+    return found
