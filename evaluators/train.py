@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -219,12 +219,23 @@ class _Best:
 
     def restored(self, network: nn.Module) -> nn.Module:
         """Return the network with its best weights, of an earlier process if need be."""
-        if self.weights is None:
-            found = load_checkpoint(self.folder, f"{self.training.name}-best")
-            self.weights = None if found is None else found[0]
-        assert self.weights is not None
-        network.load_state_dict(self.weights)
+        if self.weights is not None:
+            network.load_state_dict(self.weights)
+            return network
+        name = f"{self.training.name}-best"
+        found = load_checkpoint(
+            self.folder, name, take=lambda weights, state: _load(network, weights)
+        )
+        if found is None:
+            raise ValueError(
+                f"{self.folder / name} is gone, which held the best weights: remove "
+                f"{self.folder / self.training.name}-last to train again"
+            )
         return network
+
+
+def _load(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    network.load_state_dict(weights)
 
 
 @dataclass(frozen=True, kw_only=True)
