@@ -110,16 +110,16 @@ def make_evaluator(run: Run, problem: Problem) -> Evaluator:
     family, settings = recorded_evaluator(run), {}
     if issubclass(family, Train):
         # Where no evaluator is named, the steps are those of a supernet and not of its finalists.
-        steps = manifest["strategy_options"].get("steps") if "evaluator" in manifest else None
+        steps = manifest.strategy_options.get("steps") if manifest.evaluator else None
         recipe = recipe_of(manifest, problem.space, problem.task)
         settings = {"recipe": recipe, "steps": steps}
     if issubclass(family, Inherit):
-        owner = Run.open(Path(manifest["supernet"]))
+        owner = Run.open(Path(str(manifest.supernet)))
         if not owner.arch_path.is_file():
             raise ValueError(
                 f"the search in {owner.path} has not ended; nastk search --resume {owner.path}"
             )
-        trained, ours = (r.manifest["proxy"] for r in (owner, run))
+        trained, ours = (r.manifest.proxy for r in (owner, run))
         if owner.manifest["space"] != manifest["space"] or trained != ours:
             raise ValueError(
                 f"the supernet in {owner.path} is of {owner.manifest['space']} with {trained}, "

@@ -20,8 +20,12 @@ def configure(context: typer.Context, config: Path | None) -> Path | None:
     if not config.is_file():
         raise ValueError(f"no file {config}; --config takes a TOML file of options")
     try:
-        file = tomllib.loads(config.read_text())
-    except tomllib.TOMLDecodeError as error:
+        file = tomllib.loads(config.read_bytes().decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{config} is not UTF-8 (byte {error.start}), as TOML has to be: save it as that"
+        ) from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"{config} is not TOML: {error}") from None
     from .core.lookup import lookup
 

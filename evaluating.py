@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -20,7 +19,6 @@ from .core.arch import Arch
 from .core.asktell import Pool
 from .core.clock import cpu_seconds
 from .core.evaluator import Evaluator, with_loss
-from .core.files import with_nan
 from .core.pool import Workers, worker_pool
 from .core.run import Run, held, write_json
 from .core.standing import noted_in, share_done
@@ -31,6 +29,7 @@ from .evaluators import Train
 from .evaluators.efficiency import peak_memory_bytes
 from .evaluators.tasks.held import share_held
 from .nasbench.in_memory import is_in_memory
+from .nasbench.results import read_trial
 from .nasbench.trust import ROLES
 from .plugins import check_found
 from .problems import problem_of
@@ -57,7 +56,7 @@ def open_pool(
         tell: is told, while an evaluation is waited for, which share of it is done.
     """
     evaluator = make_evaluator(run, problem)
-    threads = max(1, run.manifest["threads"] // at_a_time)
+    threads = max(1, run.manifest.threads // at_a_time)
     if processes is None:
         is_single = evaluator.is_cheap or problem.device.type != "cpu"
         processes = 1 if is_single else os.cpu_count() or 1
@@ -152,8 +151,7 @@ def _evaluate(
     file = trial.path / "result.json"
     with held(trial):
         if file.is_file():
-            found: dict[str, Any] = json.loads(file.read_text())
-            return found | {"metrics": with_nan(found["metrics"])}
+            return read_trial(file)
         metrics = with_loss(evaluator, _metrics(trial, evaluator, arch, share, threads, tell))
         result = {
             "trial": trial.path.name,
@@ -196,7 +194,7 @@ def _metrics(
 def close_trials(run: Run) -> int:
     """Remove what was kept for resuming, and return the peak memory of the largest trial."""
     folder = run.path / "trials"
-    results = (json.loads(file.read_text()) for file in folder.glob("*/result.json"))
+    results = map(read_trial, folder.glob("*/result.json"))
     peak = max((result["peak_memory_bytes"] for result in results), default=0)
     shutil.rmtree(folder, ignore_errors=True)
     return int(peak)

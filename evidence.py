@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from .core.clock import cpu_seconds
-from .core.files import read_json
+from .core.files import load_json
 from .core.lookup import lookup
 from .core.loop import Report
 from .core.ranked import as_ranked
+from .core.record import checked, read_record
 from .core.run import Run, held, write_json
 from .core.space import Space
 from .core.strategy import Problem
@@ -24,6 +25,7 @@ from .evaluators.recipe import Recipe, recipe_hash
 from .nasbench.compare import Job, default_processes, summary, threads_each, train_all
 from .nasbench.contestants import Contestant, contestants
 from .nasbench.ranking import judge, rank_scores
+from .nasbench.results import Evidence, Figure, SearchResult
 from .nasbench.trust import code_name
 from .planning import recipe_of, trainings_told
 from .problems import problem_of
@@ -68,7 +70,7 @@ def add_evidence(
     run = Run.open(folder)
     lookup("evidence", level, LEVELS)
     file = folder / "evidence.json"
-    made = read_json(file) if file.is_file() else None
+    made = dict(read_record(file, Evidence)) if file.is_file() else None
     if made is None or (level == "full" and made["level"] != level):
         with held(run):
             run.update_manifest({"evidence": level})
@@ -171,15 +173,17 @@ def _scores(
     single path only the second.
     """
     scores: dict[str, dict[str, float]] = {entrant.name: {} for entrant in entrants}
-    if probs := [event["probs"] for event in run.events() if "probs" in event]:
+    if probs := _snapshots(run, problem.space):
         for entrant in entrants:
             scores[entrant.name]["learned"] = log_prob(problem.space, entrant.choices, probs[-1])
     if not any((run.path / "checkpoints").glob("last*")):
         return scores, 0.0
     file = run.path / "inherited.json"
-    known: dict[str, Any] = read_json(file) if file.is_file() else {}
+    known: dict[str, float | None] = {}
+    if file.is_file():
+        known = checked(load_json(file), dict[str, Figure], str(file))
     evaluator = None
-    start, earlier = cpu_seconds(), known.get("seconds", 0.0)
+    start, earlier = cpu_seconds(), known.get("seconds") or 0.0
     for number, entrant in enumerate(entrants):
         arch = problem.proxy.arch(entrant.choices)
         if arch.id not in known:
@@ -191,7 +195,14 @@ def _scores(
             write_json(file, known)
         scores[entrant.name]["inherited"] = -as_ranked(known[arch.id])
         report({"phase": "inherit", "step": number + 1, "total": len(entrants)})
-    return scores, float(known["seconds"])
+    return scores, known.get("seconds") or 0.0
+
+
+def _snapshots(run: Run, space: Space) -> list[dict[str, list[float]]]:
+    """Return the probabilities that a search logged of the choices of its space."""
+    found = [event["probs"] for event in run.events() if "probs" in event]
+    sizes = space.num_candidates
+    return [probs for probs in found if {name: len(row) for name, row in probs.items()} == sizes]
 
 
 def log_prob(
@@ -213,5 +224,5 @@ def log_prob(
 
 def _seconds_of_search(run: Run) -> float:
     """Return the seconds of the search: of the CPU, or wall on a GPU."""
-    search = read_json(run.path / "result.json")
-    return float(search["cpu_seconds" if run.manifest["device"] == "cpu" else "seconds"])
+    found = read_record(run.path / "result.json", SearchResult)
+    return found.cpu_seconds if run.manifest.device == "cpu" else found.seconds

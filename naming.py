@@ -9,11 +9,15 @@ import torch
 
 from .core.arch import Arch
 from .core.lookup import lookup
+from .core.manifest import MOST_PROCESSES
 from .core.run import Run
 from .core.space import Space
 from .nasbench.families import make_space, named_space
 from .nasbench.references import find_reference
 from .nasbench.trust import recorded_space
+
+MOST_STEPS = 2**31 - 1
+"""So many updates fit behind every seed, and nobody waits for them."""
 
 
 def find_device(name: str) -> torch.device:
@@ -78,29 +82,38 @@ def check_numbers(
 
     Raises:
         ValueError: if the seed or the workers are negative, there is less than one step or
-            process, or the seed is too large to be multiplied by steps.
+            process, or more of anything than somebody can mean.
     """
     if not 0 <= seed < 2**32:
         raise ValueError(
             f"--seed takes a whole number of at least 0 and at most {2**32 - 1}, got {seed}"
         )
-    if steps is not None and steps < 1:
-        raise ValueError(f"--steps takes at least 1 step, got {steps}")
-    if processes is not None and processes < 1:
-        raise ValueError(f"--processes takes at least 1 training at a time, got {processes}")
-    if workers < 0:
-        raise ValueError(f"--workers takes a whole number of at least 0, got {workers}")
+    if steps is not None and not 1 <= steps <= MOST_STEPS:
+        raise ValueError(f"--steps takes at least 1 step and at most {MOST_STEPS:,}, got {steps}")
+    if processes is not None and not 1 <= processes <= MOST_PROCESSES:
+        raise ValueError(
+            f"--processes takes at least 1 training at a time and at most {MOST_PROCESSES:,}, "
+            f"got {processes}"
+        )
+    if not 0 <= workers <= MOST_PROCESSES:
+        raise ValueError(
+            f"--workers takes a whole number of at least 0 and at most {MOST_PROCESSES:,}, "
+            f"got {workers}"
+        )
 
 
 def spaces_of(run: Run) -> tuple[Space, Space]:
     """Return target and proxy of a run.
 
     Raises:
-        ValueError: if they are in a file that the user does not trust.
+        ValueError: if they are in a file that the user does not trust, or have other options.
     """
     manifest = run.manifest
     family = recorded_space(manifest, run.path)
-    return make_space(family, manifest["target"]), make_space(family, manifest["proxy"])
+    try:
+        return make_space(family, manifest.target), make_space(family, manifest.proxy)
+    except ValueError as error:
+        raise ValueError(f"{run.manifest_path} is damaged: {error}") from None
 
 
 def found_in(run: Run) -> tuple[Space, Arch]:

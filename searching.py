@@ -11,11 +11,11 @@ import torch
 
 from .appointing import check_evaluator
 from .core.budget import Budget
-from .core.files import read_json
 from .core.folder import free_folder
 from .core.lookup import lookup
 from .core.loop import Report
 from .core.precision import find_precision
+from .core.record import read_record
 from .core.run import Run, fresh_run, held
 from .evaluators.recipe import check_changes
 from .evaluators.tasks import find_data
@@ -34,6 +34,7 @@ from .guarding import guarded_call
 from .manifests import circumstances, manifest_of
 from .naming import check_length, check_numbers, check_recording, find_device
 from .nasbench.families import find_space, with_options
+from .nasbench.results import SearchResult
 from .nasbench.trust import keep_code
 from .ops.chain import MEMORY, default_memory
 from .planning import check_followed
@@ -253,7 +254,7 @@ def resume(
     check_numbers(processes=processes)
     run = Run.open(Path(path))
     manifest = run.manifest
-    if "strategy" not in manifest:
+    if manifest.strategy is None:
         raise ValueError(
             f"{path} holds a retraining of {manifest['space']}, no search; a retraining goes on "
             "when the same command is given again"
@@ -263,12 +264,13 @@ def resume(
     file = run.path / "result.json"
     with shown(report, quiet) as report:
         if file.exists():
-            result = read_json(file) | {"run": str(run.path)}  # not where it once stood
+            result = dict(read_record(file, SearchResult))
+            result["run"] = str(run.path)  # not where it once stood
         else:
             with held(run):
-                torch.set_num_threads(manifest["threads"])
-                result = search_in(run, report, processes or manifest.get("processes"))
-        level = evidence or manifest.get("evidence")
+                torch.set_num_threads(manifest.threads)
+                result = search_in(run, report, processes or manifest.processes)
+        level = evidence or manifest.evidence
         return Found(_with_evidence(run.path, result, level, report), keep)
 
 

@@ -19,7 +19,7 @@ from .core.checkpoint import load_checkpoint
 from .core.files import write_atomically
 from .core.inherit import inherit as inherit_weights
 from .core.lookup import lookup
-from .core.loop import Report
+from .core.loop import Report, are_seconds
 from .core.precision import find_precision
 from .core.run import Run, fresh_run, held, write_json
 from .core.skipped import remember_skipped
@@ -248,8 +248,10 @@ def _train(
 
 def _spent(run: Run, name: str) -> tuple[float, float]:
     """Return wall and CPU seconds up to the last step, which no repeated command adds to."""
-    saved = load_checkpoint(run.path / "checkpoints", f"{name}-last")
-    assert saved is not None
+    folder = run.path / "checkpoints"
+    saved = load_checkpoint(folder, f"{name}-last")
+    if saved is None or not are_seconds(saved[1].get("spent")):
+        raise ValueError(f"{folder / name}-last is gone or damaged: remove {folder} and retrain")
     wall, cpu = saved[1]["spent"]
     return wall, cpu
 

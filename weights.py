@@ -12,11 +12,13 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from .core.arch import Arch
-from .core.files import read_json, write_atomically
+from .core.files import write_atomically
 from .core.preprocessing import Preprocessing
+from .core.record import read_record
 from .core.space import Space
 from .naming import resolve, training_folder
 from .nasbench.families import make_space, named_space
+from .nasbench.results import Retrained
 
 _METADATA = "nastk"
 PREPROCESSING, CLASSES = "nastk.preprocessing", "nastk.classes"
@@ -179,4 +181,4 @@ def last_weights(
     if not marker.is_file():
         place = "" if run == Path(what) else f" in {run}"
         raise ValueError(f"{what} has no trained weights{place}: nastk retrain {what}, {otherwise}")
-    return run / Path(read_json(marker)["weights"]).name
+    return run / Path(read_record(marker, Retrained).weights).name

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from .choice import Value
+from .files import parse_json
 
 if TYPE_CHECKING:
     import networkx
@@ -72,8 +73,8 @@ class Arch:
             ValueError: if the text is not an arch, or one of another schema.
         """
         try:
-            content = json.loads(text)
-        except json.JSONDecodeError as error:
+            content = parse_json(text)
+        except ValueError as error:
             raise ValueError(f"not an arch: the text is not JSON ({error})") from None
         if not isinstance(content, dict) or "schema" not in content:
             raise ValueError("not an arch: expected a JSON object with schema, space and choices")
@@ -85,6 +86,9 @@ class Arch:
         for key, kind in (("space", str), ("options", dict), ("choices", dict)):
             if not isinstance(content.get(key), kind):
                 raise ValueError(f"not an arch: {key!r} is missing or no {kind.__name__}")
+        for name, value in content["choices"].items():
+            if not isinstance(value, int | float | str):
+                raise ValueError(f"not an arch: choice {name!r} is {value!r:.60}, no value")
         return cls(space=content["space"], options=content["options"], choices=content["choices"])
 
     def graph(self, space: Space) -> networkx.DiGraph:

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from .files import create, is_temporary, named_errors, sync_folder, temporary_name
+from .files import create, is_temporary, named_errors, parse_json, sync_folder, temporary_name
 
 # Without a configuration of its own, Python prints warnings on standard error, one line each.
 _log = logging.getLogger(__name__)
+# What the use of tensors and values raises that are not those of the network or optimiser.
+MISFITS = (ValueError, RuntimeError, TypeError, LookupError, AttributeError, ArithmeticError)
 _FILES = ("weights.safetensors", "state.pt")
 
 
@@ -61,16 +63,22 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: Path, name: str, *, repair: bool = False
+    folder: Path,
+    name: str,
+    *,
+    repair: bool = False,
+    take: Callable[[dict[str, Tensor], dict[str, Any]], None] | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Return weights and state of the newest whole checkpoint, or None if none was written.
 
-    A damaged one is passed over with a warning in the log.
+    A damaged one is passed over with a warning in the log, and so is one whose content does not
+    fit, though it is as it was written.
 
     Args:
         folder: of the checkpoints.
         name: of the checkpoint.
         repair: remove a damaged one, so that it never takes the place of the one before.
+        take: puts weights and state to use, and raises where they do not fit.
 
     Raises:
         ValueError: if every checkpoint is damaged.
@@ -81,6 +89,8 @@ def load_checkpoint(
             continue
         try:
             found = _read(candidate)
+            if take is not None:
+                _try(take, *found)
         except (OSError, ValueError) as error:
             damages.append(f"checkpoint {candidate} is damaged ({error})")
             continue
@@ -96,6 +106,23 @@ def load_checkpoint(
     return None
 
 
+def _try(
+    take: Callable[[dict[str, Tensor], dict[str, Any]], None],
+    weights: dict[str, Tensor],
+    state: dict[str, Any],
+) -> None:
+    try:
+        take(weights, state)
+    except MISFITS as error:
+        raise ValueError(f"its content does not fit: {_short(error)}") from None
+
+
+def _short(error: Exception) -> str:
+    """Return the first line of an error; those of torch name every tensor."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__} {lines[0][:120]}".strip()
+
+
 def _write(path: Path, content: bytes) -> None:
     with named_errors(path), create(path) as file:
         file.write(content)
@@ -104,7 +131,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    digests = json.loads((folder / "sha256.json").read_text())
+    digests = parse_json((folder / "sha256.json").read_bytes())
     if not isinstance(digests, dict):
         raise ValueError("sha256.json holds no checksums")
     contents = []
@@ -113,4 +140,11 @@ def _read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if hashlib.sha256(content).hexdigest() != digests.get(file):
             raise ValueError(f"{file} does not match its checksum")
         contents.append(content)
-    return load(contents[0]), torch.load(io.BytesIO(contents[1]), weights_only=True)
+    try:
+        weights = load(contents[0])
+        state = torch.load(io.BytesIO(contents[1]), weights_only=True)
+    except Exception as error:  # bytes of whatever kind, whose hash may fit
+        raise ValueError(f"it is no checkpoint: {_short(error)}") from None
+    if not isinstance(state, dict):
+        raise ValueError("its state is no dict")
+    return weights, state

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from .checkpoint import load_checkpoint, save_checkpoint
 from .run import Run
@@ -85,16 +86,68 @@ class Loop:
     def _restore(self) -> int:
         if self.run is None:
             return 0
-        found = load_checkpoint(self.run.path / "checkpoints", self.name, repair=True)
+        folder = self.run.path / "checkpoints"
+        found = load_checkpoint(folder, self.name, repair=True, take=self._take)
         if self.owns_events:
             self.run.cut_events(0 if found is None else found[1]["events_size"])
         if found is None:
             return 0
-        weights, state = found
-        self.model.load_state_dict(weights)
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
+        state = found[1]
         self.notes.update(state["notes"])
         self.run.clock.add(state["spent"])
         step: int = state["step"]
         return step
+
+    def _take(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Take over weights and state.
+
+        Raises:
+            ValueError: if they are not of this loop; others where torch finds that out.
+        """
+        if not _is_whole(state["step"], self.total) or not _is_whole(state["events_size"]):
+            raise ValueError(f"step {state['step']!r} of {self.total} is none")
+        if not are_seconds(state["spent"]):
+            raise ValueError(f"{state['spent']!r} are no wall and CPU seconds")
+        if not isinstance(state["notes"], dict) or not _are_numbers(list(state["notes"].values())):
+            raise ValueError("its notes are no numbers")
+        self.model.load_state_dict(weights)
+        for name, optimizer in self.optimizers.items():
+            known = _settings(optimizer)
+            optimizer.load_state_dict(state["optimizers"][name])
+            if _settings(optimizer) != known:
+                raise ValueError(f"the settings of the optimiser {name!r} are of other types")
+            _check_shapes(optimizer)
+
+
+def are_seconds(spent: Any) -> bool:
+    """Tell whether these are the wall and the CPU seconds that something took."""
+    if not isinstance(spent, tuple | list) or len(spent) != 2:
+        return False
+    return all(type(s) in (int, float) and 0 <= s < math.inf for s in spent)
+
+
+def _is_whole(value: Any, most: float = math.inf) -> bool:
+    return type(value) is int and 0 <= value <= most
+
+
+def _are_numbers(values: Any) -> bool:
+    """Tell whether this is a list of numbers and of such lists."""
+    return all(
+        _are_numbers(v) if isinstance(v, list | tuple) else type(v) in (int, float) for v in values
+    )
+
+
+def _settings(optimizer: Any) -> list[dict[str, type]]:
+    """Return the types of an optimiser's settings, group by group; rates may be tensors."""
+    return [
+        {key: type(value) for key, value in group.items() if key not in ("params", "lr")}
+        for group in getattr(optimizer, "param_groups", ())
+    ]
+
+
+def _check_shapes(optimizer: Any) -> None:
+    """See that what an optimiser remembers of each parameter has the parameter's shape."""
+    for parameter, known in getattr(optimizer, "state", {}).items():
+        for name, value in known.items():
+            if isinstance(value, Tensor) and value.dim() and value.shape != parameter.shape:
+                raise ValueError(f"{name} is {list(value.shape)}, not {list(parameter.shape)}")

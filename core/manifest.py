@@ -91,12 +91,12 @@ class Manifest(Record):
     target: dict[str, Any]
     proxy: dict[str, Any]
     data: str
+    seed: Annotated[int, Between(0, MOST_SEED)]
+    device: str
+    workers: Annotated[int, Between(0, MOST_PROCESSES)]
+    strict: bool
+    threads: Annotated[int, Between(1, MOST_PROCESSES)]
     code: dict[str, Code] = field(default_factory=dict)
-    seed: Annotated[int, Between(0, MOST_SEED)] = 0
-    device: str = "cpu"
-    workers: Annotated[int, Between(0, MOST_PROCESSES)] = 0
-    strict: bool = False
-    threads: Annotated[int, Between(1, MOST_PROCESSES)] = 1
     threads_of_trainings: dict[str, Annotated[int, Between(1, MOST_PROCESSES)]] = field(
         default_factory=dict
     )

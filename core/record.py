@@ -124,6 +124,22 @@ def as_record(content: Mapping[str, Any], kind: type[R], source: str) -> R:
         raise ValueError(f"{source} is damaged: {error}") from None
 
 
+def checked(value: Any, hint: Any, source: str) -> Any:
+    """Return what a file holds besides objects, a list say, if it is of a type.
+
+    Raises:
+        ValueError: naming the source, if it is not.
+
+    Example:
+        >>> checked(["a.png"], list[str], "skipped.json")
+        ['a.png']
+    """
+    try:
+        return _checked(value, hint, source, "")
+    except _WrongError as error:
+        raise ValueError(f"{source} is damaged: {error}") from None
+
+
 class _WrongError(Exception):
     """An entry is not what it has to be."""
 

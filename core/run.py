@@ -14,10 +14,12 @@ from typing import IO, Any
 
 from .arch import Arch
 from .clock import Clock
+from .events import read_events
 from .files import (
     FULL,
     is_temporary,
     jsonable,
+    load_json,
     make_folder,
     named_errors,
     open_within,
@@ -26,7 +28,7 @@ from .files import (
 )
 from .folder import check_empty, refuse_links
 from .manifest import Manifest
-from .record import read_record
+from .record import Seconds, checked, read_record
 
 _held: weakref.WeakSet[Run] = weakref.WeakSet()
 
@@ -200,16 +202,8 @@ class Run:
                 os.close(handle)
 
     def events(self) -> list[dict[str, Any]]:
-        """Return all events; a torn last line is left out."""
-        if not self.events_path.exists():
-            return []
-        result = []
-        for line in self.events_path.read_text().splitlines():
-            try:
-                result.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-        return result
+        """Return all events up to the first that is none; a torn last line is left out."""
+        return read_events(self.events_path)
 
     def whole_events(self) -> list[dict[str, Any]]:
         """Return all events and cut off a torn last line, so that new ones can follow."""
@@ -229,7 +223,10 @@ class Run:
         """Count what an interrupted process had spent."""
         file = self.path / "spent.json"
         if file.is_file():
-            self.clock.add(json.loads(file.read_text()))
+            spent = checked(load_json(file), list[Seconds], str(file))
+            if len(spent) != 2:
+                raise ValueError(f"{file} is damaged: expected wall and CPU seconds")
+            self.clock.add((spent[0], spent[1]))
 
     @property
     def arch(self) -> Arch:

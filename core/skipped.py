@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from .files import load_json
 from .loop import Report
+from .record import checked
 from .run import write_json
 from .task import Task
 
@@ -17,7 +18,7 @@ def remember_skipped(task: Task, file: Path, report: Report) -> Report:
     What an interrupted process had skipped is added to the task first.
     """
     if file.is_file():
-        task.skipped |= frozenset(json.loads(file.read_text()))
+        task.skipped |= frozenset(checked(load_json(file), list[str], str(file)))
     known = len(task.skipped)
 
     def remember(event: dict[str, Any]) -> None:

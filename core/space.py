@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,6 +21,9 @@ from .constraint import Constraint
 from .cost import METRICS, Cost
 from .recount import recount
 from .supernet import Supernet
+
+MOST_RESOLUTION, MOST_CLASSES = 65_536, 1_000_000
+"""More of either is a mistake, and no machine could build it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +60,19 @@ class Space(ABC):
             cls.name = cls.__name__
 
     def __post_init__(self) -> None:
-        if self.resolution < 1 or self.num_classes < 1:
-            raise ValueError(
-                f"{self.name} needs a resolution and a number of classes of at least 1, "
-                f"got {self.resolution} and {self.num_classes}"
-            )
+        for field, words, most in (
+            ("resolution", "resolution", MOST_RESOLUTION),
+            ("num_classes", "number of classes", MOST_CLASSES),
+        ):
+            value = getattr(self, field)
+            is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+            if not is_whole or not 1 <= value <= most:
+                shown = f"{value!r:.40}" if not is_whole or abs(value) < 10**20 else "far more"
+                raise ValueError(
+                    f"{self.name} takes as {words} a whole number of at least 1 and at most "
+                    f"{most:,}, got {shown}"
+                )
+            object.__setattr__(self, field, int(value))
 
     @abstractmethod
     def network(self, choose: Choose) -> nn.Module:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +53,24 @@ class Best:
 
         Returns:
             The update behind which they were, None if none were finite.
+
+        Raises:
+            ValueError: if the checkpoint that held them is gone or damaged.
         """
         if not math.isfinite(as_ranked(notes.get("best_loss"))):
             return None
-        if self._weights is None:
-            found = load_checkpoint(self._folder, self._name)
-            self._weights = None if found is None else found[0]
-        assert self._weights is not None
-        network.load_state_dict(self._weights)
+        if self._weights is not None:
+            network.load_state_dict(self._weights)
+        elif load_checkpoint(self._folder, self._name, take=partial(_load, network)) is None:
+            raise ValueError(
+                f"{self._folder / self._name} is gone, which held the best weights: remove "
+                f"{self._folder / self._name.replace('-best', '-last')} to train again"
+            )
         return int(notes.get("best_update", 0))
+
+
+def _load(network: nn.Module, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
+    network.load_state_dict(weights)
 
 
 def check_finite(diverged_at: int | None, restored_from: int | None, report: Report) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from torch import Tensor
 
 from ..core.arch import Arch
 from ..core.checkpoint import load_checkpoint
@@ -45,18 +47,22 @@ def load_supernet(folder: Path, space: Space) -> Supernet:
     Raises:
         ValueError: if the folder holds none.
     """
-    found = load_checkpoint(folder / "checkpoints", "last")
-    prefix = "supernet."
-    weights = {
-        key.removeprefix(prefix): value
-        for key, value in (found[0] if found else {}).items()
-        if key.startswith(prefix)
-    }
-    if not weights:
+    supernet = space.supernet()
+
+    def take(weights: dict[str, Tensor], state: dict[str, Any]) -> None:
+        if own := _of_supernet(weights):
+            supernet.load_state_dict(own)
+
+    found = load_checkpoint(folder / "checkpoints", "last", take=take)
+    if found is None or not _of_supernet(found[0]):
         raise ValueError(
             f"{folder} holds no supernet to inherit from; search with a strategy that trains one, "
             "such as meta_kernel"
         )
-    supernet = space.supernet()
-    supernet.load_state_dict(weights)
     return supernet
+
+
+def _of_supernet(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of the supernet among those of a checkpoint."""
+    prefix = "supernet."
+    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}

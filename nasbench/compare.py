@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 
-from ..core.files import with_nan
 from ..core.loop import Report
 from ..core.metrics import test_metrics
 from ..core.pool import worker_pool
@@ -35,6 +34,7 @@ from ..evaluators.train import Training
 from .contestants import Contestant
 from .families import find_space, make_space
 from .in_memory import is_in_file, is_in_memory
+from .results import read_metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,8 @@ class Job:
         member = self.contestant
         content = ""
         if is_in_file(member.family):
-            content = Path(member.family.rpartition(":")[0]).read_text()
+            file = Path(member.family.rpartition(":")[0])
+            content = file.read_bytes().decode(errors="replace")
         network = json.dumps([member.family, member.options, member.choices], sort_keys=True)
         digest = hash_of(network + self.data + self.data_sha256 + content + self.memory)
         length = "full" if self.steps is None else self.steps
@@ -82,7 +83,9 @@ class Job:
     def result(self) -> dict[str, float] | None:
         """Metrics of the finished training, None before."""
         file = self.path / "metrics.json"
-        return with_nan(json.loads(file.read_text())) if file.is_file() else None
+        if not file.is_file():
+            return None
+        return read_metrics(file, f"{self.measured}_loss_nats", f"{self.measured}_top1_percent")
 
 
 def default_processes(device: str) -> int:
@@ -97,7 +100,7 @@ def threads_each(processes: int) -> int:
 
 def hash_of(text: str) -> str:
     """Return a short content hash."""
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:10]
 
 
 def train_all(jobs: Sequence[Job], processes: int, report: Report) -> None:

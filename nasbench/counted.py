@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from ..core.arch import Arch
-from ..core.files import read_json
+from ..core.record import Count, Record, read_record
 from ..core.run import Run, write_json
 from ..core.space import Space
 from ..evaluators.efficiency import per_layer
 
 COUNTS = ("flops", "params", "activations")
-_SIZES = (*COUNTS, "resolution", "num_classes")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Layer(Record):
+    """Counts of one layer."""
+
+    layer: str
+    kind: str
+    flops: Count
+    params: Count
+    activations: Count
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Counted(Record):
+    """`cost.json`: counts of the found arch, at which size, and of each of its layers."""
+
+    flops: Count
+    params: Count
+    activations: Count
+    resolution: Count
+    num_classes: Count
+    layers: list[Layer]
 
 
 def write_counts(run: Run, space: Space, arch: Arch) -> None:
@@ -34,10 +57,4 @@ def read_counts(run: Run) -> dict[str, Any] | None:
     file = run.path / "cost.json"
     if not file.is_file():
         return None
-    content = read_json(file)
-    for name in _SIZES:
-        if not isinstance(content[name], int):
-            raise ValueError(f"{file} is damaged: its {name} is {content[name]!r}")
-    if not isinstance(content["layers"], list):
-        raise ValueError(f"{file} is damaged: its layers are no list")
-    return dict(content)
+    return dict(read_record(file, Counted))

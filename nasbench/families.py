@@ -137,8 +137,10 @@ def make_space(family: type[Space], options: Mapping[str, Any]) -> Space:
     known = {field.name: field for field in dataclasses.fields(family)}
     for name in options:
         lookup(f"option of {family.name}", name, known)
+    given = {name: as_tuple(value) for name, value in options.items()}
+    typed_options(family, {k: v for k, v in options.items() if given[k] != known[k].default})
     try:
-        return family(**{name: as_tuple(value) for name, value in options.items()})
+        return family(**given)
     except TypeError as error:
         raise ValueError(f"an option of {family.name} has the wrong type: {error}") from None
     except ArithmeticError as error:
@@ -171,7 +173,8 @@ def _module_of(file: Path, modified_ns: int) -> ModuleType:
     watch_file(file)
     try:
         with prints_to_stderr(), redirect_stdout(sys.stderr):  # of processes, and of Python
-            spec.loader.exec_module(module)
+            # Not by the loader, which would believe a compiled file beside this one.
+            exec(compile(file.read_bytes(), file, "exec"), vars(module))
     except UnguardedScriptError:
         raise
     except Exception as error:

@@ -12,23 +12,16 @@ from ..core.answers import Answers
 from ..core.arch import Arch
 from ..core.files import read_json, with_nan
 from ..core.manifest import Manifest
+from ..core.record import read_record
 from ..core.run import Run
 from ..core.space import Space
 from ..evaluators.curve import Curve, read_curve
 from .counted import read_counts
 from .families import make_space
+from .results import RESULTS
 from .trust import UntrustedCodeError, recorded_space
 
-# What has to stand in a file of a run, and in each row of a comparison, for it to be used.
-FILES = {
-    "result": ("arch_id", "seconds", "cpu_seconds", "peak_memory_bytes"),
-    "compare": ("rows", "data", "recipe", "num_trainings", "cpu_seconds"),
-    "evidence": ("rows", "data", "recipe", "level", "verdict", "ranking", "cpu_seconds"),
-    "retrain": ("metrics",),
-}
-_ROW = ("name", "kind", "flops", "params", "inside_budget", "seeds", "loss_nats", "top1_percent")
-_MAY_DIVERGE = _ROW[6:]  # null where they are not finite
-_SPREADS = ("loss_spread_nats", "top1_spread_percent")
+_MAY_DIVERGE = ("loss_nats", "top1_percent")  # null where they are not finite
 
 
 @dataclass
@@ -110,7 +103,7 @@ def read_story(path: Path) -> Story:
     """
     run = Run.open(path)
     story = Story(path=path, manifest=run.manifest, events=[])
-    readers: list[Callable[[Story, Run], None]] = [partial(_read_file, name=n) for n in FILES]
+    readers: list[Callable[[Story, Run], None]] = [partial(_read_file, name=n) for n in RESULTS]
     for read in (*readers, _read_events, _read_arch, _read_answers, _read_curve):
         try:
             read(story, run)
@@ -123,37 +116,21 @@ def _is_number(event: dict[str, Any], key: str) -> bool:
     return isinstance(event.get(key), int | float)
 
 
-def _is_figure(row: dict[str, Any], key: str) -> bool:
-    return _is_number(row, key) or (key in _MAY_DIVERGE and row[key] is None)
-
-
 def _read_file(story: Story, run: Run, name: str) -> None:
     """Read one of the files of results, and see that it holds what the report uses."""
     file = run.path / f"{name}.json"
     if not file.is_file():
         return
-    content = read_json(file)
-    lacks = [key for key in FILES[name] if key not in content]
-    rows = content.get("rows", [])
-    for row in rows if isinstance(rows, list) else [rows]:
-        is_row = isinstance(row, dict)
-        lacks += [key for key in (*_ROW, *_SPREADS) if not is_row or key not in row]
-        lacks += [key for key in _ROW[5:] if not lacks and not _is_figure(row, key)]
-    if lacks:
-        raise ValueError(f"{file} is damaged: it does not say its {lacks[0]}")
-    for key in ("metrics", "record", "network"):
-        if name == "retrain" and not isinstance(content.get(key, {}), dict):
-            raise ValueError(f"{file} is damaged: its {key} is {content[key]!r:.40}")
-    if rows:
+    content = dict(read_record(file, RESULTS[name]))
+    if rows := content.get("rows"):
         means = [with_nan({key: row[key] for key in _MAY_DIVERGE}) for row in rows]
         content["rows"] = [row | mean for row, mean in zip(rows, means, strict=True)]
     story.files[name] = content
 
 
 def _read_events(story: Story, run: Run) -> None:
-    text = run.events_path.read_text(errors="replace") if run.events_path.exists() else ""
-    lines = text.splitlines()
-    story.events = [event for event in run.events() if isinstance(event, dict)]
+    lines = run.events_path.read_bytes().splitlines() if run.events_path.exists() else []
+    story.events = run.events()
     lost = len(lines) - len(story.events)
     if lost and (lost > 1 or "result" in story.files):
         raise ValueError(

@@ -17,6 +17,9 @@ from typing import Any
 
 from ..core.blame import watch_file
 from ..core.files import make_folder, read_json, write_atomically
+from ..core.manifest import Manifest
+from ..core.record import checked
+from ..core.run import Run
 from ..core.space import Space
 from .families import find_space
 from .in_memory import held_class, is_in_file, is_in_memory
@@ -77,15 +80,15 @@ def trust(run: str | Path) -> list[str]:
         ValueError: if the folder holds no run.
     """
     folder = Path(run)
-    manifest = read_json(folder / "manifest.json")
-    roles = [role for role in ROLES if is_in_file(str(manifest.get(role, "")))]
+    manifest = Run.open(folder).manifest
+    roles = [role for role in ROLES if is_in_file(str(getattr(manifest, role) or ""))]
     files = [_file_of(role, manifest, folder) for role in roles]
     for file in files:
         _remember(folder, _sha256(file))
     return [str(file) for file in files]
 
 
-def code_name(role: str, manifest: Mapping[str, Any], run: Path) -> str:
+def code_name(role: str, manifest: Manifest, run: Path) -> str:
     """Return what a manifest names as its space, evaluator or strategy: a name, or FILE.py:CLASS.
 
     Args:
@@ -97,9 +100,7 @@ def code_name(role: str, manifest: Mapping[str, Any], run: Path) -> str:
         UntrustedCodeError: if it is in a file that the user does not trust.
         ValueError: if the file is gone.
     """
-    name = manifest[role]
-    if not isinstance(name, str):
-        raise ValueError(f"{run / 'manifest.json'} is damaged: its {role} is {name!r}")
+    name = str(manifest[role])
     if is_in_memory(name) and held_class(name) is None:
         raise UntrustedCodeError(
             f"the {role} of {run} was given in Python and is in no file: give it there again, "
@@ -117,7 +118,7 @@ def code_name(role: str, manifest: Mapping[str, Any], run: Path) -> str:
     return f"{file}:{name.rpartition(':')[2]}"
 
 
-def recorded_space(manifest: Mapping[str, Any], run: Path) -> type[Space]:
+def recorded_space(manifest: Manifest, run: Path) -> type[Space]:
     """Return the space of a run; code runs only where the user trusts it.
 
     Raises:
@@ -126,17 +127,17 @@ def recorded_space(manifest: Mapping[str, Any], run: Path) -> type[Space]:
     return find_space(code_name("space", manifest, run))
 
 
-def _file_of(role: str, manifest: Mapping[str, Any], run: Path) -> Path:
+def _file_of(role: str, manifest: Manifest, run: Path) -> Path:
     """Return the copy that a run keeps; one of version 0.1 names the user's own file by its path.
 
     Raises:
         ValueError: if it is gone.
     """
-    code = manifest.get("code")
-    entry = code.get(role) if isinstance(code, dict) else None
-    kept = entry.get("file") if isinstance(entry, dict) else manifest[role].rpartition(":")[0]
-    file = run.resolve() / str(kept)
-    if not file.is_file():
+    folder, kept = run.resolve(), manifest.code.get(role)
+    file = folder / (str(manifest[role]).rpartition(":")[0] if kept is None else kept.file)
+    if kept is not None and not file.resolve().is_relative_to(folder / CODE):
+        raise ValueError(f"{manifest.source} is damaged: {file} is no copy in the run's {CODE}/")
+    if "\0" in str(file) or not file.is_file():
         raise ValueError(f"{run} needs the file {file}, which is not there; put it back")
     return file
 
@@ -145,7 +146,7 @@ def _sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _compare_original(role: str, manifest: Mapping[str, Any], file: Path) -> None:
+def _compare_original(role: str, manifest: Manifest, file: Path) -> None:
     """Say once that the user's own file is not any more what the run was begun with."""
     original = Path(manifest[role].rpartition(":")[0])
     if file in _said or file == original or not original.is_file():
@@ -166,8 +167,11 @@ def _known() -> dict[str, list[str]]:
     file = _store()
     if not file.is_file():
         return {}
-    content = read_json(file)
-    return {str(run): list(map(str, hashes)) for run, hashes in content.items()}
+    try:
+        known: dict[str, list[str]] = checked(read_json(file), dict[str, list[str]], str(file))
+        return known
+    except ValueError as error:
+        raise ValueError(f"{error}; remove it, and say --trust again where you do") from None
 
 
 def _is_trusted(run: Path, sha256: str) -> bool:

@@ -165,7 +165,7 @@ class Trials:
         """Return the loss of a trial, from the record or from its evaluation, then recorded."""
         if number < len(self.recorded):
             event = self.recorded[number]
-            if event["choices"] != dict(arch.choices):
+            if event.get("choices") != dict(arch.choices) or "loss" not in event:
                 raise ValueError(
                     f"trial {number} in {self.run.events_path} is not the one that this version "
                     "of nastk asks for; resume with the version that wrote it"

@@ -192,10 +192,11 @@ def test_a_search_of_the_sandglass_space_stands_beside_mobilenext(searched, tmp_
         "target": {"resolution": 64, "num_classes": 10},
         "proxy": {"resolution": 32, "num_classes": 10},
         "data": "imagefolder:/somewhere",
+        **{"seed": 0, "device": "cpu", "workers": 0, "strict": False, "threads": 1},
     }
     run = Run.create(tmp_path / "run", manifest)
-    run.log(trial="one", share=0.25)
-    run.log(trial="two", share=1.0)
+    run.log(trial=0, share=0.25)
+    run.log(trial=1, share=1.0)
     run.release()
     screen.print_search(searched[0] | {"run": str(run.path), "num_skipped": 2})
     text = capsys.readouterr().out

@@ -27,7 +27,8 @@ def test_finite_numbers_come_back_as_they_were(tmp_path):
 
 
 def test_a_manifest_takes_what_is_not_finite_as_null(tmp_path):
-    given = {"space": "toy", "target": {}, "proxy": {}, "data": "digits"}
+    given = {"space": "toy", "target": {}, "proxy": {}, "data": "digits", "seed": 0}
+    given |= {"device": "cpu", "workers": 0, "strict": False, "threads": 1}
     run = Run.create(tmp_path / "run", given)
     assert "figure" not in run.manifest
     run.update_manifest({"figure": math.inf})

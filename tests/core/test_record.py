@@ -9,6 +9,7 @@ from nastk.core.record import as_record
 from nastk.core.run import Run
 
 GIVEN = {"space": "toy", "target": {"resolution": 28}, "proxy": {}, "data": "digits"}
+GIVEN |= {"seed": 0, "device": "cpu", "workers": 0, "strict": False, "threads": 1}
 
 
 def test_a_manifest_has_typed_fields_and_every_entry(tmp_path):

@@ -1,0 +1,209 @@
+"""The files of results in a run folder, and what has to stand in each of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from ..core.files import load_json, with_nan
+from ..core.record import Between, Count, Record, Seconds, checked, read_record
+
+Figure = float | None
+"""A number that is null where it is not finite."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SearchResult(Record):
+    """`result.json`: what a search found, and what that cost."""
+
+    arch_id: str
+    seconds: Seconds
+    cpu_seconds: Seconds
+    peak_memory_bytes: Count
+    run: str = ""
+    flops: Count = 0
+    params: Count = 0
+    budget_flops: Count = 0
+    evaluations: Count = 0
+    num_skipped: Count = 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrialResult(Record):
+    """`trials/*/result.json`: the metrics of an arch, and what could not be read for it."""
+
+    trial: str
+    metrics: dict[str, Figure]
+    skipped: list[str]
+    cpu_seconds: Seconds
+    peak_memory_bytes: Count
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Row(Record):
+    """One contestant of a comparison, over its seeds."""
+
+    name: str
+    kind: str
+    flops: Count
+    params: Count
+    inside_budget: bool
+    seeds: Count
+    loss_nats: Figure
+    top1_percent: Figure
+    loss_spread_nats: Figure
+    top1_spread_percent: Figure
+    losses_nats: list[Figure] = field(default_factory=list)
+    scores: dict[str, Figure] = field(default_factory=dict)
+    seconds: Seconds = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Circumstances(Record):
+    """The `record` within a result: what else decided it."""
+
+    seed: Count = 0
+    device: str = "cpu"
+    workers: Count = 0
+    strict: bool = False
+    threads: Count = 1
+    command: list[str] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+    git_commit: str | None = None
+    date: str | None = None
+    recipe: str | None = None
+    recipe_sha256: str | None = None
+    steps: Count | None = None
+    start: str | None = None
+    memory: str | None = None
+    precision: str | None = None
+    cuda_graph: bool = False
+    data_record: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Compared(Record):
+    """`compare.json`: networks trained alike."""
+
+    rows: list[Row]
+    data: str
+    recipe: str
+    num_trainings: Count
+    cpu_seconds: Seconds
+    run: str | None = None
+    recipe_sha256: str | None = None
+    steps: Count | None = None
+    steps_of_the_recipe: Annotated[int, Between(1)] | None = None
+    num_skipped: Count = 0
+    device_seconds: Seconds | None = None
+    training_seconds: Seconds | None = None
+    random_mean_top1_percent: Figure = None
+    random_mean_loss_nats: Figure = None
+    random_spread_loss_nats: Figure = None
+    improvement_percent: Figure = None
+    rank: Count | None = None
+    seconds: Seconds = 0.0
+    record: Circumstances = field(default_factory=Circumstances)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tau(Record):
+    """Rank correlations of one score."""
+
+    all: Figure
+    best_fifth: Figure = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ranking(Record):
+    """How well each score ranks the random archs."""
+
+    num_archs: Count
+    chance: float
+    ceiling: Figure
+    taus: dict[str, Tau]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Verdict(Record):
+    """Whether a search was worth its cost."""
+
+    sentence: str
+    is_worth_it: bool | None = None
+    found_loss_nats: Figure = None
+    error_nats: Figure = None
+    trainings: Figure = None
+    rivals: dict[str, Figure] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence(Compared):
+    """`evidence.json`: random archs of the band trained beside the found one."""
+
+    level: str
+    verdict: Verdict | None
+    ranking: Ranking | None
+    num_trainings: Count = 0
+    inherited_seconds: Figure = None
+    share_percent: Figure = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Retrained(Record):
+    """`retrain.json`: the last training of the found arch."""
+
+    metrics: dict[str, Figure]
+    run: str = ""
+    weights: str = ""
+    network: dict[str, Any] = field(default_factory=dict)
+    data: str | None = None
+    num_skipped: Count = 0
+    classes: list[str] | None = None
+    class_top1_percents: list[Figure] | None = None
+    weakest_classes: str = ""
+    record: Circumstances = field(default_factory=Circumstances)
+
+
+RESULTS: dict[str, type[Record]] = {
+    "result": SearchResult,
+    "compare": Compared,
+    "evidence": Evidence,
+    "retrain": Retrained,
+}
+"""By name of the file, without its `.json`."""
+
+
+def read_trial(path: Path) -> dict[str, Any]:
+    """Return the result of a trial, its metrics as numbers.
+
+    Raises:
+        ValueError: naming the file, if it is damaged.
+    """
+    try:
+        result = read_record(path, TrialResult)
+        if "loss" not in result.metrics:
+            raise ValueError(f"{path} is damaged: it misses 'metrics.loss'")
+    except ValueError as error:
+        raise ValueError(f"{error}; remove the file to have this arch evaluated again") from None
+    return dict(result) | {"metrics": with_nan(result.metrics)}
+
+
+def read_metrics(path: Path, *needed: str) -> dict[str, float]:
+    """Return the metrics of one training of a comparison, as numbers.
+
+    Args:
+        path: of the file.
+        needed: names of metrics that have to be there.
+
+    Raises:
+        ValueError: naming the file, if it is damaged.
+    """
+    try:
+        metrics = checked(load_json(path), dict[str, Figure], str(path))
+        for name in (*needed, "seconds", "cpu_seconds", "num_skipped"):
+            if name not in metrics:
+                raise ValueError(f"{path} is damaged: it misses {name!r}")
+    except ValueError as error:
+        raise ValueError(f"{error}; remove the file to train that again") from None
+    return with_nan(metrics)
