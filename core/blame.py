@@ -42,6 +42,7 @@ def failed_module(error: BaseException) -> str:
     found = "network"
     for frame, _ in traceback.walk_tb(error.__traceback__):
         module = frame.f_locals.get("self")
-        if hasattr(module, "extra_repr"):  # of nn.Module; worker processes import no torch for it
-            found = f"{type(module).__name__}({module.extra_repr()})"
+        describe = getattr(module, "extra_repr", None)  # of nn.Module; workers import no torch
+        if describe is not None:
+            found = f"{type(module).__name__}({describe()})"
     return found
