@@ -28,7 +28,7 @@ from ..core.strategy import CPU
 from ..core.task import Task
 from ..ops.chain import default_memory, set_memory
 from ..ops.residual import set_drop_path
-from .curve import CurveWriter, note_held_out
+from .curve import CurveWriter, check_notes, note_held_out
 from .mixing import erase, mix
 from .recipe import DEMONSTRATION, Recipe
 
@@ -100,6 +100,7 @@ class Training:
             run=self.run,
             name=f"{self.name}-last",
             owns_events=False,  # the run's events are the search's
+            check=check_notes,
         )
         best = _Best(self)
         keeps_best = self.run is not None and self.keeps_best
