@@ -48,6 +48,7 @@ class Loop:
         seconds_between: between two checkpoints.
         notes: numbers, and lists of them, that the steps remember from one to the next, saved with
             the rest.
+        check: raises ValueError where the notes of a checkpoint are none of these steps'.
     """
 
     model: nn.Module
@@ -58,6 +59,7 @@ class Loop:
     owns_events: bool = True
     seconds_between: float = field(default_factory=_seconds_between)
     notes: dict[str, Any] = field(default_factory=dict)
+    check: Callable[[Mapping[str, Any]], None] = lambda notes: None
 
     def __iter__(self) -> Iterator[int]:
         start = self._restore()
@@ -110,6 +112,7 @@ class Loop:
             raise ValueError(f"{state['spent']!r} are no wall and CPU seconds")
         if not isinstance(state["notes"], dict) or not _are_numbers(list(state["notes"].values())):
             raise ValueError("its notes are no numbers")
+        self.check(state["notes"])
         self.model.load_state_dict(weights)
         for name, optimizer in self.optimizers.items():
             known = _settings(optimizer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,28 @@ class CurveWriter:
             "held_out_top1_percent": [percent for _, _, percent in held_out],
         }
         write_json(self.file, content)
+
+
+def check_notes(notes: Mapping[str, Any]) -> None:
+    """Refuse notes of a checkpoint that are none of a training.
+
+    Raises:
+        ValueError: naming the first that is none.
+    """
+    for name, length in {"curve": 2, "held_out": 3}.items():
+        rows = notes.get(name, [])
+        if not isinstance(rows, list) or not all(_is_row(row, length) for row in rows):
+            raise ValueError(f"the notes of its {name} are no rows of {length} numbers")
+    if not _is_row(notes.get("stretch", [0.0, 0]), 2):
+        raise ValueError("the notes of its stretch are no two numbers")
+    for name in ("running_loss", "best_loss"):
+        if isinstance(notes.get(name, 0.0), list | tuple):
+            raise ValueError(f"the note of its {name} is no number")
+
+
+def _is_row(row: Any, length: int) -> bool:
+    is_row = isinstance(row, list | tuple) and len(row) == length
+    return is_row and not any(isinstance(value, list | tuple) for value in row)
 
 
 def note_held_out(notes: dict[str, Any], step: int, metrics: Metrics) -> None:

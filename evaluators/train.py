@@ -27,7 +27,7 @@ from ..core.task import Task
 from ..ops.chain import default_memory, set_memory
 from ..ops.residual import set_drop_path
 from .best import Best, are_finite
-from .curve import CurveWriter, note_held_out
+from .curve import CurveWriter, check_notes, note_held_out
 from .mixing import erase, mix
 from .recipe import DEMONSTRATION, Recipe
 
@@ -105,6 +105,7 @@ class Training:
             run=self.run,
             name=f"{self.name}-last",
             owns_events=False,  # the run's events are the search's
+            check=check_notes,
         )
         watch = _Watch(self, loop, chosen)
         for step in loop:

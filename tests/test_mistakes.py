@@ -360,9 +360,9 @@ def test_strict_commands_leave_nothing_behind(mistake, trained, tmp_path, folder
         for i in range(4):
             (tmp_path / f"images/{part}/cat/{i}.png").write_bytes(b"broken")
     options = ("--data", "imagefolder:images", "--strict")
-    assert "cannot read image" in mistake(*SEARCH, *options, announced=2)
+    assert "cannot read image" in mistake(*SEARCH, *options, announced=3)
     black_box = ("--strategy", "local", "--evaluations", 2, "--processes", 1)
-    assert "cannot read image" in mistake(*SEARCH, *options, *black_box, announced=2)
+    assert "cannot read image" in mistake(*SEARCH, *options, *black_box, announced=3)
     arch = trained / "run/arch.json"
     assert "cannot read image" in mistake(
         "retrain", arch, "--out", "new/deep", "--steps", 2, *options, announced=2

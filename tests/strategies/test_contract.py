@@ -122,7 +122,7 @@ def test_trainings_that_diverge_are_passed_over(tmp_path, monkeypatch):
     monkeypatch.setattr(Train, "evaluate", diverging)
     found = run("local", tmp_path / "run", evaluations=4)
     trials = Run.open(tmp_path / "run").events()
-    losses = {trial["loss"]: trial["arch"] for trial in trials if trial["loss"] is not None}
+    losses = {t["loss"]: t["arch"] for t in trials if math.isfinite(t["loss"])}
     assert len(losses) == 2 and losses[min(losses)] == found["arch_id"]
     monkeypatch.setattr(Train, "evaluate", lambda self, arch: {Train.objective: math.inf})
     with pytest.raises(RuntimeError, match="finite loss"):

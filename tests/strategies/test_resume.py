@@ -235,7 +235,9 @@ def test_stopped_while_the_data_are_read_and_resumed_equals_unbroken(tmp_path, m
     nastk.resume(tmp_path / "broken")
     assert lines(tmp_path / "whole") == lines(tmp_path / "broken")
     whole, broken = (Run.open(tmp_path / name) for name in ("whole", "broken"))
-    assert whole.arch == broken.arch and whole.manifest == broken.manifest
+    assert whole.arch == broken.arch
+    says = [json.loads(run.manifest_path.read_text()) | {"date": ""} for run in (whole, broken)]
+    assert says[0] == says[1]
 
 
 def test_a_training_leaves_the_events_of_the_search(tmp_path):
