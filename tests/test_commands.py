@@ -171,7 +171,11 @@ def test_every_command_takes_a_config_file(tmp_path):
         (["--resume", "/nope"], 2, "no run folder"),
         (["--flops", "300M", "--device", "tpu"], 2, "unknown device"),
         (["--flops", "300M", "--steps", "0"], 2, "at least 1 step"),
-        (["--space", "my.py:Mine", "--flops", "1M"], 2, "no file my.py"),
+        (
+            ["--space", "my.py:Mine", "--flops", "1M"],
+            2,
+            "my.py; a space of your own is given as FILE.py:CLASS",
+        ),
         (["--flop", "300M"], 2, "--flops"),
         (["--steps", "many"], 2, "--steps"),
     ],

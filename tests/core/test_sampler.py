@@ -121,7 +121,7 @@ def test_budgets_at_the_ends_of_a_space_are_sampled(name, text):
 @pytest.mark.parametrize("name", ["mbconv", "sandglass", "t2t"])
 def test_the_largest_archs_of_a_large_space_are_sampled_and_differ(name):
     space = SPACES[name]()
-    low, high = end_band(space, parse_budget("100%", space)).bounds
+    low, high = band_of(space, parse_budget("100%", space)).bounds
     drawn = sample(space, 500, 0, (low, high))
     flops = space.cost.flops.evaluate(drawn)
     assert np.all((low <= flops) & (flops <= high))
