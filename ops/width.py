@@ -118,7 +118,7 @@ class Width:
         """Return for every candidate of a choice which channels it keeps."""
         return [
             [
-                float(s.choice is choice and s.ranks[n] > 0)
+                float(_is_about(s, choice) and s.ranks[n] > 0)
                 for s in self.segments
                 for _ in range(s.size)
             ]
@@ -141,7 +141,7 @@ class Width:
         tracer = active_tracer()
         assert tracer is not None
         for choice in self.choices:
-            mine = [s for s in self.segments if s.choice is choice and s.size]
+            mine = [s for s in self.segments if _is_about(s, choice) and s.size]
             tracer.use(
                 choice,
                 [tuple(s.ranks[n] > 0 for s in mine) for n in range(len(choice.candidates))],
@@ -149,6 +149,11 @@ class Width:
 
 
 AnyWidth = int | Choice | Width | JointWidth
+
+
+def _is_about(segment: Segment, choice: Choice) -> bool:
+    """Tell whether a decision is about these channels; what `map` made of it is the same one."""
+    return segment.choice is not None and segment.choice.name == choice.name
 
 
 def width_of(width: AnyWidth) -> Width | JointWidth:
