@@ -4,6 +4,7 @@ from .attention import self_attention, token_attention
 from .chain import Chain, Step
 from .channel_attention import channel_attention
 from .convolution import conv2d, depthwise_conv2d
+from .either import either
 from .joint import joint_width, patches
 from .linear import linear
 from .norm import batch_norm, layer_norm
@@ -22,6 +23,7 @@ __all__ = [
     "channel_attention",
     "conv2d",
     "depthwise_conv2d",
+    "either",
     "grouped",
     "joint_width",
     "layer_norm",

@@ -3,6 +3,7 @@
 from ..core.space import Space
 from .mbconv import MBConv
 from .nasbench201 import NasBench201
+from .nasbench_macro import NasBenchMacro
 from .sandglass import Sandglass
 from .sandglass_micro import SandglassMicro
 from .sandglass_micro_tab import SandglassMicroTab
@@ -12,6 +13,7 @@ from .toy import Toy
 
 SPACES: dict[str, type[Space]] = {
     "mbconv": MBConv,
+    "nasbench-macro": NasBenchMacro,
     "nasbench201": NasBench201,
     "sandglass": Sandglass,
     "sandglass-micro": SandglassMicro,
@@ -26,6 +28,7 @@ __all__ = [
     "T2T",
     "MBConv",
     "NasBench201",
+    "NasBenchMacro",
     "Sandglass",
     "SandglassMicro",
     "SandglassMicroTab",
