@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from ...core.naswot import naswot
 from .score import Measure, ScoreOfBatch
 
-# B batch, U units (activations of one image), D elements of an image
+# B batch, D elements of an image
 
-_SWITCHES = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.SiLU, nn.GELU, nn.Hardswish)
 _EPSILON = 1e-5  # k of arXiv:2006.04647v1, section 3
 
 
@@ -42,51 +42,6 @@ def jacob_cov(network: nn.Module, x: Tensor, labels: Tensor) -> float:
         return float("nan")
     eigenvalues_B = torch.linalg.eigvalsh(correlations_BB).clamp_min(0) + _EPSILON
     return -float((eigenvalues_B.log() + 1 / eigenvalues_B).sum())
-
-
-def naswot(network: nn.Module, x: Tensor, labels: Tensor) -> float:
-    r"""Return the log-determinant of the kernel of activation patterns.
-
-        log | det K |,   K[i, j] = U - hamming(c_i, c_j)
-
-    c_i [U] says which units are switched on by image i, U is their number (arXiv:2006.04647,
-    version 3, section 3). The source counts ReLUs; other activations that
-    bend at or near zero (SiLU, GELU, hard swish...) count by the sign of their input, which is a
-    decision of nastk.
-
-    Args:
-        network: untrained; in training mode its BatchNorms use the statistics of the batch.
-        x: [B, C, H, W], at least two images.
-        labels: not used.
-
-    Returns:
-        The score; minus infinity if two images have one pattern.
-
-    Raises:
-        ValueError: if no activation module ran: one that is a mere function is not seen.
-    """
-    kernel_BB = torch.zeros(len(x), len(x), dtype=torch.float64, device=x.device)
-
-    def count(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        on_BU = (inputs[0] > 0).flatten(1).float()  # counts below 2^24 are exact in float32
-        off_BU = 1 - on_BU
-        kernel_BB.add_(on_BU @ on_BU.T + off_BU @ off_BU.T)
-
-    switches = [module for module in network.modules() if isinstance(module, _SWITCHES)]
-    # Before they run: one that works in place leaves its input changed.
-    handles = [module.register_forward_pre_hook(count) for module in switches]
-    try:
-        with torch.no_grad():
-            network(x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    if not kernel_BB[0, 0]:
-        raise ValueError(
-            "naswot counts activation modules such as nn.ReLU, and none of this network ran; "
-            "use another proxy"
-        )
-    return float(torch.linalg.slogdet(kernel_BB).logabsdet)
 
 
 @dataclass(frozen=True, kw_only=True)
