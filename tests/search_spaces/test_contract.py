@@ -20,6 +20,7 @@ SMALL = {
     "mbconv": {"resolution": 32, "num_classes": 10, "scale": 0.2},
     "t2t": {"resolution": 32, "num_classes": 10, "scale": 0.2},
     "nasbench201": {"cells": 1},
+    "nasbench-macro": {"resolution": 8, "scale": 0.1},
 }
 
 
