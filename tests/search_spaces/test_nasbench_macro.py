@@ -23,7 +23,7 @@ def test_counts_are_those_of_the_table(key, flops, params):
 
 
 def test_the_space_holds_every_key_once():
-    assert round(10**NasBenchMacro().cost.log10_size) == 3**8
+    assert round(10 ** NasBenchMacro().cost.log10_size) == 3**8
 
 
 @pytest.mark.parametrize("key", ["", "0120000", "012000000", "01200003", "0120000x"])
