@@ -152,8 +152,10 @@ Config = Annotated[
 Data = Annotated[
     str | None,
     typer.Option(
-        help="digits-photo, digits, mnist5k, mnist5k-photo, imagefolder:PATH (train/CLASS/... and "
-        "val/CLASS/...), npz:PATH (x, y or x_train, y_train), idx:PATH or cifar10:PATH."
+        help="digits-photo, digits, textures (patches of two photos), with the extra data also "
+        "mnist5k, mnist5k-photo, textures-photos (patches of ten photos); imagefolder:PATH "
+        "(train/CLASS/... and val/CLASS/...), npz:PATH (x, y or x_train, y_train), idx:PATH or "
+        "cifar10:PATH."
     ),
 ]
 Recipe = Annotated[

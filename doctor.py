@@ -15,7 +15,7 @@ from .ops.kernels import native
 
 _EXTRAS = {
     "check": ("fvcore",),
-    "data": ("mlxtend",),
+    "data": ("mlxtend", "skimage"),
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "nni": ("nni", "pytorch_lightning", "filelock"),
     "optuna": ("optuna", "cmaes"),
@@ -23,6 +23,8 @@ _EXTRAS = {
     "report": ("tensorboardX",),
     "triton": ("triton",),
 }
+
+_DISTRIBUTIONS = {"skimage": "scikit-image"}  # modules of another name than what pip installs
 
 
 def examine() -> list[dict[str, Any]]:
@@ -71,6 +73,6 @@ def _extra(name: str, modules: tuple[str, ...]) -> dict[str, Any]:
 
 def _version(module: str) -> str:
     try:
-        return version(module)
+        return version(_DISTRIBUTIONS.get(module, module))
     except PackageNotFoundError:
         return "of unknown version"

@@ -1,6 +1,7 @@
 """What a user reads first, and how fast a hopeless request is refused."""
 
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -32,6 +33,14 @@ def test_the_help_of_search_names_every_strategy_and_evaluator():
 
     said = run("search", "--help", env=os.environ | {"COLUMNS": "120"}).stdout
     assert [name for name in (*STRATEGIES, *EVALUATORS) if name not in said] == []
+
+
+def test_the_help_of_search_names_all_embedded_data():
+    from nastk.evaluators.tasks import EMBEDDED
+
+    said = run("search", "--help", env=os.environ | {"COLUMNS": "120"}).stdout
+    names = set(re.findall(r"[\w-]+", said))
+    assert set(EMBEDDED) <= names
 
 
 def test_the_help_of_retrain_leads_to_every_recipe():

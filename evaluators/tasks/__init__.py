@@ -1,4 +1,4 @@
-"""Tasks by the name that people type behind --data; real data by path, digits embedded."""
+"""Tasks by the name that people type behind --data: real data by path, or embedded ones."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +12,15 @@ from .folders import find_folders
 from .held import KIND as HELD_KIND
 from .held import find_held, held
 from .imagefolder import ImageFolder
+from .patches import textures, textures_photos
 
 EMBEDDED: dict[str, Callable[[], Source]] = {
     "digits": digits,
     "digits-photo": digits_photo,
     "mnist5k": mnist5k,
     "mnist5k-photo": mnist5k_photo,
+    "textures": textures,
+    "textures-photos": textures_photos,
 }
 FILES: dict[str, Callable[[str], Source]] = {"cifar10": cifar10, "idx": idx, "npz": npz}
 

