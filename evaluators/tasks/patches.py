@@ -131,7 +131,7 @@ def _test_arrays(places: Sequence[Place], sides: tuple[int, int], side: int) -> 
 def _patches(
     places: Sequence[Place], sides: tuple[int, int], columns: Sequence[str], side: int
 ) -> Arrays:
-    """Return [N, 3, S, S] patches of the named columns and [N] labels, class after class."""
+    """Return [N, 3, S, S] patches of the named columns and [N] labels, which take turns."""
     parts = {
         (number, column): _part(place, column)
         for number, place in enumerate(places)
@@ -165,7 +165,8 @@ def _patch(
     pixels = np.asarray(square.resize((side, side), Image.Resampling.BILINEAR), np.float32)
     pixels = pixels.transpose(2, 0, 1) * generator.uniform(*_GAINS, (3, 1, 1)).astype(np.float32)
     score = (pixels - pixels.mean()) / max(float(pixels.std()), _FLOOR)
-    return np.clip(np.rint(128 + _SPREAD * score), 0, 255).astype(np.uint8)
+    written: NDArray[np.uint8] = np.clip(np.rint(128 + _SPREAD * score), 0, 255).astype(np.uint8)
+    return written
 
 
 def _read(photo: str) -> Image.Image:
