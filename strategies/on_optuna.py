@@ -275,13 +275,17 @@ def order_of(space: Space) -> list[tuple[int, list[Gates]]]:
         for name, uses in space.cost.uses.items()
     }
     order: dict[int, list[Gates]] = {}
+    begun: set[int] = set()
 
     def visit(choice: int) -> None:
+        # A choice that always matters may be the gate of other uses of its own.
+        begun.add(choice)
         for gate in (gate for gates in contexts[choice] for gate, _ in gates):
-            if gate not in order:
+            if gate not in begun:
                 visit(gate)
         order.setdefault(choice, contexts[choice])
 
     for choice in range(len(names)):
-        visit(choice)
+        if choice not in begun:
+            visit(choice)
     return list(order.items())

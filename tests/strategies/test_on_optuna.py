@@ -5,8 +5,8 @@ import sys
 import optuna
 import pytest
 from nastk.core.band import band_of
-from nastk.core.budget import parse_budget
-from nastk.search_spaces import SandglassMicro, SandglassMicroTab
+from nastk.core.budget import Budget, parse_budget
+from nastk.search_spaces import NasBenchMacro, SandglassMicro, SandglassMicroTab
 from nastk.strategies import OnOptuna
 from nastk.strategies.on_optuna import OptunaSampler, make_driver, order_of
 
@@ -51,6 +51,16 @@ def test_active_choices_are_suggested_in_the_order_of_the_space_and_idle_ones_ar
         assert SPACE.cost.canonical(indices) == indices
         skipped += len(SPACE.choices()) - len(names)
     assert skipped > 0
+
+
+def test_a_choice_that_is_the_gate_of_its_own_operator_is_suggested():
+    space = NasBenchMacro()
+    order = [list(space.choices())[position] for position, _ in order_of(space)]
+    assert sorted(order) == sorted(space.choices())
+    sampler = OptunaSampler(space, Budget(None, 40_000_000), 0, Watched(0))
+    arch = sampler.ask()
+    assert space.cost.count(space.indices(arch))["flops"] <= 40_000_000
+    assert set(sampler.study.trials[-1].params) == set(space.choices())
 
 
 def test_archs_outside_of_the_band_are_pruned_with_a_constraint_and_never_told():
