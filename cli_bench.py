@@ -21,6 +21,39 @@ from .cli_options import (
     show,
 )
 
+STRATEGIES_HELP = """Run every black-box strategy many times on a table of trained archs.
+
+Each search may spend so many --evaluations; its regret is the mean loss of the arch
+that it returns, less that of the best arch of the table. Strategies are compared
+with random search. Without further options they race on a table that nastk carries.
+
+A table of your own, for a space of yours or one that `nastk spaces` lists:
+
+  nastk bench strategies --table mine.csv --space my_space.py:MySpace --flops 60%
+
+As csv it has one column a choice, named as the choice, and columns whose names begin
+with accuracy or with loss, one a training; what is empty has not been trained:
+
+  kernel,width,accuracy_1,accuracy_2
+
+  3,8,71.2,70.8
+
+  5,16,74.0,
+
+As JSON it is a list; either may be packed (.csv.gz, .json.gz):
+
+  [{"choices": {"kernel": 3, "width": 8}, "accuracies": [71.2, 70.8]},
+
+   {"choices": {"kernel": 5, "width": 16}, "accuracies": [74.0]}]
+
+with "losses" in place of "accuracies" where the lowest is the best. Accuracies are
+per cent, or shares of 1 where none exceeds 1; the loss is the share that is wrong.
+FLOPs are counted from the space. Every arch of the budget's band has to be in the
+table, as a search may ask for any; archs outside of the band are not looked at. A
+search is told one training of an arch, and the mean of its trainings judges what is
+returned. halving asks for shorter trainings, which such a table cannot answer.
+"""
+
 bench = typer.Typer(help="Measure nastk on this machine; markdown, or JSON with --json.")
 Rounds = Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians are reported.")]
 
@@ -77,7 +110,7 @@ def bench_kernels(
     show(implementation(rounds=rounds, nchw=nchw), json_, _print_markdown)
 
 
-@bench.command("strategies")
+@bench.command("strategies", help=STRATEGIES_HELP)
 def bench_strategies(
     context: typer.Context,
     seeds: Annotated[int, typer.Option(help="Searches of each strategy.")] = 50,
@@ -85,11 +118,22 @@ def bench_strategies(
     nni: Annotated[bool, typer.Option("--nni", help="NNI's evolution and TPE too.")] = False,
     slow: Annotated[bool, typer.Option("--slow", help="Thompson too: 7 minutes more.")] = False,
     table: Annotated[
-        str, typer.Option(help="Name of a table, or a file that `bench table` wrote.")
+        str,
+        typer.Option(
+            help="Name of a table, a file that `bench table` wrote or, with --space, one of yours: "
+            ".csv or .json, maybe .gz."
+        ),
     ] = "sandglass-micro-tab",
+    space: Annotated[
+        str | None, typer.Option(help="Space of your table: a name, or FILE.py:CLASS.")
+    ] = None,
+    flops: Annotated[
+        str | None,
+        typer.Option(help="Budget, as for search, with your table; all of the space unless given."),
+    ] = None,
     json_: Json = False,
 ) -> None:
-    """Run every black-box strategy many times on a table of trained archs, against random."""
+    """Print how the strategies did on a table."""
     from .benchmarks.strategies import as_text
     from .benchmarks.strategies import bench_strategies as implementation
     from .progress import progress

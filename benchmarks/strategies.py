@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,11 @@ from scipy.stats import mannwhitneyu
 
 from ..core.loop import Report, silent
 from ..core.ranked import as_ranked
-from ..nasbench.table import Table, load_table
+from ..nasbench.arch_table import ArchTable
+from ..nasbench.families import find_space, make_space
+from ..nasbench.own_table import read_own_table
+from ..nasbench.table import TABLES, load_table
+from ..nasbench.table_files import is_listed
 from ..strategies import STRATEGIES, BlackBox
 from .method import machine
 
@@ -37,7 +42,7 @@ class NoisyTable:
     about the same training, at whatever share of its length.
     """
 
-    table: Table
+    table: ArchTable
     seed: int
 
     def __post_init__(self) -> None:
@@ -45,21 +50,21 @@ class NoisyTable:
         self._drawn: dict[int, int] = {}
 
     def loss(self, row: int, share: float) -> float:
-        """Return the loss on the architecture split when a share of the epochs is over."""
+        """Return the loss that is told when a share of the epochs is over."""
         if row not in self._drawn:
-            self._drawn[row] = int(self._generator.integers(self.table.num_seeds))
+            self._drawn[row] = int(self._generator.integers(self.table.num_trainings(row)))
         epoch = max(1, round(share * self.table.num_epochs))
-        return float(self.table.validation_loss[row, self._drawn[row], epoch - 1])
+        return self.table.loss(row, self._drawn[row], epoch)
 
 
-def search(strategy: BlackBox, table: Table, seed: int) -> Iterator[tuple[float, float]]:
+def search(strategy: BlackBox, table: ArchTable, seed: int) -> Iterator[tuple[float, float]]:
     """Search on a table as `BlackBox.search` does.
 
     Yields:
         After each trial: the evaluations spent, in full trainings, and the regret of the arch that
         would be returned then. That is the sampler's choice or, where it has none, the one of the
-        lowest loss among the longest trainings so far; its regret is its mean test loss over the
-        seeds of the table, less that of the best arch of the table.
+        lowest loss among the longest trainings so far; its regret is its mean loss (the test loss,
+        where the table has one) over its trainings, less that of the best arch of the table.
     """
     sampler = strategy.sampler(table.space, table.budget, seed)
     noisy, spent = NoisyTable(table, seed), 0.0
@@ -74,7 +79,7 @@ def search(strategy: BlackBox, table: Table, seed: int) -> Iterator[tuple[float,
         yield spent, float(table.regret[best[2] if choice is None else table.position(choice)])
 
 
-def curve(strategy: BlackBox, table: Table, seed: int) -> list[float]:
+def curve(strategy: BlackBox, table: ArchTable, seed: int) -> list[float]:
     """Return the regrets of one search at `POINTS` of its evaluations."""
     history = list(search(strategy, table, seed))
     limits = [point * strategy.evaluations + 1e-9 for point in POINTS]
@@ -102,6 +107,37 @@ def contenders(evaluations: int, *, nni: bool, slow: bool = False) -> dict[str, 
     return found
 
 
+def open_table(table: str, space: str | None = None, flops: str | None = None) -> ArchTable:
+    """Return a table of nastk's own, or one of a user's for a space that is named.
+
+    Args:
+        table: name in `nastk.nasbench.table.TABLES`, a file that `nastk bench table` wrote or,
+            with a space, a file of the format of `nastk.nasbench.table_files`.
+        space: name of a space, or `FILE.py:CLASS`; the file is run.
+        flops: budget in whose band archs of a user's table are looked for, all if None.
+
+    Raises:
+        ValueError: if one of them is wrong or missing, or they do not fit together.
+        InfeasibleBudgetError: if no arch of the space can meet the budget.
+    """
+    path = Path(table).expanduser()
+    if space is not None and table in TABLES:
+        raise ValueError(
+            f"{table} is a table of nastk's, of a space that it names; --space says of which space "
+            "a table of yours is: add --table FILE"
+        )
+    if space is not None:
+        return read_own_table(path, make_space(find_space(space), {}), flops)
+    if path.is_file() and is_listed(path):
+        raise ValueError(f"of which space are the archs of {table}? add --space FILE.py:CLASS")
+    if flops is not None:
+        raise ValueError(
+            "--flops needs a table of your own with its --space; one of `nastk bench table` holds "
+            "one band, which is raced over as it is"
+        )
+    return load_table(table)
+
+
 def bench_strategies(
     *,
     seeds: int = 50,
@@ -109,6 +145,8 @@ def bench_strategies(
     nni: bool = False,
     slow: bool = False,
     table: str = "sandglass-micro-tab",
+    space: str | None = None,
+    flops: str | None = None,
     report: Report = silent,
 ) -> dict[str, Any]:
     """Run every black-box strategy on a table with many seeds, and compare it with random.
@@ -118,7 +156,9 @@ def bench_strategies(
         evaluations: what each search may spend, in full trainings.
         nni: whether the evolution and the TPE of NNI take part.
         slow: whether strategies take part that need minutes, `thompson`.
-        table: name in `nastk.nasbench.table.TABLES`, or a file that `nastk bench table` wrote.
+        table: see `open_table`, also for `space` and `flops`.
+        space: of a table of the user's.
+        flops: budget, for a table of the user's.
         report: receives progress events.
 
     Returns:
@@ -126,10 +166,12 @@ def bench_strategies(
         `strategy seeds evaluations regret random_regret p_value`, and `wins_percent` (pairs of
         its searches and random ones in which its regret is lower, ties half) and `curve` (mean
         regrets by evaluations). `p_value` is that of the one-sided Mann-Whitney U test that its
-        regrets are lower than random's; None for random itself. And `table`, `machine`, `seconds`.
+        regrets are lower than random's; None for random itself. And `table`, `notes` (lines on
+        what was compared), `machine`, `seconds`.
 
     Raises:
-        ValueError: if a number means nothing, or the table is missing or damaged.
+        ValueError: if a number means nothing, or the table is missing, damaged or wrong.
+        InfeasibleBudgetError: if no arch of the space can meet the budget.
     """
     if seeds < 2 or evaluations < 1:
         raise ValueError(
@@ -138,22 +180,53 @@ def bench_strategies(
     if nni and find_spec("nni") is None:
         raise ValueError("--nni needs the package nni: pip install 'nastk[nni]'")
     start = time.perf_counter()
-    loaded, found = load_table(table), contenders(evaluations, nni=nni, slow=slow)
-    total = len(found) * seeds
-    curves: dict[str, NDArray[np.float64]] = {}
-    for number, (name, strategy) in enumerate(found.items()):
-        results = []
-        for seed in range(seeds):
-            results.append(curve(strategy, loaded, seed))
-            report({"phase": name, "step": number * seeds + seed + 1, "total": total})
-        curves[name] = np.array(results)
+    loaded = open_table(table, space, flops)
+    found, notes = _answered(contenders(evaluations, nni=nni, slow=slow), loaded)
+    if (num_archs := len(loaded.regret)) <= evaluations:
+        notes.append(
+            f"a search of {evaluations} evaluations sees all {num_archs} archs: fewer "
+            "--evaluations would tell more"
+        )
+    curves = _curves(found, loaded, seeds, report)
     rows = [_row(name, curves[name], curves["random"], evaluations) for name in found]
     return {
         "machine": machine(),
         "rows": sorted(rows, key=lambda row: float(row["regret"])),
-        "table": {"name": table, "archs": len(loaded.regret), "sha256": loaded.content["sha256"]},
+        "table": {"name": table, "archs": num_archs, "sha256": loaded.sha256},
+        "notes": notes,
         "seconds": time.perf_counter() - start,
     }
+
+
+def _answered(
+    found: dict[str, BlackBox], table: ArchTable
+) -> tuple[dict[str, BlackBox], list[str]]:
+    """Return the strategies whose questions a table can answer, and what is to be said."""
+    asks = {
+        name: min(strategy.shares()) * table.num_epochs >= 1 for name, strategy in found.items()
+    }
+    notes = list(table.notes)
+    if unanswered := [name for name, is_answered in asks.items() if not is_answered]:
+        notes.append(
+            f"left out: {', '.join(unanswered)}, which asks for shorter trainings; the table has "
+            "the ends of whole ones"
+        )
+    return {name: strategy for name, strategy in found.items() if asks[name]}, notes
+
+
+def _curves(
+    found: dict[str, BlackBox], table: ArchTable, seeds: int, report: Report
+) -> dict[str, NDArray[np.float64]]:
+    """Return [R, P] regrets of the searches of each strategy."""
+    curves: dict[str, NDArray[np.float64]] = {}
+    for number, (name, strategy) in enumerate(found.items()):
+        results = []
+        for seed in range(seeds):
+            results.append(curve(strategy, table, seed))
+            step = number * seeds + seed + 1
+            report({"phase": name, "step": step, "total": len(found) * seeds})
+        curves[name] = np.array(results)
+    return curves
 
 
 def _row(

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """Return a result of this package as text: machine, single figures, then its table."""
+    """Return a result of this package as text: machine, figures, its table, then notes."""
     lines = [", ".join(f"{key} {value}" for key, value in result["machine"].items()), ""]
     single = {k: v for k, v in result.items() if isinstance(v, int | float)}
     if single:
@@ -18,6 +18,8 @@ def markdown(result: Mapping[str, Any]) -> str:
         if isinstance(content, Mapping) and name != "machine":
             described = ", ".join(f"{key} {_text(value)}" for key, value in content.items())
             lines += ["", f"{name}: {described}"]
+    if notes := result.get("notes"):
+        lines += ["", *(f"- {note}" for note in notes)]
     return "\n".join(lines)
 
 

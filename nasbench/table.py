@@ -13,25 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..core.arch import Arch
 from ..core.budget import Budget
 from ..core.lookup import lookup
 from ..core.space import Space
 from ..search_spaces import SPACES
+from .arch_table import Figures
 
 # A archs, S seeds, E epochs
 
 SCHEMA = 1
 TABLES: dict[str, str] = {"sandglass-micro-tab": "sandglass_micro_tab.json.gz"}
 
-Figures = NDArray[np.float64]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """All archs of a FLOP band, each trained with several seeds.
+    """All archs of a FLOP band, each trained with several seeds; see `ArchTable`.
 
     A training is on the weights split; it is measured on the architecture split after every
     epoch (of one schedule, whose rate has not yet fallen at the early ones) and on the test split
@@ -90,6 +88,28 @@ class Table:
         mean_A = self.test_loss.mean(1)
         result: Figures = mean_A - mean_A.min()
         return result
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the content."""
+        return str(self.content["sha256"])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a search is told, and what judges the arch that it returns."""
+        return (
+            f"{self.num_seeds} trainings an arch: a search is told the loss of one of them on the "
+            "architecture split, drawn anew for every search; the mean test loss of all judges "
+            "what it returns",
+        )
+
+    def num_trainings(self, row: int) -> int:
+        """Return how many trainings an arch has."""
+        return self.num_seeds
+
+    def loss(self, row: int, training: int, epoch: int) -> float:
+        """Return the loss on the architecture split after an epoch, 1 being the first."""
+        return float(self.validation_loss[row, training, epoch - 1])
 
     def position(self, arch: Arch) -> int:
         """Return the row of an arch.

@@ -8,9 +8,20 @@ import sys
 import numpy as np
 import pytest
 from nastk.benchmarks import side_by_side
-from nastk.benchmarks.strategies import NoisyTable, bench_strategies, contenders, curve, search
+from nastk.benchmarks.strategies import (
+    NoisyTable,
+    as_text,
+    bench_strategies,
+    contenders,
+    curve,
+    open_table,
+    search,
+)
+from nastk.benchmarks.tables import markdown
+from nastk.cli import app
 from nastk.nasbench.table import load_table
 from nastk.strategies import STRATEGIES
+from typer.testing import CliRunner
 
 NASTK = [sys.executable, "-m", "nastk"]
 KEYS = ["strategy", "seeds", "evaluations", "regret", "random_regret", "p_value"]
@@ -80,11 +91,124 @@ def test_the_incumbent_is_the_arch_of_the_lowest_loss():
         ({"seeds": 1}, "at least 2 --seeds"),
         ({"evaluations": 0}, "1 of --evaluations"),
         ({"table": "sandglass"}, "did you mean 'sandglass-micro-tab'"),
+        ({"space": "toy"}, "add --table FILE"),
+        ({"flops": "100%"}, "a table of your own with its --space"),
+        ({"table": "t.csv", "space": "toi"}, "did you mean 'toy'"),
+        ({"table": "t.csv", "space": "toy"}, "no file t.csv"),
     ],
 )
 def test_wrong_options_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
         bench_strategies(**options)
+
+
+MY_SPACE = """
+from dataclasses import dataclass
+import nastk
+from nastk.ops import Step, batch_norm, conv2d, linear
+from nastk.search_spaces.blocks import Head
+from torch import nn
+
+print("imported")
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(nastk.Space):
+    resolution: int = 8
+    num_classes: int = 3
+
+    def network(self, choose):
+        layers, channels = [], 3
+        for number in range(3):
+            width = choose(f"width{number}", (4, 6, 8, 10))
+            kernel = choose(f"kernel{number}", (1, 3))
+            layers.append(Step(conv2d(channels, width, kernel), batch_norm(width), nn.ReLU()))
+            channels = width
+        return nn.Sequential(*layers, Head(linear(channels, self.num_classes)))
+"""
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """A space of a user's of 512 archs, and a table: wide is good, a kernel of 3 better."""
+    file, table = tmp_path / "my_space.py", tmp_path / "mine.csv"
+    file.write_text(MY_SPACE)
+    names = [f"{what}{number}" for number in range(3) for what in ("width", "kernel")]
+    lines = [",".join([*names, "accuracy_a", "accuracy_b"])]
+    generator = np.random.default_rng(0)
+    for values in itertools.product(*[(4, 6, 8, 10), (1, 3)] * 3):
+        accuracy = 40 + sum(values[::2]) + 3 * sum(values[1::2]) + generator.normal(0, 0.3, 2)
+        lines.append(",".join(map(str, [*values, *accuracy])))
+    table.write_text("\n".join(lines))
+    return file, table
+
+
+def test_strategies_race_on_a_table_of_ones_own(mine, tmp_path):
+    file, table = mine
+    own = ["--table", str(table), "--space", f"{file}:Mine", "--seeds", "4", "--evaluations", "20"]
+    done = CliRunner().invoke(app, ["bench", "strategies", *own, "--json"])
+    rows = {row["strategy"]: row for row in json.loads(done.stdout)}
+    assert done.exit_code == 0 and done.stderr == "imported\n"
+    assert set(rows) == set(contenders(20, nni=False)) - {"halving"}
+    assert all(list(row)[: len(KEYS)] == KEYS for row in rows.values())
+    assert rows["local"]["regret"] < rows["random"]["regret"] < 0.1
+    again = bench_strategies(
+        seeds=4, evaluations=20, table=str(table), space=f"{file}:Mine", flops="0:100%"
+    )
+    assert {row["strategy"]: row for row in again["rows"]} == rows
+    assert again["table"]["archs"] == 512 and len(again["table"]["sha256"]) == 64
+    text = markdown(as_text(again))
+    assert "- left out: halving, which asks for shorter trainings" in text
+    assert "are read as per cent: the loss is 1 - accuracy / 100" in text
+    assert "2 trainings an arch: a search is told one of them" in text
+    assert sorted(tmp_path.iterdir()) == [table, file]
+
+
+def test_a_budget_is_raced_in_its_band_alone(mine):
+    file, table = mine
+    space = f"{file}:Mine"
+    found, whole = open_table(str(table), space, "30%"), open_table(str(table), space)
+    low = round(0.9 * found.budget.high)
+    assert found.budget.high < whole.budget.high and found.budget.low is None
+    assert 20 < len(found.regret) < len(whole.regret) and found.regret.min() == 0
+    sampler = STRATEGIES["random"](evaluations=40).sampler(found.space, found.budget, 0)
+    asked = [sampler.ask() for _ in range(len(found.regret))]
+    assert sorted(map(found.position, asked)) == list(range(len(found.regret)))
+    flops = [found.space.cost.count(found.space.indices(arch))["flops"] for arch in asked]
+    assert max(flops) <= found.budget.high and (min(flops) >= low or len(flops) == 200)
+
+
+def test_few_archs_and_short_races_are_said_to_tell_little(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("kernel,width,loss\n3,8,4\n5,8,3\n3,16,2\n5,16,1\n")
+    result = bench_strategies(seeds=2, evaluations=4, table=str(table), space="toy")
+    assert "a search of 4 evaluations sees all 4 archs" in "\n".join(result["notes"])
+    assert all(row["regret"] == 0 for row in result["rows"])
+
+
+def test_one_evaluation_leaves_halving_nothing_shorter_to_ask(mine):
+    file, table = mine
+    result = bench_strategies(seeds=2, evaluations=1, table=str(table), space=f"{file}:Mine")
+    assert "halving" in {row["strategy"] for row in result["rows"]}
+
+
+def test_a_table_without_its_space_asks_for_it(mine, tmp_path):
+    with pytest.raises(ValueError, match=r"of which space are the archs of .*add --space FILE"):
+        bench_strategies(table=str(mine[1]))
+    listed = tmp_path / "t.json"
+    listed.write_text('[{"choices": {}}]')
+    with pytest.raises(ValueError, match=r"of which space are the archs of .*add --space FILE"):
+        bench_strategies(table=str(listed))
+
+
+def test_faults_of_a_table_end_in_one_line_and_exit_code_2(mine, tmp_path):
+    file, table = mine
+    table.write_text(table.read_text().replace("\n4,1,4,1,4,3,", "\n4,1,4,1,5,3,"))
+    command = [*NASTK, "bench", "strategies", "--table", table, "--space", f"{file}:Mine"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2 and not done.stdout
+    assert done.stderr.splitlines()[1:] == [
+        f"nastk: line 3 of {table}: choice 'width2' has no candidate '5'; known: 4, 6, 8, 10"
+    ]
 
 
 def test_nni_takes_part_on_request_only():
