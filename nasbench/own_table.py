@@ -109,7 +109,7 @@ def read_own_table(path: Path, space: Space, flops: str | None = None) -> OwnTab
     outside = len(losses) - len(inside)
     notes = [
         f"{path}: {len(kept):,} archs of {space.name} with {band.low:,} to {band.high:,} FLOPs"
-        f"{whole}" + (f"; {outside:,} others lie outside" if outside else ""),
+        f"{whole}" + (f"; not used, as outside: {outside:,}" if outside else ""),
         meaning,
         _told(kept),
     ]

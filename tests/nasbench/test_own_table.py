@@ -142,7 +142,7 @@ def test_only_the_band_of_the_budget_is_looked_at(tmp_path):
     table = read_own_table(file, space, "50K:57K")
     smaller = space.arch({"kernel": 5, "width": 8})
     assert table.regret.tolist() == pytest.approx([0.008, 0]) and table.position(smaller) == 0
-    assert "; 1 others lie outside" in table.notes[0]
+    assert "; not used, as outside: 1" in table.notes[0]
     assert table.notes[-1] == "not used of the file: seconds, note"
     with pytest.raises(ValueError, match=r"lacks an arch of toy .* width=16 kernel=5"):
         table.position(space.arch({"kernel": 5, "width": 16}))
