@@ -31,11 +31,13 @@ from .cli_options import (
     trust_code,
 )
 
-SEARCH_HELP = """Find the best network of a space under a FLOP budget.
+SEARCH_HELP = """Find the best network of a space under a budget.
 
-Two examples:
+Three examples:
 
   nastk search --space sandglass --flops 357M
+
+  nastk search --space sandglass --flops 357M --params 4M
 
   nastk search --space mbconv --flops 60% --data imagefolder:/data/birds --steps 20000
 
@@ -65,8 +67,13 @@ nastk.strategies.BlackBox, which asks only for a sampler), and --evaluator
 FILE.py:CLASS, derived from nastk.Evaluator, whose evaluate(arch) returns numbers by
 name. The run keeps copies of these files, as of a space of yours.
 
-A budget reads 357M, 0.357G, 357e6, 60% (of the largest) or 340M:360M. Kill the
-search whenever you like: nastk search --resume RUN goes on where it stood.
+A budget reads 357M, 0.357G, 357e6, 60% (of the largest) or 340M:360M. One of
+--flops, --params and --activations has to be given, and the network keeps all that
+are. The first of them, in this order, is spent: a plain one is looked for in its
+upper tenth, or from as far below as it takes to hold 200 networks that keep the
+others. Plain ones behind it are upper ends alone.
+
+Kill the search whenever you like: nastk search --resume RUN goes on where it stood.
 """
 
 # What may stand beside --resume.
@@ -83,6 +90,20 @@ def search(
             "arch exceeds it; archs are looked for in 90 to 100 % of it, or from further below "
             "where that holds fewer than 200. A range is taken as it is: 340M:360M, or 0:357M "
             "for all archs below."
+        ),
+    ] = None,
+    params: Annotated[
+        str | None,
+        typer.Option(
+            help="Budget of params, alike: 4M, 60%, 2M:4M. Beside --flops a plain one is an upper "
+            "end alone."
+        ),
+    ] = None,
+    activations: Annotated[
+        str | None,
+        typer.Option(
+            help="Budget of activations, the elements that convolutions and linear layers put out "
+            "for one image, alike: 6M."
         ),
     ] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,

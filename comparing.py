@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .core.arch import Arch
-from .core.budget import Budget
+from .core.budget import recorded_budget
 from .core.files import make_folder
 from .core.loop import Report
 from .core.run import Run, write_json
@@ -205,7 +205,7 @@ def _around(path: Path, asked: _Asked, num_random: int, seed: int) -> _Field:
         raise ValueError(f"{path} is a run, which is compared in its own folder: no --out")
     run = Run.open(path)
     (target, arch), manifest = found_in(run), run.manifest
-    if manifest.budget is None:
+    if manifest.limits is None:
         raise ValueError(f"{path} is no search, so there is no budget to compare under")
     data = asked.data or manifest["data"]
     proxy = spaces_of(run)[1]
@@ -216,7 +216,7 @@ def _around(path: Path, asked: _Asked, num_random: int, seed: int) -> _Field:
         target=target,
         proxy=dataclasses.replace(trained, num_classes=task.num_classes),
         arch=arch,
-        budget=Budget(*manifest.bounds),
+        budget=recorded_budget(manifest),
         num_random=num_random,
         seed=seed,
     )

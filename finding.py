@@ -6,7 +6,7 @@ import dataclasses
 from functools import partial
 from typing import Any
 
-from .core.band import say_band, say_evaluated
+from .core.band import band_of, say_band, say_evaluated
 from .core.files import write_atomically
 from .core.loop import Report
 from .core.run import Run, write_json
@@ -49,6 +49,7 @@ def search_in(run: Run, report: Report, processes: int | None) -> dict[str, Any]
         problem = dataclasses.replace(problem, pool=pool)
     target = problem.space
     about = say_band(run, target, problem.budget, report)
+    band = band_of(target, problem.budget).bounds
     arch = strategy.search(problem, run, parts)
     counted = check_found(strategy.name, arch, target, problem.budget)
     write_counts(run, target, arch)
@@ -61,7 +62,10 @@ def search_in(run: Run, report: Report, processes: int | None) -> dict[str, Any]
         "arch_id": arch.id,
         "flops": counted["flops"],
         "params": counted["params"],
-        "budget_flops": problem.budget.high,
+        "activations": counted["activations"],
+        "budget_flops": getattr(problem.budget.of("flops"), "high", None),
+        "budgets": problem.budget.to_json(),
+        "band": None if (flops := band.of_metric("flops")) is None else [flops.low, flops.high],
         **about,
         **say_evaluated(run, report),
         "entropy": last_entropy(events),

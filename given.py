@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from .core.bounds import WORDS
 from .core.budget import Budget
 from .core.space import Space
 from .evaluators.tasks.arrays import Source
@@ -25,30 +26,54 @@ SpaceLike = str | type[Space] | Space
 BudgetLike = str | int | float | Budget
 
 
-def budget_text(flops: BudgetLike | None) -> str:
-    """Return a budget as it is typed.
+def budget_texts(budgets: Mapping[str, BudgetLike | None]) -> dict[str, str]:
+    """Return budgets as they are typed, by what they bound, and check their grammar.
+
+    Args:
+        budgets: by name of the cost; None where it is free. A `Budget` on several costs stands
+            for all of them.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if one is no budget, or none is given.
 
     Example:
-        >>> budget_text("60%"), budget_text(357e6), budget_text(Budget(340, 360))
-        ('60%', '357000000', '340:360')
+        >>> budget_texts({"flops": 357e6, "params": "60%", "activations": None})
+        {'flops': '357000000', 'params': '60%'}
+        >>> budget_texts({"flops": Budget(340, 360)})
+        {'flops': '340:360'}
     """
-    if isinstance(flops, str):
-        return flops
-    if isinstance(flops, Budget):
-        return f"{flops.high}" if flops.low is None else f"{flops.low}:{flops.high}"
-    if flops is None:
+    texts: dict[str, str] = {}
+    for metric, given in budgets.items():
+        parts = given.parts if isinstance(given, Budget) and given.others else (given,)
+        for part in (part for part in parts if part is not None):
+            bounded = part.metric if isinstance(part, Budget) and len(parts) > 1 else metric
+            if bounded in texts or _is_of_another(part, bounded):
+                raise ValueError(f"give one budget of each cost; got {part!r} as one of {bounded}")
+            texts[bounded] = _budget_text(part, bounded)
+            Budget.parse(texts[bounded], 10**9, bounded)
+    if not texts:
         raise ValueError("a search needs a budget, for example --flops 357M")
+    return texts
+
+
+def _is_of_another(part: BudgetLike, metric: str) -> bool:
+    """Whether a budget says of itself that it bounds another cost; one on FLOPs says nothing."""
+    return isinstance(part, Budget) and part.metric not in ("flops", metric)
+
+
+def _budget_text(given: BudgetLike, metric: str) -> str:
+    if isinstance(given, str):
+        return given
+    if isinstance(given, Budget):
+        return f"{given.high}" if given.low is None else f"{given.low}:{given.high}"
     try:
-        if isinstance(flops, bool) or int(flops) != flops:
+        if isinstance(given, bool) or int(given) != given:
             raise TypeError
-        return str(int(flops))
+        return str(int(given))
     except (TypeError, ValueError, OverflowError):
         raise ValueError(
-            "a budget is a whole number of FLOPs, text such as '357M' or '60%' (of the largest), "
-            f"or a Budget; got {flops!r}"
+            f"a budget is a whole number of {WORDS[metric]}, text such as '357M' or '60%' (of the "
+            f"largest), or a Budget; got {given!r}"
         ) from None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .core.arch import Arch
+from .core.bounds import WORDS
 from .core.budget import Budget
 from .core.check import as_tuple
 from .core.evaluator import Evaluator
@@ -162,13 +163,13 @@ def given_again(
 
 
 def check_found(strategy: str, arch: Any, space: Space, budget: Budget) -> dict[str, int]:
-    """Return FLOPs and params of what a strategy has found or asks for.
+    """Return the costs of what a strategy has found or asks for.
 
     Args:
         strategy: its name or `FILE.py:CLASS`, for the message.
         arch: what it returned.
         space: the target.
-        budget: on the target's FLOPs.
+        budget: on the target's costs.
 
     Raises:
         ValueError: if that is no arch of the space, or not within the budget.
@@ -177,10 +178,11 @@ def check_found(strategy: str, arch: Any, space: Space, budget: Budget) -> dict[
     if not isinstance(arch, Arch):
         raise ValueError(f"strategy {strategy} returned {arch!r:.60}, which is no nastk.Arch")
     counted = space.cost.count(space.indices(arch))
-    flops = counted["flops"]
-    if flops > budget.high or flops < (budget.low or 0):
-        bounds = f"{budget.low or 0:,} to {budget.high:,}"
-        raise ValueError(
-            f"strategy {strategy} returned an arch of {flops:,} FLOPs; the budget is {bounds}"
-        )
+    for part in budget.parts:
+        count, word = counted[part.metric], WORDS[part.metric]
+        if count > part.high or count < (part.low or 0):
+            bounds = f"{part.low or 0:,} to {part.high:,}"
+            raise ValueError(
+                f"strategy {strategy} returned an arch of {count:,} {word}; the budget is {bounds}"
+            )
     return counted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from .core.budget import Budget, parse_budget
+from .core.budget import parse_budget, recorded_budget
 from .core.lookup import lookup
 from .core.precision import find_precision
 from .core.run import Run
@@ -25,7 +25,7 @@ def problem_of(run: Run) -> Problem:
         InfeasibleBudgetError: if no arch can meet the budget.
         ValueError: if the data have changed since the first call.
     """
-    if run.manifest.budget is not None:
+    if run.manifest.limits is not None:
         task = _task_of(run)
         check_same_data(run, task)
     else:
@@ -38,7 +38,7 @@ def problem_of(run: Run) -> Problem:
         space=target,
         proxy=proxy,
         task=task,
-        budget=Budget(*manifest.bounds),
+        budget=recorded_budget(manifest),
         seed=manifest.seed,
         device=device,
         memory=manifest.memory,
@@ -57,17 +57,17 @@ def _begun(run: Run) -> Task:
     manifest = run.manifest
     target, proxy = spaces_of(run)
     takes_classes = ":" in manifest.data and manifest.target_classes is None
-    if manifest.flops is None:
+    if not manifest.asked:
         raise ValueError(f"{run.manifest_path} says no budget: it is of no search")
     # Where the data do not decide it, an infeasible budget is refused before they are read.
-    budget = None if takes_classes else parse_budget(manifest.flops, target)
+    budget = None if takes_classes else parse_budget(manifest.asked, target)
     task = _task_of(run)
     if budget is None:
         target = dataclasses.replace(target, num_classes=task.num_classes)
-        budget = parse_budget(manifest.flops, target)
+        budget = parse_budget(manifest.asked, target)
     proxy = dataclasses.replace(proxy, num_classes=task.num_classes)
     entries = manifest_of(space=manifest.space, target=target, proxy=proxy, data=manifest.data)
-    bounds = {"budget": [budget.low, budget.high], "data_record": task.describe()}
+    bounds = {"budgets": budget.to_json(), "data_record": task.describe()}
     run.update_manifest(entries | bounds)
     return task
 

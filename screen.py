@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from .core.bounds import WORDS
 from .core.budget import flops_range
 from .core.observe import observable
 from .core.run import Run
@@ -40,15 +41,17 @@ def print_search(result: dict[str, Any]) -> None:
     run = Run.open(Path(result["run"]))
     manifest = run.manifest
     table = Table(title=f"arch {result['arch_id']}")
-    for heading in ("", "FLOPs", "params"):
+    highs = {limit.metric: limit.high for limit in manifest.limits or ()}
+    metrics = [m for m in WORDS if m != "activations" or m in highs]
+    for heading in ("", *(WORDS[metric] for metric in metrics)):
         table.add_column(heading, justify="right" if heading else "left")
-    table.add_row("budget", f"{result['budget_flops']:,}", "")
-    table.add_row("found", f"{result['flops']:,}", f"{result['params']:,}")
+    table.add_row("budget", *(f"{highs[m]:,}" if m in highs else "" for m in metrics))
+    table.add_row("found", *(f"{result[metric]:,}" for metric in metrics))
     if manifest["space"] == "sandglass":
         options = {k: manifest["target"][k] for k in ("resolution", "num_classes")}
         space = Sandglass(**options)
         published = space.cost.count(space.indices(space.uniform()))
-        table.add_row("MobileNeXt-1.0", f"{published['flops']:,}", f"{published['params']:,}")
+        table.add_row("MobileNeXt-1.0", *(f"{published[metric]:,}" for metric in metrics))
     _console.print(table)
     _console.print(
         f"{_effort(run.events())}, {result['seconds']:.0f} s wall, "

@@ -1,4 +1,4 @@
-"""Searching a space under a FLOP budget, and going on with a search."""
+"""Searching a space under a budget, and going on with a search."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from .appointing import check_evaluator
-from .core.budget import Budget
 from .core.folder import free_folder
 from .core.lookup import lookup
 from .core.loop import Report
@@ -24,7 +23,7 @@ from .found import Found
 from .given import (
     BudgetLike,
     SpaceLike,
-    budget_text,
+    budget_texts,
     check_recordable,
     given_data,
     given_space,
@@ -58,8 +57,10 @@ EVIDENCE = {"quick": "quick", "full": "full"}
 @guarded_call()
 def search(
     space: SpaceLike = "sandglass",
-    flops: BudgetLike | None = "357M",
+    flops: BudgetLike | None = None,
     *,
+    params: BudgetLike | None = None,
+    activations: BudgetLike | None = None,
     data: Any = "digits-photo",
     strategy: StrategyLike = "meta_kernel",
     evaluator: EvaluatorLike | None = None,
@@ -90,14 +91,18 @@ def search(
     quiet: bool = False,
     report: Report | None = None,
 ) -> Found:
-    """Find the best arch of a space within a FLOP budget.
+    """Find the best arch of a space within a budget of FLOPs, params, activations or several.
 
     Args:
         space: name of a space, `FILE.py:CLASS`, a class derived from `nastk.Space`, or an instance,
-            whose options are then those whose FLOPs the budget bounds.
+            whose options are then those whose costs the budget bounds.
         flops: budget such as `357M`, `0.357G`, `60%`, `340M:360M` or `0:357M`, a number, or a
             `Budget`. A plain one means at most so many, looked for in [90 %, 100 %] of it, widened
-            downward until that holds 200 archs; a range is taken as it is.
+            downward until that holds 200 archs; a range is taken as it is. None where they are
+            free, but one of the three costs has to have a budget.
+        params: budget of params, in the same way. The arch keeps all budgets that are given. A
+            plain one beside a budget of FLOPs means at most so many, however few.
+        activations: budget of activations, in the same way, behind those of FLOPs and params.
         data: embedded data by name, or the user's as `imagefolder:PATH`, `npz:PATH`..., arrays
             (x, y) or (x, y, x_test, y_test), a torch Dataset, or two (train, test); see
             `nastk.evaluators.tasks.held`.
@@ -139,11 +144,13 @@ def search(
         report: receives progress events instead of showing them.
 
     Returns:
-        A `Found`, which is a mapping too: `run arch_id flops params budget_flops band band_archs
-        band_is_exact evaluations all_evaluated entropy` (of the logits at the end, 1 where nothing
+        A `Found`, which is a mapping too: `run arch_id flops params activations budget_flops (the
+        upper end of FLOPs, None where they are free) budgets band bands band_archs band_is_exact
+        evaluations all_evaluated entropy` (of the logits at the end, 1 where nothing
         is decided; None where there are none) `num_skipped seconds cpu_seconds peak_memory_bytes`
         (of the largest process), and `evidence` where asked for. Archs were looked for in the
-        `band` (smallest and largest FLOPs, see `nastk.core.band`), which has `band_archs` archs,
+        `bands` (a list of `metric low high`, see `nastk.core.band`; `band` are the smallest and the
+        largest FLOPs, None where they are free), which have `band_archs` archs,
         counted or estimated; `all_evaluated` tells that there was no other to evaluate.
 
     Raises:
@@ -193,8 +200,8 @@ def search(
         with_options(family, space_options or {}),
         **{key: value for key, value in sizes.items() if value is not None},
     )
-    flops = budget_text(flops)
-    Budget.parse(flops, largest=10**9)  # the grammar, before anything slow
+    # The grammar, before anything slow.
+    budgets = budget_texts({"flops": flops, "params": params, "activations": activations})
     proxy = proxy_of(target, data, proxy_scale, proxy_resolution)
     find_data(data)
     folder = Path(out) if out else free_folder(Path("runs", f"{target.name}-{made.name}-{seed}"))
@@ -208,7 +215,7 @@ def search(
         "memory": memory,
         "precision": precision,
         "cuda_graph": cuda_graph,
-        "flops": flops,
+        **budgets,
         "target_classes": target_classes,
         **extra,
         **circumstances(seed=seed, device=device, workers=workers, strict=strict),

@@ -1,16 +1,17 @@
-"""The band of FLOPs in which archs of a budget are looked for, and how many archs it holds."""
+"""The band of costs in which archs of a budget are looked for, and how many archs it holds."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from .bounds import WORDS, Bounds
 from .budget import Budget, check_budget
-from .listing import all_archs, flops_of
+from .listing import all_archs, costs_of
 from .loop import Report
 from .run import Run
 from .sampler import estimate
@@ -26,33 +27,36 @@ _STEP_PERCENT = 10  # by which it is widened where the archs are too many to be 
 
 @dataclass(frozen=True, kw_only=True)
 class Band:
-    """Bounds of the FLOPs of archs that count as of one budget.
+    """Bounds of the costs of archs that count as of one budget.
 
     Attributes:
-        low: smallest FLOPs.
-        high: largest FLOPs: the budget, which no arch exceeds.
+        bounds: on each cost that the budget names; the upper ends are the budget's.
         num_archs: how many different archs lie inside: a whole number if counted, about so many
             if not, None where random draws meet none.
         is_exact: whether they were counted, and not estimated.
-        is_widened: whether `low` was lowered to hold more archs.
+        is_widened: whether the first lower end was lowered to hold more archs.
     """
 
-    low: int
-    high: int
+    bounds: Bounds
     num_archs: float | None
     is_exact: bool
     is_widened: bool = False
 
     @property
-    def bounds(self) -> tuple[int, int]:
-        """Smallest and largest FLOPs."""
-        return (self.low, self.high)
+    def low(self) -> float:
+        """The smallest value of the first cost, FLOPs if they are bounded."""
+        return self.bounds.parts[0].low
+
+    @property
+    def high(self) -> float:
+        """The largest value of the first cost, FLOPs if they are bounded."""
+        return self.bounds.parts[0].high
 
     def describe(self) -> str:
         """Say in one line where a search looks, and among how many archs.
 
         Example:
-            >>> Band(low=90, high=100, num_archs=2_345_678, is_exact=False).describe()
+            >>> Band(bounds=Bounds.of((90, 100)), num_archs=2_345_678, is_exact=False).describe()
             'looking in 90 to 100 FLOPs: about 10^6 archs'
         """
         widened = f", from below {PERCENT} % of the budget to hold {FEWEST}"
@@ -62,7 +66,8 @@ class Band:
         if self.is_exact and self.is_widened and (self.num_archs or 0) < FEWEST:
             widened = ", all that there are"
         end = widened if self.is_widened else ""
-        return f"looking in {self.low:,} to {self.high:,} FLOPs: {known}{end}"
+        ends = (f"{p.low:,.0f} to {p.high:,.0f} {WORDS[p.metric]}" for p in self.bounds.parts)
+        return f"looking in {' and '.join(ends)}: {known}{end}"
 
 
 @lru_cache(maxsize=64)
@@ -70,17 +75,19 @@ def band_of(space: Space, budget: Budget) -> Band:
     """Return the band of a budget in a space, the same for all that looks for archs.
 
     A plain budget B is looked for in [0.9 B, B], which is widened downward until it holds 200
-    archs or all that lie below B. A range, `0:B` among them, is taken as it is.
+    archs or all that lie below B. A range, `0:B` among them, is taken as it is. Of a budget on
+    several costs the first (FLOPs, else params) is looked for so, among archs that keep the
+    others; plain ones of these are upper ends alone.
 
     Raises:
         InfeasibleBudgetError: if no arch lies within the budget.
     """
     check_budget(budget, space)
     if budget.low is not None:
-        return _counted(space, budget.low, budget.high)[0]
+        return _counted(space, budget.bounds)[0]
     for percent in range(PERCENT, -1, -_STEP_PERCENT):
-        low = -(-percent * budget.high // 100)
-        band, is_enough = _counted(space, low, budget.high, is_widened=percent < PERCENT)
+        bounds = _from(budget.bounds, -(-percent * budget.high // 100))
+        band, is_enough = _counted(space, bounds, is_widened=percent < PERCENT)
         if is_enough:
             break
     if band.is_exact and band.is_widened:
@@ -92,7 +99,7 @@ def say_band(run: Run, space: Space, budget: Budget, report: Report) -> dict[str
     """Say and record where a search looks, and return what was recorded."""
     band = band_of(space, budget)
     about = {
-        "band": list(band.bounds),
+        "bands": band.bounds.to_json(),
         "band_archs": band.num_archs,
         "band_is_exact": band.is_exact,
     }
@@ -114,27 +121,33 @@ def say_evaluated(run: Run, report: Report) -> dict[str, Any]:
     return {"evaluations": len(trials), "all_evaluated": is_all}
 
 
-def _counted(space: Space, low: int, high: int, is_widened: bool = False) -> tuple[Band, bool]:
+def _from(bounds: Bounds, low: float) -> Bounds:
+    """Return bounds with another lower end of the first cost."""
+    first, *others = bounds.parts
+    return Bounds((replace(first, low=low), *others))
+
+
+def _counted(space: Space, bounds: Bounds, is_widened: bool = False) -> tuple[Band, bool]:
     """Return a band, and whether it holds enough archs."""
-    rows_AD = all_archs(space, low, high)
+    rows_AD = all_archs(space, bounds)
     if rows_AD is not None:
         found: float | None = len(rows_AD)
         is_enough = len(rows_AD) >= FEWEST
     else:
-        about, num_met = estimate(space, (low, high))
+        about, num_met = estimate(space, bounds)
         found, is_enough = float(f"{about:.2g}") if num_met else None, num_met >= FEWEST
     is_exact = rows_AD is not None
-    band = Band(low=low, high=high, num_archs=found, is_exact=is_exact, is_widened=is_widened)
+    band = Band(bounds=bounds, num_archs=found, is_exact=is_exact, is_widened=is_widened)
     return band, is_enough
 
 
 def _tightened(space: Space, band: Band) -> Band:
     """Return a widened band that begins at its last arch that is wanted."""
-    rows_AD = all_archs(space, *band.bounds)
+    rows_AD = all_archs(space, band.bounds)
     assert rows_AD is not None and len(rows_AD)
-    flops_A = np.sort(flops_of(space, rows_AD))[::-1]
-    low = int(flops_A[min(FEWEST, len(flops_A)) - 1])
-    return _counted(space, low, band.high, is_widened=True)[0]
+    costs_A = np.sort(costs_of(space, rows_AD, band.bounds.parts[0].metric))[::-1]
+    low = int(costs_A[min(FEWEST, len(costs_A)) - 1])
+    return _counted(space, _from(band.bounds, low), is_widened=True)[0]
 
 
 def _number(count: float, is_exact: bool) -> str:

@@ -41,15 +41,15 @@ def best_arch(space: Space, objective: Polynomial, budget: Budget, gap: float = 
     """Return the arch of the budget's band that maximises an objective.
 
     Args:
-        space: the space whose cost is bounded.
+        space: the space whose costs are bounded.
         objective: what to maximise.
-        budget: bounds on FLOPs.
+        budget: bounds on its costs.
         gap: relative distance from the largest objective that is good enough; 0 is exact.
 
     Raises:
         InfeasibleBudgetError: if no arch lies within the budget.
     """
-    best = solve(space, objective, *band_of(space, budget).bounds, gap)
+    best = solve(space, objective, band_of(space, budget).bounds, gap)
     assert best is not None, "a band holds an arch"
     return space.arch_at(best)
 
@@ -59,7 +59,7 @@ def best_other(
 ) -> Arch | None:
     """Return the best arch of the budget's band that is not known, None if all are."""
     forbidden = [_settings(space, arch) for arch in known]
-    best = solve(space, objective, *band_of(space, budget).bounds, gap, forbidden)
+    best = solve(space, objective, band_of(space, budget).bounds, gap, forbidden)
     return None if best is None else space.arch_at(best)
 
 

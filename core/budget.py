@@ -1,14 +1,19 @@
-"""A FLOP budget: how people write it, and whether a space can meet it."""
+"""A budget of costs: how people write it, and whether a space can meet it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 
+from .bounds import WORDS, Bound, Bounds
+from .cost import METRICS
+from .manifest import Manifest
 from .polynomial import Polynomial
 from .solver import maximise
 from .space import Space
@@ -21,30 +26,38 @@ _GRAMMAR = "write it like 357M, 0.357G, 357e6, 60%, 340M:360M or 0:357M"
 NEARLY = 1e-3
 
 
+ANY = Bounds()
+
+
 class InfeasibleBudgetError(ValueError):
     """A budget that no arch of the space can meet."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Bounds on the FLOPs of an arch.
+    """Bounds on the FLOPs of an arch, or on another cost, and maybe on further ones beside it.
 
     Attributes:
-        low: smallest FLOPs allowed by the user, or None for a plain upper bound, which means
+        low: smallest value allowed by the user, or None for a plain upper bound, which means
             archs of a band below it, see `nastk.core.band`. A low of 0 allows all below `high`.
-        high: largest FLOPs allowed, never exceeded.
+        high: largest value allowed, never exceeded.
+        metric: what is bounded: `flops`, `params` or `activations`.
+        others: bounds on other costs, which an arch keeps as well, see `Budget.joined`.
     """
 
     low: int | None
     high: int
+    metric: str = "flops"
+    others: tuple[Budget, ...] = ()
 
     @classmethod
-    def parse(cls, text: str, largest: int | None = None) -> Budget:
+    def parse(cls, text: str, largest: int | None = None, metric: str = "flops") -> Budget:
         """Read a budget as people write it.
 
         Args:
             text: `357M`, `0.357G`, `357e6`, `60%` (of the largest arch) or `340M:360M`.
-            largest: FLOPs of the largest arch, needed for a percentage.
+            largest: cost of the largest arch, needed for a percentage.
+            metric: what is bounded.
 
         Raises:
             ValueError: if the text is no budget.
@@ -65,7 +78,47 @@ class Budget:
                 f"{text!r} is an empty budget, its upper end must be positive and not "
                 f"below its lower end; {_GRAMMAR}"
             )
-        return cls(low, high)
+        return cls(low, high, metric)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Budget]) -> Budget:
+        """Return the budget that bounds several costs: FLOPs first, then params and activations.
+
+        Args:
+            parts: at least one, each on another cost.
+
+        Example:
+            >>> Budget.joined([Budget(0, 4, "params"), Budget(None, 357)])
+            Budget(low=None, high=357, others=(Budget(low=0, high=4, metric='params'),))
+        """
+        first, *others = sorted(parts, key=lambda part: METRICS.index(part.metric))
+        return replace(first, others=tuple(others))
+
+    def __repr__(self) -> str:
+        metric = "" if self.metric == "flops" else f", metric={self.metric!r}"
+        others = f", others={self.others!r}" if self.others else ""
+        return f"Budget(low={self.low}, high={self.high}{metric}{others})"
+
+    def __str__(self) -> str:
+        return str(self.bounds)
+
+    @property
+    def parts(self) -> tuple[Budget, ...]:
+        """The bounds on each cost by itself."""
+        return (replace(self, others=()), *self.others)
+
+    @property
+    def bounds(self) -> Bounds:
+        """What the user allows: a plain budget allows all below it."""
+        return Bounds(tuple(Bound(part.metric, part.low or 0, part.high) for part in self.parts))
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return what a run records, one object a cost: `metric low high`."""
+        return [{"metric": p.metric, "low": p.low, "high": p.high} for p in self.parts]
+
+    def of(self, metric: str) -> Budget | None:
+        """Return the bounds on one cost, None where it is free."""
+        return next((part for part in self.parts if part.metric == metric), None)
 
     @property
     def target(self) -> float:
@@ -95,79 +148,135 @@ def _parse_count(part: str, text: str, largest: int | None) -> int:
     return result
 
 
-@lru_cache(maxsize=16)
 def flops_range(space: Space) -> tuple[int, int]:
     """Return the FLOPs of the smallest and of the largest arch of a space."""
-    return extremes(space, space.cost.flops)
+    return cost_range(space, "flops")
 
 
-def extremes(space: Space, polynomial: Polynomial) -> tuple[int, int]:
-    """Return the smallest and largest value of a cost over all archs of a space."""
-    counts = space.num_candidates
+@lru_cache(maxsize=64)
+def cost_range(space: Space, metric: str) -> tuple[int, int]:
+    """Return the smallest and the largest cost of an arch of a space, of `cost.METRICS`."""
+    return extremes(space, space.cost.polynomial(metric))
+
+
+def extremes(
+    space: Space, polynomial: Polynomial, bounds: Bounds = ANY, gap: float = 0.0
+) -> tuple[int, int]:
+    """Return the smallest and largest value of a cost over all archs within bounds.
+
+    Args:
+        space: the space.
+        polynomial: the cost.
+        bounds: that some arch keeps.
+        gap: relative distance from the ends that is good enough; 0 is exact.
+    """
     ends = []
     for sign in (-1, 1):
-        best = maximise(polynomial * sign, polynomial, counts, constraints=space.constraints)
+        best = solve(space, polynomial * sign, bounds, gap)
         assert best is not None
         one = {name: np.array([index]) for name, index in best.items()}
         ends.append(int(polynomial.evaluate(one)[0]))
     return ends[0], ends[1]
 
 
-def parse_budget(text: str, space: Space) -> Budget:
+def parse_budget(texts: str | Mapping[str, str], space: Space) -> Budget:
     """Read a budget for a space and refuse what no arch of it can meet.
 
+    Args:
+        texts: of the FLOPs, or of several costs by their names: `{"flops": "60%", "params": "4M"}`.
+        space: the space.
+
     Raises:
-        ValueError: if the text is no budget.
+        ValueError: if a text is no budget.
         InfeasibleBudgetError: if it lies outside of what the space reaches.
     """
-    largest = flops_range(space)[1] if "%" in text else None
-    budget = Budget.parse(text, largest)
+    parts = []
+    for metric, text in ({"flops": texts} if isinstance(texts, str) else texts).items():
+        largest = cost_range(space, metric)[1] if "%" in text else None
+        parts.append(Budget.parse(text, largest, metric))
+    budget = Budget.joined(parts)
     check_budget(budget, space)
     return budget
 
 
-def check_budget(budget: Budget, space: Space) -> None:
-    """Refuse a budget outside of what the space reaches, and a range between its archs.
+def recorded_budget(manifest: Manifest) -> Budget:
+    """Return the budget of a run.
 
     Raises:
-        InfeasibleBudgetError: with the smallest and the largest FLOPs of the space.
+        ValueError: if the run is no search, or has not got so far as to know it.
     """
-    smallest, largest = flops_range(space)
-    if budget.high < smallest or (budget.low or budget.high) > largest:
-        wanted = f"{budget.high:,}" if budget.low is None else f"{budget.low:,} to {budget.high:,}"
-        raise InfeasibleBudgetError(
-            f"no arch of space {space.name!r} has {wanted} FLOPs; it reaches from {smallest:,} to "
-            f"{largest:,} at {space.resolution} px and {space.num_classes} classes: "
-            "choose a budget in between"
-        )
-    if budget.low is None:
+    if not manifest.limits:
+        raise ValueError(f"{manifest.source} says no budget: it is of no search that has begun")
+    return Budget.joined([Budget(one.low, one.high, one.metric) for one in manifest.limits])
+
+
+def check_budget(budget: Budget, space: Space) -> None:
+    """Refuse a budget outside of what the space reaches, and ranges that hold none of its archs.
+
+    Raises:
+        InfeasibleBudgetError: with the smallest and the largest cost that the space reaches, and
+            with the costs whose bounds exclude each other.
+    """
+    for part in budget.parts:
+        _check_reach(part, space)
+    if budget.low is None and not budget.others:
         return
-    bounds = (budget.low, budget.high)
-    if solve(space, Polynomial(), *bounds) is None:
+    if solve(space, Polynomial(), budget.bounds) is None:
+        raise InfeasibleBudgetError(_conflict(budget.bounds, space))
+
+
+def _check_reach(part: Budget, space: Space) -> None:
+    """Refuse bounds on one cost that lie outside of what the space reaches."""
+    smallest, largest = cost_range(space, part.metric)
+    if part.high < smallest or (part.low or part.high) > largest:
+        wanted = f"{part.high:,}" if part.low is None else f"{part.low:,} to {part.high:,}"
         raise InfeasibleBudgetError(
-            f"no arch of space {space.name!r} has {budget.low:,} to {budget.high:,} FLOPs, though "
-            f"it reaches from {smallest:,} to {largest:,}: widen the budget"
+            f"no arch of space {space.name!r} has {wanted} {WORDS[part.metric]}; it reaches from "
+            f"{smallest:,} to {largest:,} at {space.resolution} px and {space.num_classes} "
+            "classes: choose a budget in between"
         )
+
+
+def _conflict(bounds: Bounds, space: Space) -> str:
+    """Say which bounds no arch keeps together: the fewest of them, and what they reach."""
+    sizes = range(1, len(bounds.parts) + 1)
+    sets = (Bounds(parts) for size in sizes for parts in combinations(bounds.parts, size))
+    excluded = next(some for some in sets if solve(space, Polynomial(), some) is None)
+    reached = []
+    for part in excluded.parts:
+        kept = Bounds(tuple(other for other in excluded.parts if other != part))
+        polynomial = space.cost.polynomial(part.metric)
+        low, high = extremes(space, polynomial, kept, NEARLY if kept.parts else 0.0)
+        within = f"with {kept} " if kept.parts else ""
+        reached.append(f"{within}it reaches from {low:,} to {high:,} {WORDS[part.metric]}")
+    if not kept.parts:
+        return (
+            f"no arch of space {space.name!r} has {excluded}, though {reached[0]}: widen the budget"
+        )
+    *most, last = map(str, excluded.parts)
+    return (
+        f"{', '.join(most)} and {last} exclude each other in space {space.name!r}: "
+        f"{'; '.join(reached)}: relax one of them"
+    )
 
 
 def solve(
     space: Space,
     objective: Polynomial,
-    low: float = -np.inf,
-    high: float = np.inf,
+    bounds: Bounds = ANY,
     gap: float = 0.0,
     forbidden: Sequence[Mapping[str, int]] = (),
 ) -> dict[str, int] | None:
-    """Return the arch of the space with the largest objective and FLOPs in [low, high], or None.
+    """Return the arch of the space with the largest objective within the bounds, or None.
 
     See `solver.maximise`; the space's constraints are kept.
     """
-    cost, counts, rules = space.cost.flops, space.num_candidates, space.constraints
-    return maximise(objective, cost, counts, low, high, gap, rules, forbidden)
+    costs, counts = bounds.on(space.cost), space.num_candidates
+    return maximise(objective, counts, costs, gap, space.constraints, forbidden)
 
 
-def largest_below(space: Space, high: float) -> int | None:
-    """Return FLOPs, at most `high`, that no arch exceeds by more than a thousandth below it."""
-    cost = space.cost.flops
-    best = solve(space, cost, high=high, gap=NEARLY)
+def largest_below(space: Space, budget: Budget) -> int | None:
+    """Return FLOPs that no arch below all ends of a budget exceeds by more than a thousandth."""
+    ends = Bounds(tuple(Bound(part.metric, -np.inf, part.high) for part in budget.parts))
+    best = solve(space, space.cost.flops, ends, NEARLY)
     return None if best is None else space.cost.count(best)["flops"]

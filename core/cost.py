@@ -71,6 +71,11 @@ class Cost:
         """Elements of the outputs of convolutions and linear layers at batch 1."""
         return sum((layer.activations for layer in self.layers), Polynomial.constant(0))
 
+    def polynomial(self, metric: str) -> Polynomial:
+        """Return the polynomial of one of `METRICS`."""
+        result: Polynomial = getattr(self, metric)
+        return result
+
     def count(self, indices: Mapping[str, int]) -> dict[str, int]:
         """Return flops, params and activations of one arch."""
         one = {name: np.array([index]) for name, index in indices.items()}

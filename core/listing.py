@@ -1,4 +1,4 @@
-"""All archs of a band of FLOPs, where they are few enough to be written down."""
+"""All archs within bounds on their costs, where they are few enough to be written down."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .bounds import Bounds
 from .cost import Indices
 from .polynomial import Polynomial, Table
 from .space import Space
@@ -19,22 +20,21 @@ LIMIT = 50_000  # of archs, and of beginnings of archs that may still lead into 
 
 
 @lru_cache(maxsize=64)
-def all_archs(space: Space, low: float, high: float) -> NDArray[np.int64] | None:
-    """Return [A, D] the different archs of a band in a fixed order, None where they are many.
+def all_archs(space: Space, bounds: Bounds) -> NDArray[np.int64] | None:
+    """Return [A, D] the different archs within bounds in a fixed order, None where they are many.
 
     Choices are set one after the other. A beginning is given up when the least or the most that
-    the open choices can add leaves the band.
+    the open choices can add to a cost leaves its bounds.
 
     Args:
         space: the space.
-        low: smallest FLOPs.
-        high: largest FLOPs.
+        bounds: on its costs.
 
     Returns:
         Candidate indices in the order of the space's choices, idle ones 0.
     """
     cost, counts = space.cost, space.num_candidates
-    order = _order(space)
+    order = _order(space, bounds)
     rows_AD = np.zeros((1, 0), dtype=np.int64)
     for number, name in enumerate(order):
         size = counts[name]
@@ -43,8 +43,9 @@ def all_archs(space: Space, low: float, high: float) -> NDArray[np.int64] | None
         indices = {n: rows_AD[:, i] if i <= number else added_A * 0 for i, n in enumerate(order)}
         kept = cost.active(indices)[name] | (added_A == 0)
         done = set(order[: number + 1])
-        kept &= _bound(cost.flops, done, np.min).evaluate(indices) <= high
-        kept &= _bound(cost.flops, done, np.max).evaluate(indices) >= low
+        for polynomial, low, high in bounds.on(cost):
+            kept &= _bound(polynomial, done, np.min).evaluate(indices) <= high
+            kept &= _bound(polynomial, done, np.max).evaluate(indices) >= low
         for rule in space.constraints:
             kept &= _bound(rule.polynomial, done, np.min).evaluate(indices) <= rule.high
         rows_AD = rows_AD[kept]
@@ -55,16 +56,17 @@ def all_archs(space: Space, low: float, high: float) -> NDArray[np.int64] | None
     return result
 
 
-def flops_of(space: Space, rows_AD: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return [A] the FLOPs of archs that are rows of candidate indices."""
+def costs_of(space: Space, rows_AD: NDArray[np.int64], metric: str) -> NDArray[np.int64]:
+    """Return [A] one cost of archs that are rows of candidate indices."""
     indices: Indices = dict(zip(space.num_candidates, rows_AD.T, strict=True))
-    return space.cost.flops.evaluate(indices)
+    return space.cost.polynomial(metric).evaluate(indices)
 
 
-def _order(space: Space) -> list[str]:
+def _order(space: Space, bounds: Bounds) -> list[str]:
     """Return the choices: gates before what they make idle, and what costs most before the rest."""
     spread = dict.fromkeys(space.num_candidates, 0.0)
-    for key, table in space.cost.flops.tables.items():
+    metric = bounds.parts[0].metric if bounds.parts else "flops"
+    for key, table in space.cost.polynomial(metric).tables.items():
         for axis, name in enumerate(key):
             others = tuple(other for other in range(table.ndim) if other != axis)
             spread[name] += float(np.ptp(table.mean(others)))

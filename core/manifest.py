@@ -10,6 +10,7 @@ from .record import Between, Count, Record
 MOST_PROCESSES = 1024
 """Of workers, processes and threads, more of which nobody means."""
 MOST_SEED = 2**32 - 1
+BOUNDED = ("flops", "params", "activations")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,6 +67,28 @@ class RecipeChanges(Record):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Limit(Record):
+    """Bounds on one cost of an arch.
+
+    Attributes:
+        metric: `flops`, `params` or `activations`.
+        low: smallest value, None for a plain budget.
+        high: largest value.
+    """
+
+    metric: str
+    high: Count
+    low: Count | None = None
+
+    def __post_init__(self) -> None:
+        if self.metric not in BOUNDED:
+            known = ", ".join(BOUNDED)
+            raise ValueError(
+                f"{self.source} is damaged: it bounds {self.metric!r}, expected one of {known}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Manifest(Record):
     """What `manifest.json` says, checked: typed fields, and entries of other versions by key.
 
@@ -76,10 +99,15 @@ class Manifest(Record):
         data: embedded data by name, or the user's with an absolute path.
         code: copies of the user's files by what they are: `space`, `evaluator`, `strategy`.
         strategy: which searched; None for a retraining.
-        budget: least and most FLOPs, once the data are known.
+        flops: the budget of FLOPs as typed.
+        params: the budget of params as typed.
+        activations: the budget of activations as typed.
+        budgets: what is bounded, once the data are known.
+        budget: least and most FLOPs, as version 0.1 wrote it.
         recipe_changes: of a search, None where it trains by the recipes as they are.
         length: of a search, once the data are known, as far as its options leave it open.
-        band: smallest and largest FLOPs of the archs that were looked at, see `nastk.core.band`.
+        bands: bounds on the archs that were looked at, see `nastk.core.band`.
+        band: smallest and largest FLOPs of these, as version 0.1 wrote it.
         band_archs: how many archs that are, None where that is not known.
         band_is_exact: whether they were counted.
         data_record: what the data say of themselves.
@@ -114,11 +142,15 @@ class Manifest(Record):
     precision: str | None = None
     cuda_graph: bool = False
     flops: str | None = None
+    params: str | None = None
+    activations: str | None = None
     target_classes: Count | None = None
     evidence: str | None = None
+    budgets: list[Limit] | None = None
     budget: list[Count | None] | None = None
     recipe_changes: RecipeChanges | None = None
     length: Length | None = None
+    bands: list[Limit] | None = None
     band: list[Count] | None = None
     band_archs: float | None = None
     band_is_exact: bool = False
@@ -130,14 +162,16 @@ class Manifest(Record):
             raise ValueError(f"{self.source} is damaged: its budget is {self.budget}")
 
     @property
-    def bounds(self) -> tuple[int | None, int]:
-        """Least and most FLOPs of a search.
+    def asked(self) -> dict[str, str]:
+        """The budgets of a search by what they bound, as typed."""
+        typed = {"flops": self.flops, "params": self.params, "activations": self.activations}
+        return {metric: text for metric, text in typed.items() if text is not None}
 
-        Raises:
-            ValueError: if the run is none, or has not got so far as to know it.
-        """
+    @property
+    def limits(self) -> list[Limit] | None:
+        """What a search bounds, whichever version wrote it; None where that is not known yet."""
         if self.budget is None:
-            raise ValueError(f"{self.source} says no budget: it is of no search that has begun")
+            return self.budgets
         low, high = self.budget
         assert high is not None
-        return low, high
+        return [Limit(metric="flops", low=low, high=high)]

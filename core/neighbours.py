@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .arch import Arch
 from .asktell import AllAskedError
+from .bounds import Bounds
 from .budget import solve
 from .listing import all_archs
 from .polynomial import Polynomial
@@ -27,19 +28,19 @@ _MAX_BATCHES = 3
 
 
 class Neighbours:
-    """The archs of a space within a band of FLOPs, as a graph.
+    """The archs of a space within a band of costs, as a graph.
 
     Two archs are neighbours if one choice differs; or, where that leaves the band, if in addition
     the fewest other choices differ that bring it back. Choices that become idle or active by the
     change follow it and do not count.
 
     Attributes:
-        space: whose FLOPs are bounded.
-        band: smallest and largest FLOPs.
+        space: whose costs are bounded.
+        band: bounds on its costs, a pair on its FLOPs.
     """
 
-    def __init__(self, space: Space, band: tuple[float, float]) -> None:
-        self.space, self.band = space, band
+    def __init__(self, space: Space, band: Bounds | tuple[float, float]) -> None:
+        self.space, self.band = space, Bounds.of(band)
         choices = space.choices()
         self.names = list(choices)
         self._candidates = [choice.candidates for choice in choices.values()]
@@ -59,9 +60,10 @@ class Neighbours:
         named = zip(self.names, self._index, strict=True)
         return tuple(index[arch.choices[name]] for name, index in named)
 
-    def flops(self, keys_AD: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return [A] FLOPs of A archs."""
-        return self.space.cost.flops.evaluate(dict(zip(self.names, keys_AD.T, strict=True)))
+    def distances(self, keys_AD: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return [A] how far A archs lie outside of the band, 0 inside."""
+        indices = dict(zip(self.names, keys_AD.T, strict=True))
+        return self.band.distance(self.space.cost, indices)
 
     def changes(self, key: Key) -> list[tuple[int, int]]:
         """Return all (choice, candidate) by which one active choice of an arch would differ."""
@@ -98,19 +100,17 @@ class Neighbours:
     def project(self, key: Key, generator: np.random.Generator) -> Key | None:
         """Return an arch of the band in which few choices differ, None if none is found.
 
-        The choice that brings the FLOPs nearest to the band is changed, and the next one, until a
+        The choice that brings the costs nearest to the band is changed, and the next one, until a
         single change or, in thin bands, one of two choices leads inside.
 
         Args:
             key: of any arch, maybe outside of the band.
             generator: of the draw where several changes lead inside.
         """
-        low, high = self.band
         distance = np.inf
         while True:
             rows = self._changed(key, 1)
-            flops = self.flops(np.where(self._active(rows), rows, 0))
-            distances = np.maximum(low - flops, flops - high)
+            distances = self.distances(np.where(self._active(rows), rows, 0))
             if distances.min() <= 0 or distances.min() >= distance:
                 return self._repair(key, None, generator)
             distance = distances.min()
@@ -146,8 +146,7 @@ class Neighbours:
         """Return the archs of the band in which the kept choice is active and as in the key."""
         active = self._active(rows_AD)
         rows = np.where(active, rows_AD, 0)
-        flops = self.flops(rows)
-        keep = (flops >= self.band[0]) & (flops <= self.band[1])
+        keep = self.distances(rows) <= 0
         if kept is not None:
             keep &= active[:, kept] & (rows[:, kept] == key[kept])
         for constraint in self.space.constraints:
@@ -167,7 +166,7 @@ class Neighbours:
             weights = np.zeros(len(self._candidates[position]))
             weights[index] = len(key) if position == kept else 1
             agreement = agreement + Polynomial.of(name, weights)
-        found = solve(self.space, agreement, *self.band)
+        found = solve(self.space, agreement, self.band)
         if found is None:
             return None
         rows = self._inside(np.array([[found[n] for n in self.names]]), key, kept)
@@ -208,7 +207,7 @@ class Draws:
 
     def _left(self, known: Container[Key]) -> Key | None:
         """Return one of the archs that are left, None where they cannot be listed."""
-        rows_AD = all_archs(self._neighbours.space, *self._neighbours.band)
+        rows_AD = all_archs(self._neighbours.space, self._neighbours.band)
         if rows_AD is None:
             return None
         left = [key for key in map(tuple, rows_AD.tolist()) if key not in known]

@@ -1,4 +1,4 @@
-"""Random archs, uniform over the different archs of a space or of a band of its FLOPs."""
+"""Random archs, uniform over the different archs of a space or of a band of its costs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arch import Arch
-from .budget import NEARLY, flops_range, solve
+from .bounds import Bounds
+from .budget import NEARLY, solve
 from .cost import Indices, completions
 from .polynomial import Polynomial
 from .space import Space
+from .tilt import Logs, gates_of, log_tilt
 from .trace import Use
 from .walk import walk
 
@@ -26,9 +28,9 @@ def sample(
     space: Space,
     count: int,
     seed: int | tuple[int, ...],
-    band: tuple[float, float] | None = None,
+    band: Bounds | tuple[float, float] | None = None,
 ) -> dict[str, NDArray[np.int64]]:
-    """Draw archs uniformly over the different archs whose FLOPs lie in the band.
+    """Draw archs uniformly over the different archs whose costs lie in the band.
 
     Choices that an arch makes idle stand at their first candidate and are not counted, so that
     equal networks are one arch. Narrow corners of a space are reached by drawing from an
@@ -41,7 +43,7 @@ def sample(
         space: the space.
         count: number of archs, drawn with replacement.
         seed: of the generator; a number, or a tuple for a stream of one's own beside it.
-        band: smallest and largest FLOPs, or None for the whole space.
+        band: bounds on costs, a pair on FLOPs alone, or None for the whole space.
 
     Returns:
         For each choice [count] candidate indices.
@@ -54,6 +56,7 @@ def sample(
     generator = np.random.default_rng(seed)
     if band is None:
         return _draw(space, count, generator)
+    band = Bounds.of(band)
     tilt, surrogate, top = _find_tilt(space, band, generator)
     found: list[Indices] = []
     have = drawn = 0
@@ -62,8 +65,7 @@ def sample(
             return walk(space, count, generator, band, _draw)
         indices = _draw(space, _BATCH, generator, tilt)
         drawn += _BATCH
-        flops = space.cost.flops.evaluate(indices)
-        keep = (flops >= band[0]) & (flops <= band[1])
+        keep = band.allows(space.cost, indices)
         if surrogate is not None:
             gain = surrogate.evaluate(indices) - top
             keep &= np.log(generator.random(_BATCH)) < gain
@@ -75,7 +77,10 @@ def sample(
 
 
 def sample_archs(
-    space: Space, count: int, seed: int | tuple[int, ...], band: tuple[float, float] | None = None
+    space: Space,
+    count: int,
+    seed: int | tuple[int, ...],
+    band: Bounds | tuple[float, float] | None = None,
 ) -> list[Arch]:
     """Return archs that `sample` draws."""
     drawn = sample(space, count, seed, band)
@@ -124,61 +129,42 @@ def _proposals(
     return {name: np.where(active[name], column, 0)[kept] for name, column in drawn.items()}
 
 
+def _exp(logs: Logs) -> dict[str, NDArray[np.float64]]:
+    return {name: np.exp(vector) for name, vector in logs.items()}
+
+
 def _is_gated(uses: tuple[Use, ...]) -> bool:
     return all(use.gates for use in uses)
 
 
-def _tilt_of(
-    space: Space, band: tuple[float, float], generator: np.random.Generator
-) -> tuple[dict[str, NDArray[np.float64]] | None, float]:
-    """Return a tilt that makes the band likely and its steepness, None and 0 where it is anyway."""
-    probe = _draw(space, _BATCH, generator)
-    flops = space.cost.flops.evaluate(probe)
-    inside = np.mean((flops >= band[0]) & (flops <= band[1]))
-    if inside > 0.002:
-        return None, 0.0
-    effects = main_effects(space)
-    smallest, largest = flops_range(space)
-    middle = (max(band[0], smallest) + min(band[1], largest)) / 2
-    steepest = max(np.ptp(vector) for vector in effects.values())
-    limit = min(4000 / (largest - smallest), 30 / steepest)
-    below, above = -limit, limit
-    for _ in range(24):  # the mean grows with the step: bisect
-        step = (below + above) / 2
-        tilt = {name: np.exp(step * vector) for name, vector in effects.items()}
-        mean = space.cost.flops.evaluate(_draw(space, 2000, generator, tilt)).mean()
-        below, above = (step, above) if mean < middle else (below, step)
-    return tilt, step
-
-
 def _find_tilt(
-    space: Space, band: tuple[float, float], generator: np.random.Generator
+    space: Space, band: Bounds, generator: np.random.Generator
 ) -> tuple[dict[str, NDArray[np.float64]] | None, Polynomial | None, float]:
     """Return a tilt that makes the band likely, its negative logarithm and that one's maximum."""
-    tilt, step = _tilt_of(space, band, generator)
-    if tilt is None:
+    logs = log_tilt(space, band, _draw, generator)
+    if logs is None:
         return None, None, 0.0
     surrogate = Polynomial()
-    for name, vector in main_effects(space).items():
-        factor = Polynomial.of(name, -step * vector)
+    for name, vector in logs.items():
+        factor = Polynomial.of(name, -vector)
         for gate_name, alive in gates_of(space, name):
             factor = factor * Polynomial.of(gate_name, [float(flag) for flag in alive])
         surrogate = surrogate + factor
-    best = solve(space, surrogate, *band, gap=NEARLY)
+    best = solve(space, surrogate, band, gap=NEARLY)
     if best is None:
-        raise ValueError(f"no arch of {space.name} has {band[0]:,.0f} to {band[1]:,.0f} FLOPs")
+        raise ValueError(f"no arch of {space.name} has {band}")
     top = float(surrogate.evaluate({n: np.array([index]) for n, index in best.items()})[0])
-    return tilt, surrogate, top + NEARLY * abs(top)  # no arch of the band exceeds that
+    return _exp(logs), surrogate, top + NEARLY * abs(top)  # no arch of the band exceeds that
 
 
-def estimate(space: Space, band: tuple[float, float]) -> tuple[float, int]:
+def estimate(space: Space, band: Bounds) -> tuple[float, int]:
     """Return about how many archs a band holds, and how many different ones were met for that.
 
     Uniform or tilted draws are weighted by what one of them stands for.
     """
     generator = np.random.default_rng(0)
-    tilt, _ = _tilt_of(space, band, generator)
-    log_tilt = {} if tilt is None else {name: np.log(vector) for name, vector in tilt.items()}
+    tilt_logs = log_tilt(space, band, _draw, generator)
+    tilt = None if tilt_logs is None else _exp(tilt_logs)
     weights = completions(space.cost, tilt)
     roots = [name for name in weights if space.cost.parents[name] is None]
     log_total = sum(math.log(float(weights[name].sum())) for name in roots)
@@ -188,10 +174,11 @@ def estimate(space: Space, band: tuple[float, float]) -> tuple[float, int]:
     while proposed < _TRIAL_DRAWS and len(met) < _ENOUGH:
         drawn = _proposals(space, _BATCH, generator, weights)
         proposed += _BATCH
-        flops = space.cost.flops.evaluate(drawn)
-        inside = (flops >= band[0]) & (flops <= band[1])
+        inside = band.allows(space.cost, drawn)
         logs.append(
-            -sum((t[drawn[n][inside]] for n, t in log_tilt.items()), np.zeros(inside.sum()))
+            -sum(
+                (t[drawn[n][inside]] for n, t in (tilt_logs or {}).items()), np.zeros(inside.sum())
+            )
         )
         met.update(row.tobytes() for row in np.stack([c[inside] for c in drawn.values()], 1))
     every = np.concatenate(logs)
@@ -200,25 +187,3 @@ def estimate(space: Space, band: tuple[float, float]) -> tuple[float, int]:
     shift = float(every.max())
     mean = float(np.exp(every - shift).sum()) / proposed
     return math.exp(min(700.0, log_total + shift + math.log(mean))), len(met)
-
-
-def gates_of(space: Space, name: str) -> tuple[tuple[str, tuple[bool, ...]], ...]:
-    """Return the gates of a choice, outermost first; none where its uses disagree on them."""
-    contexts = {use.gates for use in space.cost.uses[name]}
-    return contexts.pop() if len(contexts) == 1 else ()
-
-
-def main_effects(space: Space) -> dict[str, NDArray[np.float64]]:
-    """Return how much each candidate adds to the FLOPs of an arch, others at their mean."""
-    counts = space.num_candidates
-    effects = {name: np.zeros(count) for name, count in counts.items()}
-    for key, table in space.cost.flops.tables.items():
-        for axis, name in enumerate(key):
-            gates = dict(gates_of(space, name))
-            value = np.moveaxis(table.astype(float), axis, 0)
-            for other in reversed([n for n in key if n != name]):
-                alive = np.array(gates.get(other, (True,) * counts[other]), dtype=float)
-                value = value @ (alive / alive.sum())
-            effects[name] += value
-    # The first candidate is the zero point, so that an idle choice carries no weight.
-    return {name: vector - vector[0] for name, vector in effects.items()}

@@ -1,4 +1,4 @@
-"""The best arch under a budget, found exactly by integer programming (HiGHS)."""
+"""The best arch under one budget or several, found exactly by integer programming (HiGHS)."""
 
 from __future__ import annotations
 
@@ -21,15 +21,13 @@ Row = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 def maximise(
     objective: Polynomial,
-    cost: Polynomial,
     num_candidates: Mapping[str, int],
-    low: float = -np.inf,
-    high: float = np.inf,
+    costs: Sequence[tuple[Polynomial, float, float]] = (),
     gap: float = 0.0,
     constraints: Sequence[Constraint] = (),
     forbidden: Sequence[Mapping[str, int]] = (),
 ) -> dict[str, int] | None:
-    """Return the candidate indices with the largest objective and `low <= cost <= high`.
+    """Return the candidate indices with the largest objective, all costs within their bounds.
 
     One binary variable stands for each candidate; a table over several choices gets one variable
     for each joint candidate, tied to the binaries by its marginals, which makes products exact.
@@ -39,27 +37,25 @@ def maximise(
 
     Args:
         objective: what to maximise.
-        cost: what is bounded, with integer tables.
         num_candidates: number of candidates of every choice of the space.
-        low: smallest allowed cost.
-        high: largest allowed cost.
+        costs: what is bounded, with integer tables, and its smallest and largest allowed value.
         gap: relative distance from the largest objective at which to stop; 0 is exact, which can
-            take for ever where objective and cost are nearly the same function.
+            take for ever where objective and a cost are nearly the same function.
         constraints: further rules between choices.
         forbidden: settings of some choices, or of all, that must not occur together.
 
     Returns:
-        One index for each choice, or None if no arch has a cost within the bounds.
+        One index for each choice, or None if no arch has all costs within their bounds.
     """
-    program = _Program(num_candidates, [objective, cost])
+    program = _Program(num_candidates, [objective, *(cost for cost, _, _ in costs)])
     for constraint in constraints:
         program.bound(program.row(constraint.polynomial), -np.inf, constraint.high)
     for settings in forbidden:
         program.forbid(settings)
-    fixed = float(cost.tables.get((), np.asarray(0)))
-    cost_row = program.row(cost)
-    scale = max(np.abs(cost_row).max(initial=0.0), 1.0)
-    if np.isfinite(low) or np.isfinite(high):
+    for cost, low, high in costs:
+        fixed = float(cost.tables.get((), np.asarray(0)))
+        cost_row = program.row(cost)
+        scale = max(np.abs(cost_row).max(initial=0.0), 1.0)
         program.bound(cost_row / scale, (low - fixed) / scale, (high - fixed) / scale)
     objective_row = program.row(objective)
     while True:
@@ -68,7 +64,7 @@ def maximise(
             return None
         one = {name: np.array([index]) for name, index in solution.items()}
         is_allowed = all(constraint.allows(one)[0] for constraint in constraints)
-        if is_allowed and low <= cost.evaluate(one)[0] <= high:
+        if is_allowed and all(low <= cost.evaluate(one)[0] <= high for cost, low, high in costs):
             return solution
         program.forbid(solution)
 

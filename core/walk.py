@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from .bounds import Bounds
 from .budget import solve
 from .cost import Indices
 from .polynomial import Polynomial
@@ -33,7 +34,7 @@ def walk(
     space: Space,
     count: int,
     generator: np.random.Generator,
-    band: tuple[float, float],
+    band: Bounds,
     draw: Draw,
 ) -> dict[str, NDArray[np.int64]]:
     """Draw archs of a band, uniformly where it has few, else by random walks within it.
@@ -48,7 +49,7 @@ def walk(
         space: the space.
         count: number of archs, drawn with replacement.
         generator: of the draws.
-        band: smallest and largest FLOPs.
+        band: bounds on the costs.
         draw: returns so many uniform archs of the whole space.
 
     Returns:
@@ -70,15 +71,15 @@ def walk(
 
 
 @lru_cache(maxsize=64)
-def _found(space: Space, band: tuple[float, float], draw: Draw) -> tuple[NDArray[np.int64], bool]:
+def _found(space: Space, band: Bounds, draw: Draw) -> tuple[NDArray[np.int64], bool]:
     """Return [A, D] archs of a band, and whether these are all of them."""
     solved_AD = _solved(space, band)
     if len(solved_AD) < _FEW:
         return solved_AD, True
     _log.warning(
-        "warning: random draws of %s all but miss the thin band of %s to %s FLOPs; random archs "
-        "come from walks within it and are only nearly uniform",
-        *(space.name, f"{band[0]:,.0f}", f"{band[1]:,.0f}"),
+        "warning: random draws of %s all but miss the thin band of %s; random archs come from "
+        "walks within it and are only nearly uniform",
+        *(space.name, band),
     )
     generator = np.random.default_rng(0)
     drawn_AD = np.stack(list(draw(space, _WALKERS, generator).values()), 1)
@@ -86,7 +87,7 @@ def _found(space: Space, band: tuple[float, float], draw: Draw) -> tuple[NDArray
     return (walks.after(1) if walks.reach() else solved_AD), False
 
 
-def _solved(space: Space, band: tuple[float, float]) -> NDArray[np.int64]:
+def _solved(space: Space, band: Bounds) -> NDArray[np.int64]:
     """Return [A, D] a few different archs of a band, all of them if it has few.
 
     Raises:
@@ -99,14 +100,14 @@ def _solved(space: Space, band: tuple[float, float]) -> NDArray[np.int64]:
         objective = Polynomial()
         for name, count in counts.items():
             objective = objective + Polynomial.of(name, generator.normal(size=count))
-        arch = solve(space, objective, *band, gap=_LOOSE, forbidden=active_ones)
+        arch = solve(space, objective, band, gap=_LOOSE, forbidden=active_ones)
         if arch is None:
             break
         active = space.cost.active({name: np.array([index]) for name, index in arch.items()})
         active_ones.append({name: index for name, index in arch.items() if active[name][0]})
         rows.append([index if active[name][0] else 0 for name, index in arch.items()])
     if not rows:
-        raise ValueError(f"no arch of {space.name} has {band[0]:,.0f} to {band[1]:,.0f} FLOPs")
+        raise ValueError(f"no arch of {space.name} has {band}")
     return np.array(rows, dtype=np.int64)
 
 
@@ -119,13 +120,13 @@ class _Walks:
     def __init__(
         self,
         space: Space,
-        band: tuple[float, float],
+        band: Bounds,
         starts_AD: NDArray[np.int64],
         generator: np.random.Generator,
     ) -> None:
         self._space, self._band, self._generator = space, band, generator
         self._sizes_D = np.array(list(space.num_candidates.values()))
-        self._margin = 0.0  # by which FLOPs may lie outside of the band
+        self._margin = 0.0  # by which costs may lie outside of the band
         drawn_AD = generator.integers(self._sizes_D, size=starts_AD.shape)
         self._rows_AD = np.where(self._active(starts_AD), starts_AD, drawn_AD)
 
@@ -165,10 +166,9 @@ class _Walks:
         self._rows_AD[is_kept_A] = moved_AD[is_kept_A]
 
     def _distances(self, rows_AD: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return [A] FLOPs between archs and the band, infinite where a constraint is broken."""
+        """Return [A] the way between archs and the band, infinite where a constraint is broken."""
         indices = self._indices(rows_AD)
-        flops_A = self._space.cost.flops.evaluate(indices).astype(float)
-        outside_A = np.maximum(0.0, np.maximum(self._band[0] - flops_A, flops_A - self._band[1]))
+        outside_A = self._band.distance(self._space.cost, indices)
         for constraint in self._space.constraints:
             outside_A[~constraint.allows(indices)] = np.inf
         return outside_A

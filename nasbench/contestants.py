@@ -121,7 +121,7 @@ def _neighbours(target: Space, proxy: Space, budget: Budget) -> list[Contestant]
             continue  # it is another one's network at another resolution
         space, arch = reference.arch()
         counts = _counts(dataclasses.replace(space, **sizes), arch)
-        if abs(counts["flops"] / budget.high - 1) > NEIGHBOURHOOD:
+        if abs(counts[budget.metric] / budget.high - 1) > NEIGHBOURHOOD:
             continue
         result.append(
             Contestant(
@@ -132,7 +132,7 @@ def _neighbours(target: Space, proxy: Space, budget: Budget) -> list[Contestant]
                 choices=dict(arch.choices),
                 flops=counts["flops"],
                 params=counts["params"],
-                inside_budget=counts["flops"] <= budget.high,
+                inside_budget=all(counts[part.metric] <= part.high for part in budget.parts),
             )
         )
     return sorted(result, key=lambda c: c.flops)

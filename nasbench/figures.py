@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..core.manifest import Limit
 from .arch_picture import blocks_of, draw_arch
 from .axes import Axes, bounds, short
 from .charts import Line, Mark, line_chart, scatter_chart
@@ -43,14 +44,20 @@ def loss_curve(story: Story) -> Markup | None:
     return line_chart(axes, [raw, Line(name="running mean", points=_thinned(smooth), style="one")])
 
 
+def _flops_limit(story: Story) -> Limit | None:
+    """Return the bounds of FLOPs, None where these are free."""
+    limits = story.manifest.limits or ()
+    return next((limit for limit in limits if limit.metric == "flops"), None)
+
+
 def expected_flops(story: Story) -> Markup | None:
     """Return the expected FLOPs over the search, beside the budget."""
-    points, budget = _points(story, "expected_flops"), story.manifest.get("budget")
-    if len(points) < 2 or not budget:
+    points, budget = _points(story, "expected_flops"), _flops_limit(story)
+    if len(points) < 2 or budget is None:
         return None
-    levels = [(float(budget[1]), f"budget {short(budget[1])}")]
-    if budget[0] is not None:
-        levels.append((float(budget[0]), f"at least {short(budget[0])}"))
+    levels = [(float(budget.high), f"budget {short(budget.high)}")]
+    if budget.low is not None:
+        levels.append((float(budget.low), f"at least {short(budget.low)}"))
     axes = Axes(
         title="Expected FLOPs against the budget",
         x_name="step",

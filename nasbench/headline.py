@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ..core.bounds import WORDS
 from .axes import short
 from .markup import Markup, join, tag
 from .trained import STARTS, doubts
@@ -36,16 +37,24 @@ def about(fact: Facts) -> Markup:
     return tag("p", " · ".join(part for part in parts if part), class_="soft about")
 
 
+_COSTS = {
+    "flops": "multiply-adds of one image",
+    "params": "weights of the network",
+    "activations": "elements of its features",
+}
+
+
 def tiles(fact: Facts) -> Markup:
     """Return the figures that everybody asks for first, accuracy in front."""
-    arch, cost, budget = fact["arch"] or {}, fact["cost"], fact["budget"]
+    arch, cost = fact["arch"] or {}, fact["cost"]
+    highs = {limit["metric"]: limit["high"] for limit in fact["budgets"]}
     shown = list(_quality(fact))
     if arch:
-        share = ""
-        if budget:
-            share = f"{100 * arch['flops'] / budget[1]:.0f} % of the budget {short(budget[1])}"
-        shown.append((short(arch["flops"]), "FLOPs", share or "multiply-adds of one image"))
-        shown.append((short(arch["params"]), "params", "weights of the network"))
+        for metric, words in _COSTS.items():
+            if high := highs.get(metric):
+                words = f"{100 * arch[metric] / high:.0f} % of the budget {short(high)}"
+            if high or metric != "activations":
+                shown.append((short(arch[metric]), WORDS[metric], words))
     if (spent := duration(cost["cpu_seconds"])) is not None:
         trainings = cost["in_trainings"]
         words = "of CPU time"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.arch import Arch
 from ..core.band import band_of
-from ..core.budget import Budget
+from ..core.budget import recorded_budget
+from ..core.manifest import Manifest
 from ..core.sampler import sample
 from ..core.space import Space
 from .counted import COUNTS
@@ -49,6 +50,8 @@ def document(story: Story) -> dict[str, Any]:
         "status": story.status,
         "notes": story.notes,
         **{key: manifest.get(key) for key in _COPIED},
+        "budgets": _limits(manifest),
+        "budget": _pair(_limits(manifest)),
         "arch": _arch(story),
         "search": _search(story),
         "collapse": _collapse(story),
@@ -82,7 +85,6 @@ _COPIED = (
     "seed",
     "data",
     "flops",
-    "budget",
     "device",
     "threads",
     "versions",
@@ -103,10 +105,26 @@ def _arch(story: Story) -> dict[str, Any] | None:
 
 def _band(result: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return where the search looked, and how many archs are there."""
-    if not isinstance(band := result.get("band"), list) or len(band) != 2:
-        return None
+    bounds = result.get("bands")
+    if bounds is None:  # version 0.1 knew bounds on FLOPs alone
+        if not isinstance(band := result.get("band"), list) or len(band) != 2:
+            return None
+        bounds = [{"metric": "flops", "low": band[0], "high": band[1]}]
     archs, is_exact = result.get("band_archs"), result.get("band_is_exact")
-    return {"flops": band, "num_archs": archs, "is_exact": bool(is_exact)}
+    flops = _pair(bounds)
+    return {"bounds": bounds, "flops": flops, "num_archs": archs, "is_exact": bool(is_exact)}
+
+
+def _limits(manifest: Manifest) -> list[dict[str, Any]]:
+    """Return what a search was asked to bound: `metric low high` of each."""
+    return [
+        {k: getattr(one, k) for k in ("metric", "low", "high")} for one in manifest.limits or ()
+    ]
+
+
+def _pair(limits: Sequence[Mapping[str, Any]]) -> list[Any] | None:
+    """Return the bounds of FLOPs, None where these are free."""
+    return next(([one["low"], one["high"]] for one in limits if one["metric"] == "flops"), None)
 
 
 def _search(story: Story) -> dict[str, Any]:
@@ -167,13 +185,13 @@ def _skips(story: Story, space: Space, arch: Arch) -> dict[str, Any]:
     }
     answer: dict[str, Any] = {"num_skippable": len(zeros), "share_skipped": None}
     answer["share_skipped_random"] = None
-    if not zeros or story.manifest.get("budget") is None:
+    if not zeros or story.manifest.limits is None:
         return answer
     indices = space.indices(arch)
     answer["num_skipped"] = sum(indices[name] == zero for name, zero in zeros.items())
     answer["share_skipped"] = answer["num_skipped"] / len(zeros)
     try:
-        band = band_of(space, Budget(*story.manifest.bounds)).bounds
+        band = band_of(space, recorded_budget(story.manifest)).bounds
         drawn = sample(space, _SAMPLE, 0, band)
     except ValueError:  # a band so thin that hardly an arch lies in it
         return answer

@@ -24,7 +24,7 @@ class SearchResult(Record):
     run: str = ""
     flops: Count = 0
     params: Count = 0
-    budget_flops: Count = 0
+    budget_flops: Count | None = None
     evaluations: Count = 0
     num_skipped: Count = 0
 

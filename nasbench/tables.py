@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..core.bounds import WORDS
 from .markup import Markup, join, tag
 from .trained import STARTS
 from .wording import day, duration, openness, percent, size
@@ -84,11 +85,7 @@ def overview(names: Sequence[str], facts: Sequence[Facts]) -> Markup:
 def figures_of_run(fact: Facts) -> Markup:
     """Return what was searched and what was found."""
     arch, search, collapse = fact["arch"] or {}, fact["search"], fact["collapse"]
-    budget = fact["budget"]
-    band = None
-    if budget is not None:
-        band = f"{budget[1]:,} FLOPs at most"
-        band += "" if budget[0] is None else f", {budget[0]:,} at least"
+    budget = "; ".join(map(_budget, fact["budgets"])) or None
     target = ", ".join(f"{key} {value}" for key, value in fact["target"].items())
     skipped = None
     if collapse.get("num_skipped") is not None:
@@ -101,7 +98,7 @@ def figures_of_run(fact: Facts) -> Markup:
             ("FLOPs", None if not arch else f"{arch['flops']:,} (multiply-adds, batch 1)"),
             ("params", None if not arch else f"{arch['params']:,}"),
             ("activations", None if not arch else f"{arch['activations']:,}"),
-            ("budget", band),
+            ("budget", budget),
             ("looked at", _looked_at(fact["band"])),
             ("space", fact["space"]),
             ("target", target),
@@ -116,17 +113,28 @@ def figures_of_run(fact: Facts) -> Markup:
 
 
 def _looked_at(band: Mapping[str, Any] | None) -> str | None:
-    """Say between which FLOPs a search looked, and at how many archs."""
+    """Say between which costs a search looked, and at how many archs."""
     if band is None:
         return None
-    low, high = band["flops"]
-    ends = f"up to {high:,}" if low is None else f"of {low:,} to {high:,}"
+    ends = " and ".join(map(_ends, band["bounds"]))
     count = band["num_archs"]
     if not isinstance(count, int | float) or count < 1:
-        return f"archs {ends} FLOPs"
+        return f"archs {ends}"
     if band["is_exact"] or count < 10_000:
-        return f"archs {ends} FLOPs, {'' if band['is_exact'] else 'about '}{count:,.0f} of them"
-    return f"archs {ends} FLOPs, about 10^{math.log10(count):.0f} of them"
+        return f"archs {ends}, {'' if band['is_exact'] else 'about '}{count:,.0f} of them"
+    return f"archs {ends}, about 10^{math.log10(count):.0f} of them"
+
+
+def _ends(bound: Mapping[str, Any]) -> str:
+    """Say between which ends one cost lies."""
+    low, high, word = bound["low"], bound["high"], WORDS[bound["metric"]]
+    return f"up to {high:,} {word}" if not low else f"of {low:,} to {high:,} {word}"
+
+
+def _budget(limit: Mapping[str, Any]) -> str:
+    """Say how one cost is bounded."""
+    least = "" if limit["low"] is None else f", {limit['low']:,} at least"
+    return f"{limit['high']:,} {WORDS[limit['metric']]} at most{least}"
 
 
 def _entropy(value: float | None) -> str | None:

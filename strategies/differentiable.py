@@ -11,6 +11,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor
 
+from ..core.band import band_of
 from ..core.best import best_arch, log_probability
 from ..core.loop import Loop, Report
 from ..core.optimizer import backward, step_all
@@ -48,11 +49,14 @@ class Differentiable(SupernetStrategy, ABC):
         temperature_end: ...to this, 0.2 in short and 0.1 in long searches.
         logits_lr: learning rate of Adam for the logits: 0.05 in short, 3e-3 in long searches.
             Short searches have betas (0.5, 0.99), long ones (0.5, 0.999) and weight decay 5e-4.
-        budget_term: with E the expected FLOPs of the target and R what the budget aims at,
-            `smooth` adds |log(E / R)|; `three_case` the same, but 0 while E is within 10 % of R
-            (Dong and Yang 2019); `fbnet` multiplies the loss by 0.2 log(E in thousands)^0.6
-            (arXiv:1812.03443), which presses on E without aiming at R.
-        budget_weight: factor of the first two terms.
+        budget_term: with E the expected FLOPs of the target (or params, activations where these
+            are bounded) and R what the budget aims at, `smooth` adds |log(E / R)|; `three_case`
+            the same, but 0 while E is within 10 % of R (Dong and Yang 2019); `fbnet` multiplies
+            the loss by 0.2 log(E in thousands)^0.6 (arXiv:1812.03443), which presses on E without
+            aiming at R.
+            A budget on several costs adds, whatever the term, the sum over those whose E lies
+            outside of their bounds of the logarithm of how far.
+        budget_weight: factor of all but `fbnet`.
     """
 
     kinds: ClassVar[tuple[str, ...]] = MIXTURES
@@ -123,15 +127,21 @@ class Differentiable(SupernetStrategy, ABC):
         return Learned(arch=best_arch(problem.space, scores, problem.budget), score=scores)
 
 
+def beyond(expected: Tensor, low: float, high: float) -> Tensor:
+    """Return how far an expected cost lies outside of [low, high], in logarithms; 0 inside."""
+    above = torch.log(expected / high).clamp(min=0.0)
+    return above + torch.log(low / expected).clamp(min=0.0) if low > 0 else above
+
+
 def with_budget(
     loss: Tensor, expected: Tensor, target: float, term: str, weight: float = 2.0
 ) -> Tensor:
-    """Return a loss with a budget term, whose descent lowers expected FLOPs above the target.
+    """Return a loss with a budget term, whose descent lowers an expected cost above the target.
 
     Args:
         loss: a scalar.
-        expected: FLOPs under the mixtures, a scalar.
-        target: FLOPs that the budget aims at.
+        expected: the cost under the mixtures, a scalar.
+        target: cost that the budget aims at.
         term: of `BUDGET_TERMS`, see `Differentiable`.
         weight: factor of the terms that are added.
     """
@@ -158,6 +168,12 @@ class _Search:
             self.model["score"] = self.score
         self.order = list(self.supernet.choices)
         self.expected: Expectation = problem.space.cost.flops.expectation(self.order)
+        self.bounded: list[tuple[Expectation, float, float]] = []
+        band = band_of(problem.space, problem.budget).bounds
+        for part, bound in zip(problem.budget.parts, band.parts, strict=True):
+            cost = problem.space.cost.polynomial(part.metric).expectation(self.order)
+            top = part.target if part.low is None else part.high
+            self.bounded.append((cost, bound.low, top))
         is_long, is_cuda = self.total >= LONG_STEPS, problem.device.type == "cuda"
         self.logits_optimizer = torch.optim.Adam(
             self.logits.parameters(),
@@ -256,9 +272,12 @@ class _Search:
     def _with_budget(self, loss: Tensor) -> Tensor:
         """Return the loss with the budget term: descent lowers E above the target."""
         loss = self.score(loss, self.logits.log_probs())
-        expected, options = self.expected(self.logits.probs()), self.options
-        target = self.problem.budget.target
-        return with_budget(loss, expected, target, options.budget_term, options.budget_weight)
+        probs, options, budget = self.logits.probs(), self.options, self.problem.budget
+        if budget.others:
+            ways = [beyond(cost(probs), low, high) for cost, low, high in self.bounded]
+            return loss + (options.budget_weight * torch.stack(ways).sum()).to(loss)
+        expected, term = self.bounded[0][0](probs), options.budget_term
+        return with_budget(loss, expected, budget.target, term, options.budget_weight)
 
     def log_probs(self) -> dict[str, list[float]]:
         """Return the logarithm of the probability of each candidate."""

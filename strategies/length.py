@@ -35,7 +35,7 @@ _SEED = 0  # the same length for every seed of a search
 def plain_flops(problem: Problem) -> float:
     """Return the multiply-adds of one image in a network at the budget, as it is trained."""
     space, proxy = problem.space, problem.proxy
-    top = largest_below(space, problem.budget.high)
+    top = largest_below(space, problem.budget)
     assert top is not None  # a budget without archs has been refused
     if proxy == space:
         return float(top)

@@ -13,8 +13,9 @@ from ..core.band import band_of
 from ..core.budget import Budget
 from ..core.cost import Indices
 from ..core.polynomial import Polynomial
-from ..core.sampler import gates_of, sample
+from ..core.sampler import sample
 from ..core.space import Space
+from ..core.tilt import gates_of
 
 # A archs, F features: scores first, then every candidate of every choice
 

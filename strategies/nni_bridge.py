@@ -21,6 +21,7 @@ from numpy.random import RandomState
 from torch import nn
 
 from ..core.band import band_of
+from ..core.bounds import WORDS
 from ..core.budget import Budget
 from ..core.choice import Value
 from ..core.neighbours import Key, Neighbours
@@ -59,14 +60,14 @@ class MutableSpace(ModelSpace):  # type: ignore[misc]
 
 
 class WithinBudget(Constraint):  # type: ignore[misc]
-    """Lets NNI refuse samples outside of a band of FLOPs, or that break a rule of the space.
+    """Lets NNI refuse samples outside of a band of costs, or that break a rule of the space.
 
     A random sample outside is not refused, as that would happen hundreds of times: the nearest one
     inside takes its place.
     """
 
     def __init__(self, space: Space, budget: Budget, mutables: list[Categorical]) -> None:
-        self.label = "flops"
+        self.label = "_".join(part.metric for part in budget.parts)
         self.space, self.mutables = space, mutables
         self._neighbours = Neighbours(space, band_of(space, budget).bounds)
 
@@ -99,11 +100,11 @@ class WithinBudget(Constraint):  # type: ignore[misc]
             )
         except ValueError as error:
             return ConstraintViolation(str(error))
-        flops = int(self._neighbours.flops(np.array([self._neighbours.key(arch)]))[0])
-        low, high = self._neighbours.band
-        if low <= flops <= high:
-            return None
-        return ConstraintViolation(f"{flops:,} FLOPs are outside of {low:,.0f} to {high:,.0f}")
+        counts = self.space.cost.count(self.space.indices(arch))
+        for part in self._neighbours.band.parts:
+            if not part.low <= (count := counts[part.metric]) <= part.high:
+                return ConstraintViolation(f"{count:,} {WORDS[part.metric]}: wanted {part}")
+        return None
 
     def _key(self, sample: Sample) -> Key:
         choices = self.space.choices().items()

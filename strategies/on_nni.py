@@ -33,7 +33,7 @@ class OnNni(BlackBox):
 
     NNI's own code decides what comes next; nastk's pool evaluates, so that no experiment of NNI
     runs, and trials have processes and resume like all others. NNI sets idle choices too, and
-    knows no FLOPs: the nearest arch within the band takes the place of one outside. Evolution goes
+    knows no costs: the nearest arch within the band takes the place of one outside. Evolution goes
     on from that, TPE from what it had proposed. Its other strategies cannot take part: grid search
     is for small spaces, and the others train a supernet or need packages of their own.
 
@@ -80,7 +80,7 @@ def to_nni(space: Space, budget: Budget | None = None) -> Any:
 
     Args:
         space: each choice becomes a categorical mutable of the same name.
-        budget: adds a constraint, by which NNI refuses samples outside of its band of FLOPs.
+        budget: adds a constraint, by which NNI refuses samples outside of its band.
 
     Returns:
         What freezes to the plain network of a sample, whose attribute `arch` is the arch.

@@ -42,8 +42,9 @@ class OnOptuna(BlackBox):
 
     A trial suggests the choices in the order in which the space asks for them; those that others
     make idle are not suggested. An arch outside of the band of the budget is never evaluated: its
-    trial is pruned, with its share above or below the band as Optuna's constraint `flops` for
-    samplers that know constraints, and the nearest arch within the band makes the next trial.
+    trial is pruned, with its share above or below the band as Optuna's constraint (`flops`,
+    `params`, `activations`) for samplers that know constraints, and the nearest arch within the
+    band makes the next trial.
 
     Attributes:
         driver: `tpe`, `random`, `cmaes`, `nsga2`, or the MODULE:CLASS of any other sampler, which
@@ -193,11 +194,14 @@ class OptunaSampler(Sampler):
         example.
         """
         attributes = dict(self.study.get_trials(deepcopy=False)[trial.number].system_attrs)
-        low, high = self._neighbours.band
-        flops = int(self._neighbours.flops(np.array([suggested]))[0])
+        band, space = self._neighbours.band, self._neighbours.space
         if not self._is_numeric:
-            # A rule between choices may be broken instead, which has no size.
-            trial.set_constraint("flops", max(low - flops, flops - high, 1) / high)
+            indices = dict(zip(self._neighbours.names, suggested, strict=True))
+            shares = band.shares(space.cost, indices)
+            if max(shares.values()) <= 0:  # a rule between choices is broken, which has no size
+                shares[band.parts[0].metric] = 1 / band.parts[0].size
+            for metric, share in shares.items():
+                trial.set_constraint(metric, share)
         self.study.tell(trial, state=self._optuna.trial.TrialState.PRUNED)
         return self._add(key, attributes)
 

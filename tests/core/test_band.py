@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 from nastk.core.band import Band, band_of
+from nastk.core.bounds import Bounds
 from nastk.core.budget import Budget, InfeasibleBudgetError, flops_range, parse_budget
-from nastk.core.listing import all_archs, flops_of
+from nastk.core.listing import all_archs, costs_of
 from nastk.core.sampler import estimate
 from nastk.search_spaces import SPACES, SandglassMicroTab, Toy
 
@@ -26,24 +27,24 @@ def every_arch(space):
 def test_all_archs_of_a_band_are_listed(low, high):
     rows, flops = every_arch(SPACE)
     inside = rows[(flops >= low) & (flops <= high)]
-    listed = all_archs(SPACE, low, high)
+    listed = all_archs(SPACE, Bounds.of((low, high)))
     assert sorted(map(tuple, listed)) == sorted(map(tuple, inside)) and len(listed)
 
 
 @pytest.mark.parametrize("low, high", [(95_000, 106_000), (0, 60_000), (180_000, 10**6)])
 def test_estimates_are_near_the_count(low, high):
-    count = len(all_archs(SPACE, low, high))
-    about, num_met = estimate(SPACE, (low, high))
+    count = len(all_archs(SPACE, Bounds.of((low, high))))
+    about, num_met = estimate(SPACE, Bounds.of((low, high)))
     assert 0.8 * count < about < 1.25 * count and num_met > 0.5 * min(count, 2000)
 
 
 def test_a_plain_budget_is_looked_for_in_its_last_tenth():
     band = band_of(SPACE, Budget(None, 106_000))
-    assert band.bounds == (95_400, 106_000) and band.is_exact and not band.is_widened
+    assert band.bounds == Bounds.of((95_400, 106_000)) and band.is_exact and not band.is_widened
     flops = every_arch(SPACE)[1]
     assert band.num_archs == np.sum((flops >= 95_400) & (flops <= 106_000)) >= 200
     large = band_of(SPACES["sandglass"](), Budget(None, 357_000_000))
-    assert large.bounds == (321_300_000, 357_000_000) and large.num_archs > 1e20
+    assert large.bounds == Bounds.of((321_300_000, 357_000_000)) and large.num_archs > 1e20
 
 
 @pytest.mark.parametrize("text", ["100%", "60K"])
@@ -57,14 +58,14 @@ def test_a_band_is_widened_downward_until_it_holds_200_archs(text):
 
 def test_a_band_holds_all_archs_below_where_these_are_few():
     band = band_of(Toy(), parse_budget("100%", Toy()))
-    assert band.bounds == flops_range(Toy()) and band.num_archs == 4
+    assert band.bounds == Bounds.of(flops_range(Toy())) and band.num_archs == 4
     assert "4 archs, all that there are" in band.describe()
 
 
 @pytest.mark.parametrize("text, low", [("0:106K", 0), ("105K:106K", 105_000), ("0:100%", 0)])
 def test_a_range_is_taken_as_it_is(text, low):
     budget = parse_budget(text, SPACE)
-    assert band_of(SPACE, budget).bounds == (low, budget.high)
+    assert band_of(SPACE, budget).bounds == Bounds.of((low, budget.high))
 
 
 def test_a_budget_that_nothing_meets_has_no_band():
@@ -77,11 +78,11 @@ def test_a_budget_that_nothing_meets_has_no_band():
     [(1, True, "1 arch"), (4321, True, "4,321 archs"), (65_105, False, "about 70,000 archs")],
 )
 def test_numbers_of_archs_are_said_as_well_as_they_are_known(count, is_exact, words):
-    band = Band(low=1, high=2, num_archs=count, is_exact=is_exact)
+    band = Band(bounds=Bounds.of((1, 2)), num_archs=count, is_exact=is_exact)
     assert band.describe() == f"looking in 1 to 2 FLOPs: {words}"
 
 
 def test_every_arch_of_a_band_costs_what_the_band_says():
     band = band_of(SPACE, Budget(None, 106_000))
-    flops = flops_of(SPACE, all_archs(SPACE, *band.bounds))
+    flops = costs_of(SPACE, all_archs(SPACE, band.bounds), "flops")
     assert band.low <= flops.min() and flops.max() <= band.high

@@ -67,7 +67,7 @@ def test_solver_equals_brute_force_on_random_spaces(seed, share):
     high = int(np.quantile(costs, share))
     low = int(0.8 * high)
     allowed = (costs >= low) & (costs <= high)
-    found = maximise(score, cost, counts, low, high)
+    found = maximise(score, counts, [(cost, low, high)])
     if not allowed.any():
         assert found is None
         return

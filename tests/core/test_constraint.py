@@ -51,7 +51,7 @@ def test_solver_equals_brute_force_under_constraints(seed, repeats):
     assert np.array_equal(rule.allows(indices), sums <= rule.high)
     high = int(np.quantile(costs, 0.7))
     allowed = (costs <= high) & (sums <= rule.high)
-    found = maximise(score, cost, counts, high=high, constraints=[rule])
+    found = maximise(score, counts, [(cost, -np.inf, high)], constraints=[rule])
     if not allowed.any():
         assert found is None
         return

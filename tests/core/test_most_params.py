@@ -59,7 +59,8 @@ def test_most_params_is_within_a_thousandth_of_the_most(everything, share, width
     flops, params = everything
     high = int(np.quantile(flops, share))
     budget = Budget(None if width is None else int((1 - width) * high), high)
-    low, high = band_of(SPACE, budget).bounds
+    band = band_of(SPACE, budget)
+    low, high = band.low, band.high
     allowed = (flops >= low) & (flops <= high)
     assert allowed.any()
     arch = most_params(SPACE, budget)

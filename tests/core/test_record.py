@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from nastk.core.budget import Budget, recorded_budget
 from nastk.core.files import parse_json, read_json
 from nastk.core.manifest import Manifest
 from nastk.core.record import as_record
@@ -16,7 +17,7 @@ def test_a_manifest_has_typed_fields_and_every_entry(tmp_path):
     later = {"budget": [None, 55_000], "of_a_later_version": [1]}
     manifest = Run.create(tmp_path / "run", GIVEN | later).manifest
     assert manifest.data == manifest["data"] == "digits" and manifest.workers == 0
-    assert manifest.bounds == (None, 55_000)
+    assert recorded_budget(manifest) == Budget(None, 55_000)
     assert manifest["of_a_later_version"] == [1] and "strategy" not in manifest
     assert dict(manifest) == GIVEN | later == manifest
     with pytest.raises(ValueError, match=r"manifest\.json is damaged: it misses 'strategy'"):
@@ -35,6 +36,8 @@ def test_a_manifest_has_typed_fields_and_every_entry(tmp_path):
         ({"processes": 1.5}, "its processes is 1.5, expected a whole number .* or null"),
         ({"budget": [1, 2, 3]}, r"its budget is \[1, 2, 3\]"),
         ({"budget": [5, "x"]}, r"its budget\[1\] is 'x'"),
+        ({"budgets": [{"metric": "flops"}]}, r"it misses 'budgets\[0\]\.high'"),
+        ({"budgets": [{"metric": "watts", "high": 5}]}, "it bounds 'watts', expected one of flops"),
         ({"code": {"space": {"file": "a.py"}}}, r"it misses 'code\.space\.sha256'"),
     ],
 )

@@ -103,7 +103,8 @@ def test_few_archs_are_all_listed_and_drawn_uniformly(end, caplog):
 )
 def test_a_band_with_truly_few_archs_is_sampled(name, text):
     space = SPACES[name]()
-    low, high = band_of(space, parse_budget(text, space)).bounds
+    band = band_of(space, parse_budget(text, space))
+    low, high = band.low, band.high
     flops = space.cost.flops.evaluate(sample(space, 500, 0, (low, high)))
     assert len(flops) == 500
     assert np.all((low <= flops) & (flops <= high))
@@ -112,7 +113,8 @@ def test_a_band_with_truly_few_archs_is_sampled(name, text):
 @pytest.mark.parametrize("name, text", [("t2t", "363M:400M"), ("sandglass-micro", "100%")])
 def test_budgets_at_the_ends_of_a_space_are_sampled(name, text):
     space = SPACES[name]()
-    low, high = band_of(space, parse_budget(text, space)).bounds
+    band = band_of(space, parse_budget(text, space))
+    low, high = band.low, band.high
     flops = space.cost.flops.evaluate(sample(space, 100, 0, (low, high)))
     assert np.all((low <= flops) & (flops <= high))
 
@@ -121,7 +123,8 @@ def test_budgets_at_the_ends_of_a_space_are_sampled(name, text):
 @pytest.mark.parametrize("name", ["mbconv", "sandglass", "t2t"])
 def test_the_largest_archs_of_a_large_space_are_sampled_and_differ(name):
     space = SPACES[name]()
-    low, high = band_of(space, parse_budget("100%", space)).bounds
+    band = band_of(space, parse_budget("100%", space))
+    low, high = band.low, band.high
     drawn = sample(space, 500, 0, (low, high))
     flops = space.cost.flops.evaluate(drawn)
     assert np.all((low <= flops) & (flops <= high))

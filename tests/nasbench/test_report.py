@@ -98,7 +98,7 @@ def check_schema(result):
             *("threads", "versions", "git_commit", "arch", "search", "collapse", "comparison"),
             *("comparison_source", "verdict", "ranking", "retrained", "cost", "data_record"),
             *("recipe", "commands", "missing", "date", "task", "training", "learning_curve"),
-            *("by_class", "losses", "band"),
+            *("by_class", "losses", "band", "budgets"),
         }
 
 

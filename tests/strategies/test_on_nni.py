@@ -19,7 +19,8 @@ from nastk.strategies.on_nni import NniSampler, to_nni
 pytestmark = pytest.mark.timeout(120)  # NNI is known to hang
 SPACE = SandglassMicro()
 BUDGET = parse_budget("0.8M", SPACE)
-LOW, HIGH = band_of(SPACE, BUDGET).bounds
+BAND = band_of(SPACE, BUDGET)
+LOW, HIGH = BAND.low, BAND.high
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,8 @@ def flops(space, arch):
 def test_every_driver_stays_in_the_band_repeats_nothing_and_survives_failures(driver):
     space = SandglassMicroTab()
     budget = parse_budget("95K:106K", space)
-    low, high = band_of(space, budget).bounds
+    band = band_of(space, budget)
+    low, high = band.low, band.high
 
     def drive():
         sampler = OnNni(driver=driver, population=4).sampler(space, budget, 1)

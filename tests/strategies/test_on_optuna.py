@@ -82,7 +82,8 @@ def test_archs_outside_of_the_band_are_pruned_with_a_constraint_and_never_told()
 def test_every_driver_stays_in_the_band_and_repeats_nothing(driver):
     space = SandglassMicroTab()
     budget = parse_budget("95K:106K", space)
-    low, high = band_of(space, budget).bounds
+    band = band_of(space, budget)
+    low, high = band.low, band.high
     sampler = OnOptuna(driver=driver).sampler(space, budget, 1)
     asked = [sampler.ask(), sampler.ask()]
     for number in range(14):

@@ -265,9 +265,9 @@ def test_killed_when_its_budget_is_not_even_parsed_resumes(tmp_path, flops):
     command = ["search", "--space", "toy", "--flops", flops, "--steps", "3", "--out", str(run)]
     killed = subprocess.run([sys.executable, "-c", KILLED_AT_THE_TRACE, *command], env=ENVIRONMENT)
     assert killed.returncode == -signal.SIGKILL
-    assert "budget" not in Run.open(run).manifest
+    assert "budgets" not in Run.open(run).manifest
     nastk.resume(run)
-    assert Run.open(run).manifest["budget"] == Run.open(tmp_path / "whole").manifest["budget"]
+    assert Run.open(run).manifest["budgets"] == Run.open(tmp_path / "whole").manifest["budgets"]
     assert lines(run) == lines(tmp_path / "whole")
     assert (run / "arch.json").read_bytes() == (tmp_path / "whole/arch.json").read_bytes()
 

@@ -173,7 +173,8 @@ def test_single_paths_are_drawn_from_where_they_should(sampling, tmp_path, monke
     monkeypatch.setattr(Supernet, "select", watched)
     options = {"steps": 12, "evaluations": 1, "num_batches": 1, "sampling": sampling}
     search("single_path", tmp_path / "run", problem(), batch_size=8, **options)
-    low, high = band_of(SPACE, BUDGET).bounds
+    band = band_of(SPACE, BUDGET)
+    low, high = band.low, band.high
     inside = [low <= flops <= high for flops in paths]
     assert len(paths) == 12 and (all(inside) if sampling == "band" else sum(inside) <= 3)
 

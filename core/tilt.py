@@ -1,0 +1,132 @@
+"""Weights of candidates that make a rare corner of a space likely to be drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bounds import Bound, Bounds
+from .budget import cost_range
+from .cost import Indices
+from .space import Space
+
+# A archs, M costs that are bounded
+
+Logs = dict[str, NDArray[np.float64]]
+"""For each choice, the logarithm of the weight of each candidate."""
+
+Draw = Callable[[Space, int, np.random.Generator, "Logs | None"], Indices]
+"""Draws archs of the whole space: uniform ones, or in proportion to weights."""
+
+LIKELY = 0.002  # share of uniform draws inside from which on no tilt is needed
+_PROBE = 20_000
+_DRAWN = 2000
+_HALVINGS = 24
+_NEWTON = 24
+
+
+def log_tilt(space: Space, band: Bounds, draw: Draw, generator: np.random.Generator) -> Logs | None:
+    """Return the logarithms of weights that make a band likely, None where it is anyway.
+
+    The logarithm is a multiple of what a candidate adds to each cost that is bounded.
+    """
+    probe = draw(space, _PROBE, generator, None)
+    if np.mean(band.allows(space.cost, probe)) > LIKELY:
+        return None
+    effects = [main_effects(space, part.metric) for part in band.parts]
+
+    def logs(steps_M: NDArray[np.float64]) -> Logs:
+        pairs = list(zip(steps_M, effects, strict=True))
+        return {name: sum(step * effect[name] for step, effect in pairs) for name in effects[0]}
+
+    def values(steps_M: NDArray[np.float64]) -> NDArray[np.float64]:
+        tilt = {name: np.exp(vector) for name, vector in logs(steps_M).items()}
+        drawn = draw(space, _DRAWN, generator, tilt)
+        return np.stack([polynomial.evaluate(drawn) for polynomial, _, _ in band.on(space.cost)])
+
+    limits = np.array([_steepest(space, *pair) for pair in zip(band.parts, effects, strict=True)])
+    if len(limits) == 1:
+        return logs(_bisected(space, band.parts[0], limits, values))
+    return logs(_balanced(band, limits, values))
+
+
+def _steepest(space: Space, part: Bound, effects: Logs) -> float:
+    """Return the steepest step on a cost that is worth a try."""
+    smallest, largest = cost_range(space, part.metric)
+    steepest = max(float(np.ptp(vector)) for vector in effects.values())
+    if smallest == largest or steepest == 0:
+        return 0.0
+    return min(4000 / (largest - smallest), 30 / steepest)
+
+
+Values = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""Draws [M, A] costs of archs under tilts of M steps."""
+
+
+def _bisected(
+    space: Space, part: Bound, limits_M: NDArray[np.float64], values: Values
+) -> NDArray[np.float64]:
+    """Return the step whose mean lies in the middle of the band: the mean grows with the step."""
+    smallest, largest = cost_range(space, part.metric)
+    middle = (max(part.low, smallest) + min(part.high, largest)) / 2
+    below, above = -limits_M, limits_M
+    step_M = below
+    for _ in range(_HALVINGS):
+        step_M = (below + above) / 2
+        below, above = (step_M, above) if values(step_M).mean() < middle else (below, step_M)
+    return step_M
+
+
+def _balanced(band: Bounds, limits_M: NDArray[np.float64], values: Values) -> NDArray[np.float64]:
+    """Return the steps whose means lie just inside of all bounds, none on costs that do not bind.
+
+    The means change by the covariance times the change of the steps (Newton's method). A step that
+    pushes down aims just below the upper end, and is 0 as soon as none is needed for that; one that
+    pushes up likewise.
+    """
+    lows_M = np.array([part.low for part in band.parts])
+    highs_M = np.array([part.high for part in band.parts])
+    steps_M = np.zeros(len(limits_M))
+    for _ in range(_NEWTON):
+        costs_MA = values(steps_M).astype(float)
+        means_M, deviations_M = costs_MA.mean(1), costs_MA.std(1)
+        margins_M = np.minimum(deviations_M, (highs_M - lows_M) / 2)
+        least_M, most_M = lows_M + margins_M, highs_M - margins_M
+        aims_M = np.clip(means_M, least_M, most_M)
+        aims_M = np.where(steps_M < 0, most_M, np.where(steps_M > 0, least_M, aims_M))
+        ways_M = np.clip(aims_M - means_M, -2 * deviations_M, 2 * deviations_M)
+        free = np.flatnonzero(((steps_M != 0) | (ways_M != 0)) & (deviations_M > 0))
+        if not len(free):
+            break
+        scales_F = deviations_M[free]
+        correlation_FF = np.corrcoef(costs_MA[free]).reshape(len(free), len(free))
+        correlation_FF = correlation_FF + 0.01 * np.eye(len(free))
+        moves_F = np.linalg.solve(correlation_FF, ways_M[free] / scales_F) / scales_F
+        moved_F = np.clip(steps_M[free] + moves_F, -limits_M[free], limits_M[free])
+        is_turned = moved_F * steps_M[free] < 0
+        steps_M[free] = np.where(is_turned, 0.0, moved_F)
+    return steps_M
+
+
+def gates_of(space: Space, name: str) -> tuple[tuple[str, tuple[bool, ...]], ...]:
+    """Return the gates of a choice, outermost first; none where its uses disagree on them."""
+    contexts = {use.gates for use in space.cost.uses[name]}
+    return contexts.pop() if len(contexts) == 1 else ()
+
+
+def main_effects(space: Space, metric: str) -> Logs:
+    """Return how much each candidate adds to one cost of an arch, others at their mean."""
+    counts = space.num_candidates
+    effects = {name: np.zeros(count) for name, count in counts.items()}
+    for key, table in space.cost.polynomial(metric).tables.items():
+        for axis, name in enumerate(key):
+            gates = dict(gates_of(space, name))
+            value = np.moveaxis(table.astype(float), axis, 0)
+            for other in reversed([n for n in key if n != name]):
+                alive = np.array(gates.get(other, (True,) * counts[other]), dtype=float)
+                value = value @ (alive / alive.sum())
+            effects[name] += value
+    # The first candidate is the zero point, so that an idle choice carries no weight.
+    return {name: vector - vector[0] for name, vector in effects.items()}
