@@ -25,6 +25,8 @@ _PROBE = 20_000
 _DRAWN = 2000
 _HALVINGS = 24
 _NEWTON = 24
+_DAMPING = 0.1
+_ENOUGH = 0.1  # share of tilted draws inside that needs no better tilt
 
 
 def log_tilt(space: Space, band: Bounds, draw: Draw, generator: np.random.Generator) -> Logs | None:
@@ -80,34 +82,58 @@ def _bisected(
 
 
 def _balanced(band: Bounds, limits_M: NDArray[np.float64], values: Values) -> NDArray[np.float64]:
-    """Return the steps whose means lie just inside of all bounds, none on costs that do not bind.
+    """Return steps under which most archs are inside: their means lie just inside of what binds.
 
-    The means change by the covariance times the change of the steps (Newton's method). A step that
-    pushes down aims just below the upper end, and is 0 as soon as none is needed for that; one that
-    pushes up likewise.
+    The means change by the covariance times the change of the steps (Newton's method, damped). Of
+    all steps on the way those count that brought most archs inside, or the nearest to it.
     """
-    lows_M = np.array([part.low for part in band.parts])
-    highs_M = np.array([part.high for part in band.parts])
-    steps_M = np.zeros(len(limits_M))
+    lows_M, highs_M = np.array([(part.low, part.high) for part in band.parts], dtype=float).T
+    sizes_M = np.array([part.size for part in band.parts])
+    steps_M = best_M = np.zeros(len(limits_M))
+    reached = (-1.0, 0.0)
     for _ in range(_NEWTON):
         costs_MA = values(steps_M).astype(float)
-        means_M, deviations_M = costs_MA.mean(1), costs_MA.std(1)
-        margins_M = np.minimum(deviations_M, (highs_M - lows_M) / 2)
-        least_M, most_M = lows_M + margins_M, highs_M - margins_M
-        aims_M = np.clip(means_M, least_M, most_M)
-        aims_M = np.where(steps_M < 0, most_M, np.where(steps_M > 0, least_M, aims_M))
-        ways_M = np.clip(aims_M - means_M, -2 * deviations_M, 2 * deviations_M)
-        free = np.flatnonzero(((steps_M != 0) | (ways_M != 0)) & (deviations_M > 0))
-        if not len(free):
+        outside_MA = np.maximum(
+            0, np.maximum(lows_M[:, None] - costs_MA, costs_MA - highs_M[:, None])
+        )
+        inside = float(np.mean(~outside_MA.any(0)))
+        if (found := (inside, -float((outside_MA.mean(1) / sizes_M).sum()))) > reached:
+            reached, best_M = found, steps_M
+        if inside > _ENOUGH:
             break
-        scales_F = deviations_M[free]
-        correlation_FF = np.corrcoef(costs_MA[free]).reshape(len(free), len(free))
-        correlation_FF = correlation_FF + 0.01 * np.eye(len(free))
-        moves_F = np.linalg.solve(correlation_FF, ways_M[free] / scales_F) / scales_F
-        moved_F = np.clip(steps_M[free] + moves_F, -limits_M[free], limits_M[free])
-        is_turned = moved_F * steps_M[free] < 0
-        steps_M[free] = np.where(is_turned, 0.0, moved_F)
-    return steps_M
+        steps_M = _moved(steps_M, costs_MA, lows_M, highs_M, limits_M)
+    return best_M
+
+
+def _moved(
+    steps_M: NDArray[np.float64],
+    costs_MA: NDArray[np.float64],
+    lows_M: NDArray[np.float64],
+    highs_M: NDArray[np.float64],
+    limits_M: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the next steps of `_balanced`.
+
+    A step that pushes down aims just below the upper end, and is 0 as soon as none is needed for
+    that; one that pushes up likewise. A cost whose mean lies inside without a step gets none.
+    """
+    means_M, deviations_M = costs_MA.mean(1), costs_MA.std(1)
+    margins_M = np.minimum(deviations_M / 2, (highs_M - lows_M) / 2)
+    least_M, most_M = lows_M + margins_M, highs_M - margins_M
+    aims_M = np.clip(means_M, least_M, most_M)
+    aims_M = np.where(steps_M < 0, most_M, np.where(steps_M > 0, least_M, aims_M))
+    ways_M = np.clip(aims_M - means_M, -deviations_M, deviations_M)
+    free = np.flatnonzero(((steps_M != 0) | (ways_M != 0)) & (deviations_M > 0))
+    if not len(free):
+        return steps_M
+    scales_F = deviations_M[free]
+    correlation_FF = np.corrcoef(costs_MA[free]).reshape(len(free), len(free))
+    damped_FF = correlation_FF + _DAMPING * np.eye(len(free))
+    moves_F = np.linalg.solve(damped_FF, ways_M[free] / scales_F) / scales_F
+    moved_F = np.clip(steps_M[free] + moves_F, -limits_M[free], limits_M[free])
+    moved_M = steps_M.copy()
+    moved_M[free] = np.where(moved_F * steps_M[free] < 0, 0.0, moved_F)
+    return moved_M
 
 
 def gates_of(space: Space, name: str) -> tuple[tuple[str, tuple[bool, ...]], ...]:
