@@ -33,11 +33,9 @@ from .cli_options import (
 
 SEARCH_HELP = """Find the best network of a space under a budget.
 
-Three examples:
+Two examples:
 
   nastk search --space sandglass --flops 357M
-
-  nastk search --space sandglass --flops 357M --params 4M
 
   nastk search --space mbconv --flops 60% --data imagefolder:/data/birds --steps 20000
 
@@ -69,9 +67,9 @@ name. The run keeps copies of these files, as of a space of yours.
 
 A budget reads 357M, 0.357G, 357e6, 60% (of the largest) or 340M:360M. One of
 --flops, --params and --activations has to be given, and the network keeps all that
-are. The first of them, in this order, is spent: a plain one is looked for in its
-upper tenth, or from as far below as it takes to hold 200 networks that keep the
-others. Plain ones behind it are upper ends alone.
+are, as in --flops 357M --params 4M. The first of them, in this order, is spent: a
+plain one is looked for in its upper tenth, or from as far below as it takes to hold
+200 networks that keep the others. Plain ones behind it are upper ends alone.
 
 Kill the search whenever you like: nastk search --resume RUN goes on where it stood.
 """
