@@ -15,7 +15,7 @@ from ..core.arch import Arch
 from ..core.band import Band, band_of
 from ..core.budget import Budget, flops_range, parse_budget
 from ..core.choice import Value
-from ..core.listing import all_archs, flops_of
+from ..core.listing import all_archs
 from ..core.space import Space
 from .arch_table import Figures
 from .table_files import Entry, TableFile, read_table_file
@@ -100,8 +100,8 @@ def read_own_table(path: Path, space: Space, flops: str | None = None) -> OwnTab
     rows_AD = _canonical(space, file.entries)
     budget = Budget(*flops_range(space)) if flops is None else parse_budget(flops, space)
     band = band_of(space, budget)
-    flops_A = flops_of(space, rows_AD)
-    inside = np.flatnonzero((flops_A >= band.low) & (flops_A <= band.high))
+    indices = dict(zip(choices, rows_AD.T, strict=True))
+    inside = np.flatnonzero(band.bounds.allows(space.cost, indices))
     whole = _check_complete(path, space, band, rows_AD[inside])
     kept = [losses[row] for row in inside]
     candidates = [choice.candidates for choice in choices.values()]
@@ -188,7 +188,7 @@ def _check_complete(path: Path, space: Space, band: Band, rows_AD: NDArray[np.in
     Raises:
         ValueError: with one of the missing archs.
     """
-    all_AD = all_archs(space, band.low, band.high)
+    all_AD = all_archs(space, band.bounds)
     if all_AD is None:
         return ", too many to see whether all are there: who asks for a missing one ends the race"
     known = set(map(tuple, rows_AD.tolist()))
