@@ -39,11 +39,13 @@ Two examples:
 
   nastk search --space mbconv --flops 60% --data imagefolder:/data/birds --steps 20000
 
-Four strategies train one supernet of all candidates: meta_kernel sums candidate
-weights, its baseline multi_feature sums candidate features, gumbel runs one or two
-sampled candidates, and all three learn which are probable; single_path evolves
-archs on the weights of a trained supernet. Behind each, --finalists are trained by
-themselves, from the arch of the most params to the learned one, and the best is
+Five strategies train one supernet of all candidates. meta_kernel trains it under
+random mixtures, which cost one network as candidates are summed in their weights,
+and reads from the losses which archs are good: for one budget or for many. logits
+learns by gradient which candidates are probable; its baselines are multi_feature,
+which sums candidate features, and gumbel, which runs one or two sampled candidates.
+single_path evolves archs on the weights of a trained supernet. Behind each,
+--finalists are trained by themselves, the learned arch among them, and the best is
 found. The others propose archs within the budget and have each evaluated:
 evolution, local (search), thompson (draws from a linear model), halving (many
 short trainings, the best again longer), random (best of --evaluations; a single

@@ -29,6 +29,7 @@ from .nasbench.results import Evidence, Figure, SearchResult
 from .nasbench.trust import code_name
 from .planning import recipe_of, trainings_told
 from .problems import problem_of
+from .strategies.reading import has_ranking, read_ranking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,14 +169,14 @@ def _scores(
 ) -> tuple[dict[str, dict[str, float]], float]:
     """Return by arch what the search says of it, higher being better, and the seconds it took.
 
-    `learned` is the logarithm of its probability at the end of the search, `inherited` minus its
+    `learned` is its score in the ranking of a search by mixtures, else the logarithm of its
+    probability at the end of the search; `inherited` is minus its
     loss on the architecture split with the supernet's weights. Black-box searches say neither,
     single path only the second.
     """
     scores: dict[str, dict[str, float]] = {entrant.name: {} for entrant in entrants}
-    if probs := _snapshots(run, problem.space):
-        for entrant in entrants:
-            scores[entrant.name]["learned"] = log_prob(problem.space, entrant.choices, probs[-1])
+    for name, score in _learned(run, problem.space, entrants).items():
+        scores[name]["learned"] = score
     if not any((run.path / "checkpoints").glob("last*")):
         return scores, 0.0
     file = run.path / "inherited.json"
@@ -196,6 +197,19 @@ def _scores(
         scores[entrant.name]["inherited"] = -as_ranked(known[arch.id])
         report({"phase": "inherit", "step": number + 1, "total": len(entrants)})
     return scores, known.get("seconds") or 0.0
+
+
+def _learned(run: Run, space: Space, entrants: Sequence[Contestant]) -> dict[str, float]:
+    """Return by arch what a supernet has taught of it, nothing where there was none."""
+    if has_ranking(events := run.events()):
+        ranking = read_ranking(space, events, run.manifest.seed)
+        rows = [space.indices(entrant.choices) for entrant in entrants]
+        archs = {name: np.array([row[name] for row in rows]) for name in space.choices()}
+        told = ranking.score(archs).tolist()
+        return {entrant.name: score for entrant, score in zip(entrants, told, strict=True)}
+    if probs := _snapshots(run, space):
+        return {e.name: log_prob(space, e.choices, probs[-1]) for e in entrants}
+    return {}
 
 
 def _snapshots(run: Run, space: Space) -> list[dict[str, list[float]]]:

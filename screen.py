@@ -80,8 +80,8 @@ def print_search(result: dict[str, Any]) -> None:
 def _effort(events: list[dict[str, Any]]) -> str:
     """Say how much a search did: archs evaluated, or updates of its supernet."""
     trials = [event for event in events if "trial" in event]
-    updates = [event for event in events if "trial" not in event]
-    done = [f"{updates[-1]['step'] + 1} updates"] if updates else []
+    updates = sum("loss" in event and "trial" not in event for event in events)
+    done = [f"{updates} updates"] if updates else []
     if trials:
         full = sum(event.get("share", 1) == 1 for event in trials)
         part = f" ({full} in full)" if full < len(trials) else ""

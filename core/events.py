@@ -37,7 +37,8 @@ def is_event(event: Any) -> bool:
     """Tell whether this is an event: its entries are of the types that writers give them.
 
     `step` and `trial` are numbers from 0 on, `share` is above 0, `probs` holds the shares of the
-    candidates of each choice, `choices` a value for each; losses and other figures are numbers or
+    candidates of each choice by name, `mixture` in their order, `indices` a candidate for each,
+    `choices` a value for each; losses and other figures are numbers or
     null. Entries of other versions are as they please.
 
     Example:
@@ -48,12 +49,16 @@ def is_event(event: Any) -> bool:
 
 
 def _is_entry(key: str, value: Any) -> bool:
-    if key in ("step", "trial"):
+    if key in ("step", "trial", "tested", "untrained", "supernet"):
         return type(value) is int and value >= 0
     if key == "share":
         return _is_number(value) and value > 0
     if key == "probs":
         return isinstance(value, dict) and bool(value) and all(map(_are_shares, value.values()))
+    if key == "mixture":
+        return isinstance(value, list) and all(map(_are_shares, value))
+    if key == "indices":
+        return isinstance(value, list) and all(type(i) is int and i >= 0 for i in value)
     if key == "choices":
         return isinstance(value, dict)
     if key == "arch":
@@ -61,7 +66,7 @@ def _is_entry(key: str, value: Any) -> bool:
     return key not in _FIGURES or value is None or _is_number(value)
 
 
-_FIGURES = ("loss", "entropy", "expected_flops")
+_FIGURES = ("loss", "entropy", "expected_flops", "inherited_loss", "naswot")
 
 
 def _are_shares(row: Any) -> bool:

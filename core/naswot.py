@@ -7,6 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+
+class NoActivationsError(ValueError):
+    """No activation module of a network ran: one that is a mere function is not seen."""
+
+
 # B batch, U units (activations of one image)
 
 _SWITCHES = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.SiLU, nn.GELU, nn.Hardswish)
@@ -31,7 +36,7 @@ def naswot(network: nn.Module, x: Tensor, labels: Tensor | None = None) -> float
         The score; minus infinity if two images have one pattern.
 
     Raises:
-        ValueError: if no activation module ran: one that is a mere function is not seen.
+        NoActivationsError: if no activation module ran.
     """
     kernel_BB = torch.zeros(len(x), len(x), dtype=torch.float64, device=x.device)
 
@@ -50,7 +55,7 @@ def naswot(network: nn.Module, x: Tensor, labels: Tensor | None = None) -> float
         for handle in handles:
             handle.remove()
     if not kernel_BB[0, 0]:
-        raise ValueError(
+        raise NoActivationsError(
             "naswot counts activation modules such as nn.ReLU, and none of this network ran; "
             "use another proxy"
         )

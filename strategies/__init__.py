@@ -6,6 +6,7 @@ from .evolution import Evolution
 from .gumbel import Gumbel
 from .halving import Halving
 from .local import LocalSearch
+from .logits import LogitsSearch
 from .meta_kernel import MetaKernel
 from .multi_feature import MultiFeature
 from .on_nni import OnNni
@@ -19,6 +20,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "gumbel": Gumbel,
     "halving": Halving,
     "local": LocalSearch,
+    "logits": LogitsSearch,
     "meta_kernel": MetaKernel,
     "multi_feature": MultiFeature,
     "on_nni": OnNni,
@@ -35,6 +37,7 @@ __all__ = [
     "Gumbel",
     "Halving",
     "LocalSearch",
+    "LogitsSearch",
     "MetaKernel",
     "MultiFeature",
     "OnNni",

@@ -1,16 +1,95 @@
-"""Meta-kernel search: candidates are summed in weight space, so one feature exists a choice."""
+"""Meta-kernel search: a folded supernet trains under random mixtures, and its losses are read.
 
+Candidates are summed in weight space, so that a mixture of all of them costs one network
+(arXiv:1912.04749). What that paper learns by gradient is read here from losses by regression; the
+settings are nastk's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from .differentiable import Differentiable
+from ..core.best import best_arch
+from ..core.loop import Loop, Report
+from ..core.run import Run
+from ..core.space import Space
+from ..core.strategy import Problem
+from .learned import tell_learned
+from .mixed import MixedSearch
+from .reading import read_ranking
+from .supernet_strategy import SupernetStrategy, runs_whole
+from .thompson import Learned
+
+_FEWEST = 10  # archs that are tested in the shortest search
+_MOST = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class MetaKernel(Differentiable):
-    """Differentiable search with one feature a choice (arXiv:1912.04749; settings are nastk's).
+class MetaKernel(SupernetStrategy):
+    """Trains a supernet under random mixtures and regresses its losses on what they mixed.
 
-    `mixture` is `gumbel`, `softmax` or `straight_through`.
+    The score of an arch is the sum of three: by the losses of training, less their trend, under
+    the mixtures; by the losses of random archs that inherit the weights, on held-out images, in
+    ranks; and by the activation patterns (naswot) of random untrained archs, in ranks. Each is
+    linear in the candidates, is brought to deviation 1 over the space and counts as far as its
+    halves agree. So the best arch of any budget is found exactly, and one supernet serves all.
+
+    Attributes:
+        concentration_start: of the Dirichlet distribution of the mixtures, falling geometrically...
+        concentration_end: ...to this.
+        archs: random archs of the whole space that are tested with inherited weights; one for
+            every four updates, at most 150, unless given.
+        untrained: random archs of the whole space whose activation patterns are measured; one for
+            every five updates, at most 120, unless given.
+        supernets: trained one after the other, each for all the updates.
     """
 
     name: ClassVar[str] = "meta_kernel"
+
+    concentration_start: float = 1.0
+    concentration_end: float = 0.05
+    archs: int | None = None
+    untrained: int | None = None
+    supernets: int = 1
+
+    def ranges(self) -> dict[str, tuple[bool, str]]:
+        """Return for numbers whether anything can be learned with them, and what is wanted."""
+        return {
+            **super().ranges(),
+            "concentration_start": (self.concentration_start > 0, "a number above 0"),
+            "concentration_end": (self.concentration_end > 0, "a number above 0"),
+            "archs": (0 <= (self.archs or 0) <= _MOST, f"at least 0, at most {_MOST:,}"),
+            "untrained": (0 <= (self.untrained or 0) <= _MOST, f"at least 0, at most {_MOST:,}"),
+            "supernets": (1 <= self.supernets <= 100, "at least 1 and at most 100"),
+        }
+
+    def defaults(self, total: int, rates: Mapping[str, float]) -> dict[str, Any]:
+        """Return the settings that depend on the length of a search of `total` updates."""
+        numbers = {"archs": (150, total // 4), "untrained": (120, total // 5)}
+        own = {name: min(most, max(_FEWEST, few)) for name, (most, few) in numbers.items()}
+        return {**super().defaults(total, rates), **own}
+
+    def can_record(self, space: Space) -> bool:
+        """Tell whether steps do the same work: not where each runs candidates of its own."""
+        return runs_whole(space)
+
+    def work_left(self, step: int, total: int) -> float:
+        """Return the passes of a batch that are left before update `step` of `total`."""
+        return float(self.supernets * total - step)
+
+    def learn(self, problem: Problem, run: Run, report: Report) -> Learned:
+        """Train and read the supernets on the proxy; the arch of the highest score is the best."""
+        updates = self.num_steps(problem.space)
+        search = MixedSearch(self.resolved(updates, problem.proxy.learning_rates), problem)
+        loop = Loop(model=search.model, optimizers=search.optimizers, total=search.total, run=run)
+        for step in loop:
+            event = search.step(step)
+            run.log(step=step, **event)
+            shown = {"loss": event["loss"]} if "loss" in event else {}
+            report({"phase": search.phase(step), "step": step + 1, "total": search.total, **shown})
+        ranking = read_ranking(problem.space, run.events(), problem.seed)
+        arch = best_arch(problem.space, ranking.polynomial, problem.budget)
+        tell_learned(run, problem, ranking, arch, report)
+        return Learned(arch=arch, score=ranking.polynomial, ranking=ranking)

@@ -20,6 +20,7 @@ from ..core.polynomial import Polynomial
 from ..core.space import Space
 from .black_box import BlackBox
 from .linear_model import LinearModel
+from .ranking import Ranking
 
 _STREAM = 6  # of random numbers, beside those of models and samplers
 _TRIES = 8  # draws to find an arch that was not asked for before
@@ -32,10 +33,12 @@ class Learned:
     Attributes:
         arch: what it would choose by itself.
         score: of every arch, higher is better.
+        ranking: what the score was read from, None where it has no error.
     """
 
     arch: Arch
     score: Polynomial
+    ranking: Ranking | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

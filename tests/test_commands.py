@@ -142,7 +142,8 @@ def test_flags_override_the_config_file(tmp_path):
 @pytest.mark.slow
 def test_options_of_the_strategy_are_set_by_name(tmp_path):
     arguments = ["--space", "toy", "--flops", "55K", "--steps", 2, "--out", tmp_path / "run"]
-    done = nastk("search", *arguments, "--set", "level=bilevel", "--set", "warmup=0.5", "--json")
+    settings = ["--set", "level=bilevel", "--set", "warmup=0.5"]
+    done = nastk("search", *arguments, "--strategy", "logits", *settings, "--json")
     assert done.returncode == 0, done.stderr
     options = json.loads((tmp_path / "run/manifest.json").read_text())["strategy_options"]
     assert options == {"level": "bilevel", "warmup": 0.5, "steps": 2}

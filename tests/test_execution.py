@@ -51,9 +51,9 @@ def traces(run):
 
 
 STRATEGIES = {
-    "single": ("meta_kernel", {}),
-    "bilevel": ("meta_kernel", {"level": "bilevel", "optimizer": "sgd"}),
-    "three_case": ("meta_kernel", {"budget_term": "three_case", "mixture": "straight_through"}),
+    "single": ("logits", {}),
+    "bilevel": ("logits", {"level": "bilevel", "optimizer": "sgd"}),
+    "three_case": ("logits", {"budget_term": "three_case", "mixture": "straight_through"}),
     "feature sum": ("multi_feature", {}),
     "mixtures": ("single_path", {"sampling": "mixtures", "evaluations": 2}),
 }
@@ -162,12 +162,13 @@ def test_precisions_that_are_of_no_use_are_refused(precision, words, tmp_path):
 def test_a_search_in_bfloat16_is_recorded_and_resumed_so(
     tmp_path, stopped_after_three, monkeypatch
 ):
+    options = {"steps": 6, "strategy": "logits"}
     with pytest.raises(KeyboardInterrupt):
-        nastk.search("toy", "55K", steps=6, out=tmp_path / "broken", precision="bfloat16")
+        nastk.search("toy", "55K", out=tmp_path / "broken", precision="bfloat16", **options)
     monkeypatch.undo()
     nastk.resume(tmp_path / "broken")
-    nastk.search("toy", "55K", steps=6, out=tmp_path / "whole", precision="bfloat16")
-    nastk.search("toy", "55K", steps=6, out=tmp_path / "wide")
+    nastk.search("toy", "55K", out=tmp_path / "whole", precision="bfloat16", **options)
+    nastk.search("toy", "55K", out=tmp_path / "wide", **options)
     manifests = {name: Run.open(tmp_path / name).manifest for name in ("broken", "wide")}
     assert [m["precision"] for m in manifests.values()] == ["bfloat16", "float32"]
     assert traces(tmp_path / "broken") == traces(tmp_path / "whole")

@@ -48,8 +48,8 @@ def test_a_supernet_costs_what_torch_dispatches(name):
 @pytest.mark.parametrize(
     "strategy, options, share",
     [
-        ("meta_kernel", {"level": "single"}, 0.36),
-        ("meta_kernel", {"level": "bilevel"}, 0.36 / 1.9),
+        ("logits", {"level": "single"}, 0.36),
+        ("logits", {"level": "bilevel"}, 0.36 / 1.9),
         ("single_path", {}, 1.0),
         ("single_path", {"sampling": "mixtures"}, 0.36),
     ],
@@ -71,14 +71,14 @@ def test_summed_features_and_larger_batches_leave_fewer_updates():
 
 @pytest.mark.parametrize("images, updates", [(64, 1000), (64 * 20_000, LONG_STEPS)])
 def test_few_images_leave_a_thousand_updates_and_none_fall_between_two_ways(images, updates):
-    assert updates_for(STRATEGIES["meta_kernel"](), problem(), images) == updates
+    assert updates_for(STRATEGIES["logits"](), problem(), images) == updates
 
 
 def test_a_longer_way_counts_its_passes():
-    strategy = STRATEGIES["meta_kernel"](level="bilevel", warmup=0.25)
+    strategy = STRATEGIES["logits"](level="bilevel", warmup=0.25)
     assert [strategy.work_left(step, 100) for step in (0, 25, 60, 100)] == [175, 150, 80, 0]
-    assert STRATEGIES["meta_kernel"]().work_left(0, LONG_STEPS) == 1.9 * LONG_STEPS
-    assert STRATEGIES["meta_kernel"]().work_left(0, LONG_STEPS - 1) == LONG_STEPS - 1
+    assert STRATEGIES["logits"]().work_left(0, LONG_STEPS) == 1.9 * LONG_STEPS
+    assert STRATEGIES["logits"]().work_left(0, LONG_STEPS - 1) == LONG_STEPS - 1
 
 
 def begun(folder, until, **options):
@@ -109,7 +109,7 @@ def test_a_search_on_images_of_ones_own_says_in_a_few_lines_what_it_does(
     assert lines[2].startswith("expected to take ") and lines[2].endswith("shorten it")
     assert len(lines) == 3 and length == {"steps": 1784}
     with pytest.raises(KeyboardInterrupt):  # the length is not decided again
-        nastk.resume(tmp_path / "run", report=stopping_at(5, total=1784))
+        nastk.resume(tmp_path / "run", report=stopping_at(5, total=1784 + 150 + 120))
 
 
 def stopping_at(step, total):
@@ -132,7 +132,8 @@ def test_single_path_tests_more_archs_on_images_of_ones_own(pictures, tmp_path):
 
 
 def test_steps_and_embedded_data_keep_a_search_short(pictures, tmp_path):
-    found = nastk.search("toy", "90%", data=pictures, steps=2, out=tmp_path / "run")
+    options = {"data": pictures, "strategy": "logits"}
+    found = nastk.search("toy", "90%", **options, steps=2, out=tmp_path / "run")
     assert read_json(tmp_path / "run/manifest.json")["length"] == {}
     assert 0 < found["entropy"] <= 1
     _, length = begun(tmp_path / "demo", until=1)

@@ -152,7 +152,8 @@ def searched(tmp_path_factory):
     """The result of a short search by meta kernels, and what it reported."""
     events = []
     folder = tmp_path_factory.mktemp("screen") / "run"
-    result = nastk.search("toy", "55K", steps=4, out=folder, report=events.append)
+    options = {"strategy": "logits", "out": folder, "report": events.append}
+    result = nastk.search("toy", "55K", steps=4, **options)
     return dict(result), [event for event in events if "say" not in event]
 
 

@@ -107,6 +107,7 @@ def search(name, folder, **options):
     if "scale" in SPACES[name]().options:
         options |= {"proxy_resolution": 32, "proxy_scale": 0.1}
     budget = str((low + high) // 2)
+    options = {"strategy": "logits"} | options
     return nastk.search(name, budget, steps=3, out=folder, data="digits", **options)
 
 
@@ -330,7 +331,8 @@ def test_curves_go_to_tensorboard(copy, tmp_path):
 
 
 def test_probabilities_are_logged_about_fifty_times_from_first_to_last(tmp_path):
-    nastk.search("toy", "55K", steps=120, data="digits", out=tmp_path / "run")
+    options = {"strategy": "logits", "data": "digits", "out": tmp_path / "run"}
+    nastk.search("toy", "55K", steps=120, **options)
     events = Run.open(tmp_path / "run").events()
     steps = [event["step"] for event in events if "probs" in event]
     assert steps[0] == 0 and steps[-1] == 119 and 40 <= len(steps) <= 52
@@ -351,6 +353,7 @@ def test_the_commands_that_make_a_run_again_say_all_that_was_asked(tmp_path):
         out=tmp_path / "a run",
         memory="high",
         precision="bfloat16",
+        strategy="logits",
         strategy_options={"level": "bilevel", "logits_lr": 0.1},
         **how,
     )

@@ -8,7 +8,7 @@ from nastk.core.budget import Budget
 from nastk.core.run import Run
 from nastk.evaluators import Train
 from nastk.search_spaces import Toy
-from nastk.strategies import STRATEGIES, BlackBox, MetaKernel
+from nastk.strategies import STRATEGIES, BlackBox, LogitsSearch
 
 BLACK_BOX = [name for name, strategy in STRATEGIES.items() if issubclass(strategy, BlackBox)]
 
@@ -67,25 +67,25 @@ def test_an_unknown_option_is_refused_before_anything_is_written(name, tmp_path)
 def test_every_budget_term_lowers_expected_flops_when_above(term, level, tmp_path):
     options = {"budget_term": term, "level": level, "logits_lr": 0.2, "warmup": 0.0}
     run = tmp_path / "run"
-    nastk.search(
-        "sandglass-micro", "0.4M", steps=12, out=run, data="digits", strategy_options=options
-    )
+    given = {"strategy": "logits", "strategy_options": options, "data": "digits"}
+    nastk.search("sandglass-micro", "0.4M", steps=12, out=run, **given)
     events = Run.open(run).events()
     assert events[-1]["expected_flops"] < 0.9 * events[0]["expected_flops"]
 
 
 def test_long_searches_have_settings_of_their_own():
-    short, long = MetaKernel().resolved(300), MetaKernel().resolved(5000)
+    short, long = LogitsSearch().resolved(300), LogitsSearch().resolved(5000)
     assert (short.level, short.optimizer, short.temperature_end) == ("single", "adamw", 0.2)
     assert (long.level, long.optimizer, long.temperature_end) == ("bilevel", "sgd", 0.1)
-    assert MetaKernel(weights_lr=0.3).resolved(5000).weights_lr == 0.3
+    assert LogitsSearch(weights_lr=0.3).resolved(5000).weights_lr == 0.3
 
 
 @pytest.mark.parametrize("option", ["level=fast", "budget_term=log", "optimizer=adam", "steps=x"])
 def test_a_wrong_setting_is_refused(option, tmp_path):
     name, value = option.split("=")
     with pytest.raises(ValueError, match=name if name != "steps" else "wrong type"):
-        nastk.search("toy", "55K", out=tmp_path / "run", strategy_options={name: value})
+        given = {"strategy": "logits", "strategy_options": {name: value}}
+        nastk.search("toy", "55K", out=tmp_path / "run", **given)
     assert not (tmp_path / "run").exists()
 
 

@@ -5,7 +5,7 @@ import pytest
 from nastk.strategies import STRATEGIES, BlackBox
 
 BLACK_BOX = {name for name, strategy in STRATEGIES.items() if issubclass(strategy, BlackBox)}
-BILEVEL = ("meta_kernel", {"level": "bilevel", "warmup": 0.0})
+BILEVEL = ("logits", {"level": "bilevel", "warmup": 0.0})
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_a_warm_step_asks_nothing_of_the_host(name, level, kernels, monkeypatch)
     budget = parse_budget("90%", space)
     problem = Problem(space=space, proxy=space, task=task, budget=budget, device=META, memory="low")
     options = {"level": level, "budget_term": "three_case", "batch_size": 4}
-    strategy = STRATEGIES["meta_kernel"](**options).resolved(20)
+    strategy = STRATEGIES["logits"](**options).resolved(20)
     search = differentiable._Search(strategy, problem)
     # Adam for tensors that nobody recorded counts its steps on the host.
     search.logits_optimizer = torch.optim.SGD(search.logits.parameters(), 0.1, foreach=False)

@@ -138,14 +138,24 @@ def wait_for_new_checkpoint(process, run):
 SUPERNETS = sorted(set(STRATEGIES) - set(BLACK_BOX))
 
 
-@pytest.mark.parametrize("strategy, stop", [*((name, 4) for name in SUPERNETS), ("single_path", 2)])
+@pytest.mark.parametrize(
+    "strategy, stop",
+    [
+        *((name, 4) for name in SUPERNETS),
+        ("single_path", 2),
+        ("meta_kernel", 9),
+        ("meta_kernel", 20),
+    ],
+)
 def test_a_supernet_search_stopped_anywhere_and_resumed_equals_unbroken(
     strategy, stop, tmp_path, monkeypatch
 ):
-    """Stopped while a supernet is trained, or, of `single_path`, while archs are ranked."""
+    """Stopped while a supernet is trained, or behind that, while archs are tested."""
     options = {"strategy": strategy, "steps": 6, "seed": 3, "data": "digits"}
     if strategy == "single_path":
         options |= {"steps": 3, "evaluations": 4, "strategy_options": {"num_batches": 1}}
+    if strategy == "meta_kernel":
+        options["strategy_options"] = {"supernets": 2, "archs": 5, "untrained": 3}
     nastk.search("sandglass-micro", "0.8M", out=tmp_path / "whole", **options)
     original = Loop.save
 
@@ -339,7 +349,7 @@ def test_a_search_that_starts_at_the_largest_kernels_ends_below_the_budget(tmp_p
                 row[count - 1] = 2.0
 
     monkeypatch.setattr(Logits, "__init__", favour_the_last)
-    nastk.search("sandglass-micro", "0.8M", steps=100, out=tmp_path / "run")
+    nastk.search("sandglass-micro", "0.8M", strategy="logits", steps=100, out=tmp_path / "run")
     events = Run.open(tmp_path / "run").events()
     assert events[0]["expected_flops"] > 900_000 and events[-1]["expected_flops"] <= 800_000
 
@@ -357,8 +367,8 @@ def test_the_test_split_is_never_read_by_a_search(tmp_path, sealed_test_split):
             out=tmp_path / strategy,
             **options,
         )
-    options = {"level": "bilevel"}
-    nastk.search("toy", "55K", steps=3, out=tmp_path / "b", strategy_options=options)
+    options = {"strategy": "logits", "strategy_options": {"level": "bilevel"}}
+    nastk.search("toy", "55K", steps=3, out=tmp_path / "b", **options)
     assert sealed_test_split == []
 
 

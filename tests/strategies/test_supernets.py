@@ -57,7 +57,7 @@ def test_summing_features_and_summing_kernels_are_one_function(level, in_float64
     options = {"steps": 3, "warmup": 0.4, "level": level, "batch_size": 4}
     given = problem(Doubles(TASK))
     results = []
-    for name in ("meta_kernel", "multi_feature"):
+    for name in ("logits", "multi_feature"):
         results.append(search(name, tmp_path / name, given, **options))
     (events_a, weights_a), (events_b, weights_b) = results
     for a, b in zip(events_a, events_b, strict=True):

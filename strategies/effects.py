@@ -1,0 +1,119 @@
+"""What each candidate adds to a figure, read from mixtures or archs by linear regression.
+
+A supernet under a random mixture is one network, and its loss says something of every candidate in
+proportion to its weight. So losses are regressed on the mixtures; the same features describe archs,
+which are mixtures of one candidate each, and turn effects into a score that the solver maximises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.cost import Indices
+from ..core.polynomial import Polynomial
+from ..core.sampler import gates_of
+from ..core.space import Space
+
+Array = NDArray[np.float64]
+
+# A archs or mixtures, D choices, N candidates, F features
+
+
+class Features:
+    """One feature for every candidate: its weight, times that of the gates which let it matter.
+
+    Attributes:
+        choices: of the space.
+        names: choice and candidate index of each feature.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self.choices = list(space.num_candidates)
+        self.names = [(c, n) for c, count in space.num_candidates.items() for n in range(count)]
+
+    def of_mixtures(self, probs_ADN: Array) -> Array:
+        """Return [A, F] of mixtures; those of choices that may be idle shrink with their gates.
+
+        Args:
+            probs_ADN: weights of the candidates, choices in the order of the space.
+        """
+        row = {name: index for index, name in enumerate(self._space.choices())}
+        columns = []
+        for name, count in self._space.num_candidates.items():
+            alive_A = np.ones(len(probs_ADN))
+            for gate, alive in gates_of(self._space, name):
+                alive_A = alive_A * (probs_ADN[:, row[gate], : len(alive)] @ np.array(alive, float))
+            columns.append(probs_ADN[:, row[name], :count] * alive_A[:, None])
+        return np.concatenate(columns, axis=1) if columns else np.zeros((len(probs_ADN), 0))
+
+    def of_archs(self, indices: Indices) -> Array:
+        """Return [A, F] of archs given as candidate indices."""
+        counts = self._space.num_candidates
+        size = len(next(iter(indices.values())))
+        probs_ADN = np.zeros((size, len(counts), max(counts.values())))
+        for row, name in enumerate(counts):
+            probs_ADN[np.arange(size), row, indices[name]] = 1
+        return self.of_mixtures(probs_ADN)
+
+    def polynomial(self, effects_F: Array) -> Polynomial:
+        """Return the sum of the effects of the candidates that an arch has."""
+        total = Polynomial()
+        for indicator, effect in zip(self._indicators, effects_F, strict=True):
+            total = total + indicator * float(effect)
+        return total
+
+    @cached_property
+    def _indicators(self) -> list[Polynomial]:
+        """What is 1 for archs that have a candidate where it is not idle, 0 for others."""
+        result = []
+        for name, index in self.names:
+            term = Polynomial.of(name, np.eye(self._space.num_candidates[name])[index])
+            for gate, alive in gates_of(self._space, name):
+                term = term * Polynomial.of(gate, [float(flag) for flag in alive])
+            result.append(term)
+        return result
+
+
+def ridge(rows_AF: Array, values_A: Array, strength: float) -> Array:
+    """Return the effects [F] of a ridge regression around the means."""
+    centred = rows_AF - rows_AF.mean(0)
+    gram = centred.T @ centred + strength * np.eye(rows_AF.shape[1])
+    effects: Array = np.linalg.solve(gram, centred.T @ (values_A - values_A.mean()))
+    return effects
+
+
+def without_trend(values_A: Array, degree: int = 2) -> Array:
+    """Return what is left of a series when a polynomial of its position is taken out."""
+    position = np.linspace(-1, 1, len(values_A))
+    degree = min(degree, max(len(values_A) - 1, 0))
+    trend = np.polynomial.polynomial.polyvander(position, degree)
+    rest: Array = values_A - trend @ np.linalg.lstsq(trend, values_A, rcond=None)[0]
+    return rest
+
+
+def held_out(
+    rows_AF: Array, values_A: Array, fit: Callable[[Array, Array], Array], folds: int = 5
+) -> Array:
+    """Return [A] what a fit on the other parts says of each part in turn, as a contiguous block."""
+    parts = np.array_split(np.arange(len(values_A)), min(folds, len(values_A)))
+    told = np.zeros(len(values_A))
+    for part in parts:
+        others = np.setdiff1d(np.arange(len(values_A)), part)
+        effects_F = fit(rows_AF[others], values_A[others])
+        told[part] = (rows_AF[part] - rows_AF[others].mean(0)) @ effects_F
+    return told
+
+
+def ranks(values: Sequence[float] | Array) -> Array:
+    """Return ranks from -1 to 1, those of equals at their mean; what is not finite comes last."""
+    array = np.where(np.isfinite(values), values, np.inf)
+    _, inverse, counts = np.unique(array, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    middle = last - (counts + 1) / 2
+    result: Array = 2 * middle[inverse] / max(len(array) - 1, 1) - 1
+    return result

@@ -1,0 +1,202 @@
+"""Supernets that train under random mixtures, are tested by random archs, and all of it logged."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..core.naswot import NoActivationsError, naswot
+from ..core.optimizer import backward, step_all
+from ..core.sampler import sample
+from ..core.schedule import geometric
+from ..core.strategy import Problem
+from ..core.supernet import Supernet
+from ..ops.mixture import dirichlet
+from .supernet_strategy import SupernetTraining
+
+if TYPE_CHECKING:
+    from .meta_kernel import MetaKernel
+
+# D choices, N candidates
+
+_STREAMS = {"tested": 11, "untrained": 12, "fair": 13}
+_IMAGES = (16, 128)  # fewest and most on which an arch is tested
+_PATTERNS = 64  # images whose activation patterns are compared
+_SEEDS_APART = 2**33  # between the supernets of one search
+
+
+class MixedSearch:
+    """The state of one search: its supernets, and what its steps do.
+
+    Attributes:
+        total: number of steps: updates and tested archs of each supernet, then untrained archs.
+    """
+
+    def __init__(self, options: MetaKernel, problem: Problem) -> None:
+        self.options, self.problem, self.updates = options, problem, cast(int, options.steps)
+        self.trainings = [
+            SupernetTraining(options, self._problem_of(number))
+            for number in range(options.supernets)
+        ]
+        self.model = nn.ModuleDict(
+            {f"supernet{n or ''}": training.supernet for n, training in enumerate(self.trainings)}
+        )
+        self.archs, self.untrained_archs = cast(int, options.archs), cast(int, options.untrained)
+        self.each = self.updates + self.archs
+        self.total = options.supernets * self.each + self.untrained_archs
+        self._testing: tuple[int, _Testing] | None = None
+
+    @property
+    def optimizers(self) -> dict[str, Any]:
+        """What a checkpoint needs beside the weights."""
+        return {
+            f"{name}-{number}": state
+            for number, training in enumerate(self.trainings)
+            for name, state in training.state.items()
+        }
+
+    def phase(self, step: int) -> str:
+        """Return in one word what a step does."""
+        number, inside = divmod(step, self.each)
+        if number >= len(self.trainings):
+            return "untrained"
+        return "supernet" if inside < self.updates else "inherited"
+
+    def step(self, step: int) -> dict[str, Any]:
+        """Do one step and return what it measured."""
+        number, inside = divmod(step, self.each)
+        if number >= len(self.trainings):
+            index = step - len(self.trainings) * self.each
+            chosen = _row(self.untrained, index)
+            score = self._patterns(chosen, index)
+            return {"untrained": index, "indices": list(chosen.values()), "naswot": score}
+        if inside < self.updates:
+            mixture = self.mixture(number, inside)
+            loss = self._train(number, inside, mixture)
+            return {"loss": loss, "supernet": number, "mixture": self._written(mixture)}
+        index = inside - self.updates
+        chosen = _row(self.tested, index)
+        about = {"tested": index, "supernet": number, "indices": list(chosen.values())}
+        return {**about, "inherited_loss": self._test(number, chosen)}
+
+    def mixture(self, number: int, step: int) -> Tensor:
+        """Return [D, N] the mixture of an update, a function of (seed, step) alone.
+
+        What cannot be folded runs one candidate, each once in as many steps as there are.
+        """
+        options, supernet = self.options, self.trainings[0].supernet
+        seed = self._problem_of(number).seed
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        start, end = options.concentration_start, options.concentration_end
+        concentration = geometric(step / self.updates, start, end)
+        mixture_DN = dirichlet(supernet.num_candidates, concentration, generator)
+        for row, is_sampled in enumerate(supernet.sampled):
+            if is_sampled:
+                count = supernet.num_candidates[row]
+                turn, place = divmod(step, count)
+                order = np.random.default_rng((seed, _STREAMS["fair"], row, turn))
+                mixture_DN[row] = 0.0
+                mixture_DN[row, order.permutation(count)[place]] = 1.0
+        return mixture_DN
+
+    def _problem_of(self, number: int) -> Problem:
+        seed = self.problem.seed + number * _SEEDS_APART
+        return dataclasses.replace(self.problem, seed=seed)
+
+    def _written(self, mixture_DN: Tensor) -> list[list[float]]:
+        """Return a mixture for the log, four digits each."""
+        counts = self.trainings[0].supernet.num_candidates
+        rows = zip(mixture_DN.tolist(), counts, strict=True)
+        return [[float(f"{p:.4g}") for p in row[:count]] for row, count in rows]
+
+    def _train(self, number: int, step: int, mixture: Tensor) -> float:
+        """Do one update of a supernet and return its loss."""
+        training = self.trainings[number]
+        training.begin(step)
+        inputs = (*training.batch(step, "weights"), mixture)
+
+        def update(x: Tensor, labels: Tensor, mixture: Tensor) -> Tensor:
+            training.supernet.mix(mixture)
+            loss = training.loss(x, labels)
+            backward(loss, training.supernet, training.scaler)
+            step_all(training.scaler, training.optimizer)
+            return loss.detach()
+
+        loss = float(training.run(f"train {number}", update, inputs))
+        training.check(step, loss=loss)
+        return loss
+
+    def _test(self, number: int, chosen: dict[str, int]) -> float:
+        """Return the loss of an arch with inherited weights, on held-out images."""
+        if self._testing is None or self._testing[0] != number:
+            supernet = self.trainings[number].supernet
+            self._testing = (number, _Testing(supernet, self.problem, self._images))
+        return self._testing[1].loss(chosen)
+
+    def _patterns(self, chosen: dict[str, int], index: int) -> float | None:
+        """Return how well an untrained arch tells images apart, None where that cannot be told."""
+        problem, x = self.problem, self._pattern_images
+        values = {n: c.candidates[chosen[n]] for n, c in problem.space.choices().items()}
+        network = problem.proxy.build(values, seed=problem.seed + index).to(problem.device)
+        network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        try:
+            return naswot(network, x)
+        except NoActivationsError:
+            return None
+
+    @cached_property
+    def _pattern_images(self) -> Tensor:
+        problem = self.problem
+        x, _ = problem.task.batch("weights", seed=problem.seed, step=0, batch_size=_PATTERNS)
+        return x.to(problem.device, memory_format=torch.channels_last)
+
+    @cached_property
+    def tested(self) -> dict[str, NDArray[np.int64]]:
+        """Candidate indices of the archs that every supernet is tested on."""
+        seed = (self.problem.seed, _STREAMS["tested"])
+        return sample(self.problem.space, self.archs, seed)
+
+    @cached_property
+    def untrained(self) -> dict[str, NDArray[np.int64]]:
+        """Candidate indices of the archs that are not trained at all."""
+        seed = (self.problem.seed, _STREAMS["untrained"])
+        return sample(self.problem.space, self.untrained_archs, seed)
+
+    @property
+    def _images(self) -> int:
+        """On how many images an arch is tested: together at most a seventh of the training."""
+        images = self.updates * self.trainings[0].batch_size
+        share = 3 * images // (7 * max(self.archs, 1))
+        return min(max(share, _IMAGES[0]), _IMAGES[1])
+
+
+class _Testing:
+    """A trained supernet whose archs are tested by the statistics of the batch itself."""
+
+    def __init__(self, supernet: Supernet, problem: Problem, images: int) -> None:
+        self.supernet = copy.deepcopy(supernet).eval()
+        for module in self.supernet.modules():
+            if hasattr(module, "momentum"):  # a norm: reads the batch, and remembers nothing of it
+                module.train()
+                cast(Any, module).momentum = 0.0
+        x, self.labels = problem.task.ordered("architecture", 0, images)
+        self.x = x.to(problem.device, memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def loss(self, chosen: dict[str, int]) -> float:
+        """Return the loss of an arch of the supernet at its true size."""
+        for name, choice in self.supernet.choices.items():
+            choice.slot.set_index(chosen[name])
+        return float(F.cross_entropy(self.supernet(self.x).float().cpu(), self.labels))
+
+
+def _row(archs: dict[str, NDArray[np.int64]], index: int) -> dict[str, int]:
+    return {name: int(column[index]) for name, column in archs.items()}

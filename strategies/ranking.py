@@ -1,0 +1,137 @@
+"""What a supernet and untrained networks say of every arch: one additive score with its error.
+
+Three kinds of figures are regressed on what archs and mixtures consist of. They fail in different
+places: the losses of training steps under mixtures and those of archs with inherited weights know
+operations and skips, the activation patterns of untrained networks steady short supernets and
+spaces of widths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.cost import Indices
+from ..core.polynomial import Polynomial
+from ..core.sampler import sample
+from ..core.space import Space
+from .effects import Array, Features, held_out, ridge
+
+# A archs or mixtures, F features, R resamples
+
+_MEASURED = 2000  # random archs over which scores are brought to one scale
+_RESAMPLES = 40
+_STREAMS = {"scale": 21, "resamples": 22}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Figures:
+    """One kind of figure, lower is better, and what it was measured on.
+
+    Attributes:
+        name: of the figure.
+        rows: [A, F] features of each arch or mixture.
+        values: [A] the figures, on a scale on which effects add up.
+        strength: of the ridge.
+    """
+
+    name: str
+    rows: Array
+    values: Array
+    strength: float = 1.0
+
+    def effects(self, chosen: NDArray[np.int64] | slice = slice(None)) -> Array:
+        """Return the effects [F] by all figures, or by those at the positions that are given."""
+        return ridge(self.rows[chosen], self.values[chosen], self.strength)
+
+    @cached_property
+    def explained(self) -> float:
+        """The share of the variance of figures that the effects tell without having seen them."""
+        if len(self.values) < 4 or self.values.std() == 0:
+            return 0.0
+        told = held_out(self.rows, self.values, lambda r, v: ridge(r, v, self.strength))
+        if told.std() == 0:
+            return 0.0
+        return max(0.0, float(np.corrcoef(told, self.values)[0, 1])) ** 2
+
+    def reliability(self, rows_AF: Array) -> float:
+        """Return how far two halves of the figures say the same of other archs, from 0 to 1.
+
+        It is the correlation of the scores by every second figure with those by the others,
+        stepped up to the whole length (Spearman and Brown).
+        """
+        if len(self.values) < 4:
+            return 0.0
+        first, second = (rows_AF @ self.effects(slice(start, None, 2)) for start in (0, 1))
+        if first.std() == 0 or second.std() == 0:
+            return 0.0
+        half = max(0.0, float(np.corrcoef(first, second)[0, 1]))
+        return 2 * half / (1 + half)
+
+
+class Ranking:
+    """The sum of several scores, each with deviation 1 over random archs, times its reliability.
+
+    Attributes:
+        figures: what was measured.
+        weights: of each in the sum: how far its halves agree.
+        effects_F: on the score, higher is better.
+        resampled_RF: the same from resampled figures, whose spread is the error of the score.
+    """
+
+    def __init__(self, space: Space, figures: Sequence[Figures], seed: int) -> None:
+        self.space, self.figures = space, list(figures)
+        self.features = Features(space)
+        drawn = sample(space, _MEASURED, (seed, _STREAMS["scale"]))
+        self._rows_AF = self.features.of_archs(drawn)
+        self.weights = {f.name: f.reliability(self._rows_AF) for f in self.figures}
+        self.effects_F = self._sum([figures.effects() for figures in self.figures])
+        generator = np.random.default_rng((seed, _STREAMS["resamples"]))
+        self.resampled_RF = np.array([self._resampled(generator) for _ in range(_RESAMPLES)])
+
+    @cached_property
+    def polynomial(self) -> Polynomial:
+        """The score of every arch, higher is better."""
+        return self.features.polynomial(self.effects_F)
+
+    def score(self, indices: Indices) -> Array:
+        """Return [A] the scores of archs given as candidate indices."""
+        result: Array = self.features.of_archs(indices) @ self.effects_F
+        return result
+
+    def behind(self, indices: Indices) -> tuple[Array, Array]:
+        """Return [A] how far archs are behind the first of them in score, and the errors of that.
+
+        Args:
+            indices: of candidates, the first arch that of the highest score.
+        """
+        rows_AF = self.features.of_archs(indices)
+        rest_AF = rows_AF[0] - rows_AF
+        errors: Array = (rest_AF @ self.resampled_RF.T).std(1)
+        return rest_AF @ self.effects_F, errors
+
+    @cached_property
+    def errors(self) -> Array:
+        """[F] the standard error of each effect."""
+        result: Array = self.resampled_RF.std(0)
+        return result
+
+    def _resampled(self, generator: np.random.Generator) -> Array:
+        effects = []
+        for figures in self.figures:
+            size = len(figures.values)
+            effects.append(figures.effects(generator.integers(size, size=size)))
+        return self._sum(effects)
+
+    def _sum(self, effects: Sequence[Array]) -> Array:
+        """Return one score from effects on what is to be low, one by figure."""
+        total = np.zeros(len(self.features.names))
+        for figures, costs_F in zip(self.figures, effects, strict=True):
+            deviation = float((self._rows_AF @ costs_F).std())
+            if deviation > 0:
+                total -= self.weights[figures.name] / deviation * costs_F
+        return total

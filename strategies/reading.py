@@ -1,0 +1,96 @@
+"""From the events of a search by mixtures to its ranking of every arch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..core.cost import Indices
+from ..core.space import Space
+from .effects import Array, Features, ranks, without_trend
+from .ranking import Figures, Ranking
+
+# A archs or mixtures, D choices, N candidates
+
+_SKIPPED_SHARE = 0.3  # of the updates: their losses say how far training is, not which arch is good
+_FEWEST = 8  # figures from which anything is read
+
+Events = Sequence[Mapping[str, Any]]
+
+
+def read_ranking(space: Space, events: Events, seed: int) -> Ranking:
+    """Return what a search by mixtures has learned of every arch.
+
+    Args:
+        space: whose archs are ranked.
+        events: of the search: updates with `supernet`, `mixture` and `loss`; archs with `tested`,
+            `supernet` and `inherited_loss`; archs with `untrained` and `naswot`.
+        seed: of the random archs over which scores are scaled, and of the resamples.
+
+    Raises:
+        ValueError: if the events are of another space.
+    """
+    features = Features(space)
+    try:
+        figures = [*_of_supernets(features, events), *_of_untrained(features, events)]
+    except (KeyError, IndexError, TypeError, ValueError):
+        raise ValueError(f"the events of the search are not of space {space.name!r}") from None
+    return Ranking(space, figures, seed)
+
+
+def has_ranking(events: Events) -> bool:
+    """Tell whether events are of a search by mixtures."""
+    return any("mixture" in event for event in events)
+
+
+def _of_supernets(features: Features, events: Events) -> Iterator[Figures]:
+    """Yield the figures of each supernet: losses of its updates, and of archs on its weights."""
+    for number in sorted({event["supernet"] for event in events if "supernet" in event}):
+        mine = [event for event in events if event.get("supernet") == number]
+        updates = [event for event in mine if "mixture" in event]
+        updates = updates[int(_SKIPPED_SHARE * len(updates)) :]
+        if len(updates) >= _FEWEST:
+            yield Figures(
+                name=f"training {number}",
+                rows=features.of_mixtures(_padded([event["mixture"] for event in updates])),
+                values=without_trend(np.array([float(event["loss"]) for event in updates])),
+            )
+        tested = [event for event in mine if "tested" in event]
+        if len(tested) >= _FEWEST:
+            yield _in_ranks(
+                f"inherited {number}",
+                features,
+                tested,
+                [_loss(e["inherited_loss"]) for e in tested],
+            )
+
+
+def _of_untrained(features: Features, events: Events) -> Iterator[Figures]:
+    """Yield the figures of untrained archs, if they differ."""
+    untrained = [event for event in events if "untrained" in event]
+    if len(untrained) >= _FEWEST and any(event["naswot"] is not None for event in untrained):
+        costs = [-float(e["naswot"]) if e["naswot"] is not None else np.inf for e in untrained]
+        yield _in_ranks("untrained", features, untrained, costs)
+
+
+def _in_ranks(name: str, features: Features, events: Events, costs: Sequence[float]) -> Figures:
+    rows = features.of_archs(_archs_of(features.choices, events))
+    return Figures(name=name, rows=rows, values=ranks(costs))
+
+
+def _archs_of(names: Sequence[str], events: Events) -> Indices:
+    """Return the candidate indices of the archs that events are about."""
+    table = np.array([event["indices"] for event in events], dtype=np.int64)
+    return dict(zip(names, table.T, strict=True))
+
+
+def _padded(mixtures: Sequence[Sequence[Sequence[float]]]) -> Array:
+    """Return [A, D, N] mixtures, zero behind the last candidate of each choice."""
+    widest = max(len(row) for row in mixtures[0])
+    return np.array([[row + [0.0] * (widest - len(row)) for row in map(list, m)] for m in mixtures])
+
+
+def _loss(value: float | None) -> float:
+    return np.inf if value is None else float(value)
