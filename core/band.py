@@ -11,7 +11,7 @@ import numpy as np
 
 from .bounds import WORDS, Bounds
 from .budget import Budget, check_budget
-from .listing import all_archs, costs_of
+from .listing import all_archs, costs_of, holds
 from .loop import Report
 from .run import Run
 from .sampler import estimate
@@ -135,7 +135,8 @@ def _counted(space: Space, bounds: Bounds, is_widened: bool = False) -> tuple[Ba
         is_enough = len(rows_AD) >= FEWEST
     else:
         about, num_met = estimate(space, bounds)
-        found, is_enough = float(f"{about:.2g}") if num_met else None, num_met >= FEWEST
+        found = float(f"{about:.2g}") if num_met else None
+        is_enough = num_met >= FEWEST or holds(space, bounds, FEWEST) is True
     is_exact = rows_AD is not None
     band = Band(bounds=bounds, num_archs=found, is_exact=is_exact, is_widened=is_widened)
     return band, is_enough

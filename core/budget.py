@@ -228,7 +228,8 @@ def check_budget(budget: Budget, space: Space) -> None:
 def _check_reach(part: Budget, space: Space) -> None:
     """Refuse bounds on one cost that lie outside of what the space reaches."""
     smallest, largest = cost_range(space, part.metric)
-    if part.high < smallest or (part.low or part.high) > largest:
+    least = part.high if part.low is None else part.low
+    if part.high < smallest or least > largest:
         wanted = f"{part.high:,}" if part.low is None else f"{part.low:,} to {part.high:,}"
         raise InfeasibleBudgetError(
             f"no arch of space {space.name!r} has {wanted} {WORDS[part.metric]}; it reaches from "

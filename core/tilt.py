@@ -50,7 +50,9 @@ def log_tilt(space: Space, band: Bounds, draw: Draw, generator: np.random.Genera
 
     limits = np.array([_steepest(space, *pair) for pair in zip(band.parts, effects, strict=True)])
     if len(limits) == 1:
-        return logs(_bisected(space, band.parts[0], limits, values))
+        (part,), ((polynomial, _, _),) = band.parts, band.on(space.cost)
+        aim = _crowded(space, part, float(polynomial.evaluate(probe).mean()))
+        return logs(_bisected(aim, limits, values))
     return logs(_balanced(band, limits, values))
 
 
@@ -67,17 +69,24 @@ Values = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 """Draws [M, A] costs of archs under tilts of M steps."""
 
 
-def _bisected(
-    space: Space, part: Bound, limits_M: NDArray[np.float64], values: Values
-) -> NDArray[np.float64]:
-    """Return the step whose mean lies in the middle of the band: the mean grows with the step."""
+def _crowded(space: Space, part: Bound, mean: float) -> float:
+    """Return where in a band most of its archs are: near the end where random archs lie."""
     smallest, largest = cost_range(space, part.metric)
-    middle = (max(part.low, smallest) + min(part.high, largest)) / 2
+    low, high = max(part.low, smallest), min(part.high, largest)
+    if mean > high:
+        low = max(low, 0.9 * high)
+    elif mean < low:
+        high = min(high, low / 0.9)
+    return (low + high) / 2
+
+
+def _bisected(aim: float, limits_M: NDArray[np.float64], values: Values) -> NDArray[np.float64]:
+    """Return the step whose mean is the aim: the mean grows with the step."""
     below, above = -limits_M, limits_M
     step_M = below
     for _ in range(_HALVINGS):
         step_M = (below + above) / 2
-        below, above = (step_M, above) if values(step_M).mean() < middle else (below, step_M)
+        below, above = (step_M, above) if values(step_M).mean() < aim else (below, step_M)
     return step_M
 
 

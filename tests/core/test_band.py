@@ -7,8 +7,8 @@ import pytest
 from nastk.core.band import Band, band_of
 from nastk.core.bounds import Bounds
 from nastk.core.budget import Budget, InfeasibleBudgetError, flops_range, parse_budget
-from nastk.core.listing import all_archs, costs_of
-from nastk.core.sampler import estimate
+from nastk.core.listing import all_archs, costs_of, holds
+from nastk.core.sampler import estimate, sample
 from nastk.search_spaces import SPACES, SandglassMicroTab, Toy
 
 SPACE = SandglassMicroTab()
@@ -60,6 +60,37 @@ def test_a_band_holds_all_archs_below_where_these_are_few():
     band = band_of(Toy(), parse_budget("100%", Toy()))
     assert band.bounds == Bounds.of(flops_range(Toy())) and band.num_archs == 4
     assert "4 archs, all that there are" in band.describe()
+
+
+@pytest.mark.parametrize("low, high", [(95_000, 106_000), (0, 60_000), (180_000, 10**6)])
+def test_a_band_holds_as_many_archs_as_are_listed_and_no_more(low, high):
+    bounds = Bounds.of((low, high))
+    count = len(all_archs(SPACE, bounds))
+    assert holds(SPACE, bounds, count) is True
+    assert holds(SPACE, bounds, count + 1) is False
+
+
+def test_a_corner_that_draws_all_but_miss_is_not_widened():
+    """Of t2t's archs below 1.15G random draws meet but a few in 200,000."""
+    band = band_of(SPACES["t2t"](), Budget(None, 1_150_000_000))
+    assert band.bounds == Bounds.of((1_035_000_000, 1_150_000_000)) and not band.is_widened
+    assert 1e9 < band.num_archs < 1e11
+
+
+@pytest.mark.parametrize("text, num_archs", [("0:200K", 4), ("0:1G", 4), ("0:49080", 1)])
+def test_a_range_from_0_may_end_above_the_largest_arch(text, num_archs):
+    band = band_of(Toy(), parse_budget(text, Toy()))
+    assert band.low == 0 and band.num_archs == num_archs and not band.is_widened
+
+
+def test_a_wider_band_is_not_estimated_to_hold_fewer_archs():
+    """Most archs of a wide band are near the end where random ones lie."""
+    space = SPACES["mbconv"]()
+    narrow, _ = estimate(space, Bounds.of((315_000_000, 350_000_000)))
+    wide, _ = estimate(space, Bounds.of((0, 350_000_000)))
+    uniform = space.cost.flops.evaluate(sample(space, 200_000, 1))
+    assert 1 / 3 < wide / (1.6e73 * np.mean(uniform <= 350_000_000)) < 3
+    assert 0.9 * narrow < wide
 
 
 @pytest.mark.parametrize("text, low", [("0:106K", 0), ("105K:106K", 105_000), ("0:100%", 0)])
