@@ -169,7 +169,9 @@ def what_was_read(task: Task) -> str:
     if left_out := about.get("left_out"):
         line += "; left out: " + ", ".join(f"{n:,} {reason}" for reason, n in left_out.items())
     if double := about.get("num_test_in_train"):
-        line += f"; {double:,} of the test images are among those to train on too"
+        looked = about.get("num_test_looked_at", task.size("test"))
+        some = "the" if looked == task.size("test") else f"{looked:,}"
+        line += f"; {double:,} of {some} test images are among those to train on too"
     return line
 
 

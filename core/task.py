@@ -87,5 +87,6 @@ class Task(ABC):
         items), `train_sha256`; `is_grey`: whether the images are grey, None if that is unknown;
         `left_out`: reason to number of what lay with the data and is not used, for example
         `{".txt": 2}`; `num_test_in_train`: images of the test part that train too, None or missing
-        where nobody has counted; `classes` where they have names.
+        where nobody has counted; `num_test_looked_at`: of how many, all if missing; `classes` where
+        they have names.
         """

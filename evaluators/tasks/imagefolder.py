@@ -22,6 +22,7 @@ from ...core.preprocessing import Preprocessing
 from ...core.task import Task
 from .arrays import check_size
 from .folders import Item, Scan, check_apart, find_folders, scan
+from .repeated import num_repeated
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels
 
@@ -173,6 +174,8 @@ class ImageFolder(Task):
             },
             "is_grey": self.is_grey,
             "left_out": dict(self.left_out),
+            "num_test_in_train": self._repeated[0],
+            "num_test_looked_at": self._repeated[1],
             "train_sha256": self._sha256,
         }
 
@@ -186,6 +189,11 @@ class ImageFolder(Task):
         ]
         pixels = [image for image in looked if not isinstance(image, str)]
         return all((image == image[..., :1]).all() for image in pixels) if pixels else None
+
+    @cached_property
+    def _repeated(self) -> tuple[int, int]:
+        train, test = ([file for file, _ in items] for items in (self._splits["train"], self._test))
+        return num_repeated(train, test)
 
     @cached_property
     def _sha256(self) -> str:

@@ -1,9 +1,11 @@
 """Which images of a folder are used, and that the rest is named."""
 
 import os
+import shutil
 
 import pytest
-from nastk.evaluators.tasks import make_task
+from nastk.evaluators.tasks import make_task, repeated
+from nastk.planning import what_was_read
 from PIL import Image
 
 
@@ -84,6 +86,24 @@ def test_one_folder_in_two_places_is_refused(data, link, target, words):
     (data / link).symlink_to(data / target)
     with pytest.raises(ValueError, match=words):
         task_of(data)
+
+
+def test_copies_of_training_images_among_those_to_test_on_are_said(data, monkeypatch):
+    assert task_of(data).describe()["num_test_in_train"] == 0
+    for number in range(3):
+        shutil.copy(data / f"train/cat/{number}.png", data / f"val/cat/copy{number}.png")
+    shutil.copy(data / "train/cat/4.png", data / "val/dog/of-another-class.png")
+    (data / "val/dog/link.png").symlink_to(data / "train/dog/4.png")
+    content = bytearray((data / "train/dog/5.png").read_bytes())
+    content[-1] ^= 1  # of one size and one middle, and yet another file
+    (data / "val/dog/other.png").write_bytes(content)
+    os.mkfifo(data / "val/dog/pipe.png")
+    task = task_of(data)
+    assert task.describe()["num_test_in_train"] == 5
+    assert what_was_read(task).endswith("; 5 of the test images are among those to train on too")
+    monkeypatch.setattr(repeated, "LOOKED", 11)
+    assert task.size("test") == 23
+    assert "of 8 test images are among" in what_was_read(task_of(data))
 
 
 @pytest.mark.parametrize("part", ["train", "val"])
