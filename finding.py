@@ -52,6 +52,7 @@ def search_in(run: Run, report: Report, processes: int | None) -> dict[str, Any]
     band = band_of(target, problem.budget).bounds
     arch = strategy.search(problem, run, parts)
     counted = check_found(strategy.name, arch, target, problem.budget)
+    target.check_count(arch)
     write_counts(run, target, arch)
     write_atomically(run.arch_path, arch.to_json().encode())
     peak = max(peak_memory_bytes(), close_trials(run))

@@ -47,22 +47,31 @@ def recount(
         ValueError: if a network costs something else than the space says, with the module.
     """
     for indices in _archs(cost, constraints):
-        values = {name: c.candidates[indices[name]] for name, c in cost.choices.items()}
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            network = build(values).eval()
-            built = Cost(
-                choices={}, layers=tuple(trace(network, torch.empty(1, *input_shape)).layers)
-            )
-        said, found = cost.count(indices), built.count({})
-        if said != found:
-            metric = next(name for name in METRICS if said[name] != found[name])
-            where = _culprit(metric, cost, indices, built, dict(network.named_modules()))
-            raise ValueError(
-                f"{owner}: the {metric} of {where} depend on choices in a way that nastk cannot "
-                f"see: it counts {said[metric]:,} where the network of {_shown(values)} has "
-                f"{found[metric]:,}; keep what it reads and holds equal for all candidates, or "
-                "build it from operators of nastk.ops"
-            )
+        recount_one(owner, cost, build, input_shape, indices)
+
+
+def recount_one(
+    owner: str,
+    cost: Cost,
+    build: Callable[[Mapping[str, Value]], nn.Module],
+    input_shape: Sequence[int],
+    indices: Mapping[str, int],
+) -> None:
+    """Build one arch, given by the candidate index of every choice, and count it; see `recount`."""
+    values = {name: c.candidates[indices[name]] for name, c in cost.choices.items()}
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        network = build(values).eval()
+        built = Cost(choices={}, layers=tuple(trace(network, torch.empty(1, *input_shape)).layers))
+    said, found = cost.count(indices), built.count({})
+    if said != found:
+        metric = next(name for name in METRICS if said[name] != found[name])
+        where = _culprit(metric, cost, indices, built, dict(network.named_modules()))
+        raise ValueError(
+            f"{owner}: the {metric} of {where} depend on choices in a way that nastk cannot "
+            f"see: it counts {said[metric]:,} where the network of {_shown(values)} has "
+            f"{found[metric]:,}; keep what it reads and holds equal for all candidates, or "
+            "build it from operators of nastk.ops"
+        )
 
 
 def _archs(cost: Cost, constraints: Sequence[Constraint]) -> Iterator[dict[str, int]]:

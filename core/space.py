@@ -19,7 +19,7 @@ from .blame import blame, failed_module
 from .choice import Choice, Choose, ChooseAll, ChooseValues, Value
 from .constraint import Constraint
 from .cost import METRICS, Cost
-from .recount import recount
+from .recount import recount, recount_one
 from .supernet import Supernet
 
 MOST_RESOLUTION, MOST_CLASSES = 65_536, 1_000_000
@@ -179,6 +179,23 @@ class Space(ABC):
             torch.manual_seed(seed)
             return self.network(ChooseValues(values))
 
+    def check_count(self, arch: Arch) -> None:
+        """Build the network of an arch and count it again, in a space of the user's.
+
+        `cost` does so for a few archs, which need not show all combinations of choices.
+
+        Raises:
+            ValueError: if it costs something else than `cost` says, with the module.
+        """
+        if not _is_own(self):
+            recount_one(
+                self.name,
+                self.cost,
+                lambda values: self.network(ChooseValues(values)),
+                self.input_shape,
+                self.indices(arch),
+            )
+
     def supernet(self, *, seed: int = 0) -> Supernet:
         """Return the network that contains all candidates, initialised from `seed`."""
         choose = ChooseAll()
@@ -218,10 +235,15 @@ def _describe(space: Space) -> tuple[ChooseAll, Cost]:
     return choose, cost
 
 
+def _is_own(space: Space) -> bool:
+    """Tell whether a space is nastk's own."""
+    return type(space).__module__.partition(".")[0] == __name__.partition(".")[0]
+
+
 @lru_cache(maxsize=64)
 def _check_counts(space: Space) -> None:
     """Count a few networks of a space again; those of nastk itself are counted by its tests."""
-    if type(space).__module__.partition(".")[0] == __name__.partition(".")[0]:
+    if _is_own(space):
         return
     cost = space._described[1]
     recount(

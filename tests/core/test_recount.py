@@ -87,3 +87,41 @@ def test_a_space_without_choices_is_counted():
             return nn.Sequential(nn.Flatten(), nn.Linear(192, self.num_classes))
 
     assert Fixed().cost.count({}) == {"flops": 960, "params": 965, "activations": 5}
+
+
+class Pair(nn.Module):
+    """A convolution that two candidates bring along together, which few archs show."""
+
+    def __init__(self, first, second):
+        super().__init__()
+        is_odd = isinstance(first, int) and (first, second) == (19, 33)
+        self.extra = nn.Conv2d(8, 8, 1) if is_odd else nn.Identity()
+
+    def forward(self, x):
+        return self.extra(x)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paired(nastk.Space):
+    resolution: int = 8
+    num_classes: int = 10
+
+    def network(self, choose):
+        first = choose("first", tuple(range(1, 41, 2)))
+        second = choose("second", tuple(range(1, 41, 2)))
+        layers = (conv2d(3, 8, first), conv2d(8, 8, second), Pair(first, second))
+        return nn.Sequential(
+            *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear(8, self.num_classes)
+        )
+
+
+def test_what_a_search_has_found_is_counted_again(tmp_path, monkeypatch):
+    space = Paired()
+    odd = space.arch({"first": 19, "second": 33})
+    assert space.cost and space.check_count(space.arch({"first": 19, "second": 17})) is None
+    with pytest.raises(ValueError, match=r"Paired: the flops of .* network of first 19, second 33"):
+        space.check_count(odd)
+    monkeypatch.setattr("nastk.strategies.random.RandomSampler.ask", lambda self: odd)
+    with pytest.raises(ValueError, match="depend on choices in a way that nastk cannot see"):
+        nastk.search(Paired, "100%", strategy="random", data="digits", out=tmp_path / "run")
+    assert not (tmp_path / "run/result.json").exists()
