@@ -20,10 +20,12 @@ class Code(Record):
     Attributes:
         file: within the run folder.
         sha256: of its content.
+        imports: files of the user's that it imports, of which there is no copy, with their SHA-256.
     """
 
     file: str
     sha256: str
+    imports: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

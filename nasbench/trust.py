@@ -18,24 +18,26 @@ from typing import Any
 from ..core.blame import watch_file
 from ..core.files import make_folder, read_json, write_atomically
 from ..core.manifest import Manifest
+from ..core.printable import printable
 from ..core.record import checked
 from ..core.run import Run
 from ..core.space import Space
 from .families import find_space
+from .imported import file_hash, imported_files
 from .in_memory import held_class, is_in_file, is_in_memory
 
 CODE = "code"  # the folder within a run
 ROLES = ("space", "evaluator", "strategy")  # what may be FILE.py:CLASS
 _log = logging.getLogger(__name__)
 _trusted_now: set[tuple[str, str]] = set()
-_said: set[Path] = set()
+_said: set[str] = set()
 
 
 class UntrustedCodeError(ValueError):
     """A run needs code that the user has not said to trust, or has not given to this process."""
 
 
-def keep_code(names: Mapping[str, Any], run: Path) -> dict[str, dict[str, str]]:
+def keep_code(names: Mapping[str, Any], run: Path) -> dict[str, dict[str, Any]]:
     """Copy the files that the user has named into a run and trust them there.
 
     Args:
@@ -49,11 +51,12 @@ def keep_code(names: Mapping[str, Any], run: Path) -> dict[str, dict[str, str]]:
     return {role: _keep_file(role, names[role], run) for role in roles}
 
 
-def _keep_file(role: str, name: str, run: Path) -> dict[str, str]:
+def _keep_file(role: str, name: str, run: Path) -> dict[str, Any]:
     """Copy the file of `FILE.py:CLASS` into a run and trust it there.
 
     Returns:
-        What the manifest says of it: `file` (within the run) and `sha256`.
+        What the manifest says of it: `file` (within the run), `sha256` and, where it imports other
+        files of the user's, `imports`.
     """
     file = Path(name.rpartition(":")[0]).expanduser().resolve()
     content = file.read_bytes()
@@ -67,7 +70,9 @@ def _keep_file(role: str, name: str, run: Path) -> dict[str, str]:
     watch_file(copy.resolve(), file)
     sha256 = hashlib.sha256(content).hexdigest()
     _remember(run, sha256)
-    return {"file": f"{CODE}/{copy.name}", "sha256": sha256}
+    imports = imported_files(file)
+    about = {"file": f"{CODE}/{copy.name}", "sha256": sha256}
+    return about | ({"imports": imports} if imports else {})
 
 
 def trust(run: str | Path) -> list[str]:
@@ -147,14 +152,23 @@ def _sha256(file: Path) -> str:
 
 
 def _compare_original(role: str, manifest: Manifest, file: Path) -> None:
-    """Say once that the user's own file is not any more what the run was begun with."""
+    """Say once that the user's own files are not any more what the run was begun with."""
+    kept = manifest.code.get(role)
+    for place, sha256 in ({} if kept is None else kept.imports).items():
+        if place not in _said and file_hash(place) != sha256:
+            _said.add(place)
+            _log.warning(
+                "%s has changed since the search, and %s imports it: of that the run has no copy, "
+                "so that its networks may be others now",
+                *(printable(place), file),
+            )
     original = Path(manifest[role].rpartition(":")[0])
-    if file in _said or file == original or not original.is_file():
+    if str(file) in _said or file == original or not original.is_file():
         return
     if _sha256(original) == _sha256(file):
         watch_file(file, original)
     else:
-        _said.add(file)
+        _said.add(str(file))
         _log.warning("%s has changed since the search; this run uses its copy %s", original, file)
 
 

@@ -86,6 +86,30 @@ def test_a_run_uses_its_copy_of_the_space(tmp_path, monkeypatch, caplog):
     assert caplog.text.count("has changed since the search") == 1
 
 
+def test_an_edit_of_what_the_space_imports_is_said(tmp_path, monkeypatch, caplog):
+    """Of such files a run has no copy: its networks are others then."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_parts").mkdir()
+    (tmp_path / "own_parts/__init__.py").write_text("from .deep import BASE\n")
+    (tmp_path / "own_parts/deep.py").write_text("BASE = 'toy'\n")
+    (tmp_path / "own_parts/unused.py").write_text("")
+    (tmp_path / "mine.py").write_text(
+        "import torch\nimport json\nfrom own_parts import BASE\n"
+        "from nastk.search_spaces import SPACES\nclass Mine(SPACES[BASE]):\n    name = 'Mine'\n"
+    )
+    nastk.search("mine.py:Mine", "90%", strategy="random", out="run")
+    kept = nastk.core.run.Run.open(tmp_path / "run").manifest.code["space"]
+    own = ["own_parts/__init__.py", "own_parts/deep.py"]
+    assert list(kept.imports) == [str(tmp_path / name) for name in own]
+    nastk.count("run")
+    assert "has changed" not in caplog.text
+    (tmp_path / own[1]).write_text("BASE = 'toy'  # or another\n")
+    nastk.count("run")
+    nastk.count("run")
+    assert caplog.text.count(f"{own[1]} has changed since the search, and") == 1
+
+
 @pytest.mark.parametrize("name", ["metrics.jsonl", ".lock", "retrain.json", "checkpoints"])
 def test_a_run_with_a_link_inside_is_refused(tmp_path, name):
     run = tmp_path / "run"
