@@ -16,6 +16,7 @@ from .core.loop import Report
 from .core.run import Run, write_json
 from .core.space import Space
 from .core.task import Task
+from .evaluators.best import LOWER
 from .evaluators.recipe import (
     Recipe,
     check_changes,
@@ -145,13 +146,24 @@ def compare(
     result = {
         **field.facts,
         "steps": steps,
-        **summary(jobs),
+        **_finite(summary(jobs)),
         "seconds": time.perf_counter() - start,
         "record": how | {"data_record": about},
     }
     file = field.file or field.trainings / f"{hash_of(str([job.path for job in jobs]))}.json"
     write_json(file, result | {"file": str(file)})
     return result | {"file": str(file)}
+
+
+def _finite(told: dict[str, Any]) -> dict[str, Any]:
+    """Return what a comparison found, unless nothing has trained.
+
+    Raises:
+        RuntimeError: if every training has diverged.
+    """
+    if all(row["num_diverged"] == row["seeds"] for row in told["rows"]):
+        raise RuntimeError(f"all trainings diverged ({told['num_trainings']}): {LOWER}")
+    return told
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -124,6 +124,15 @@ def test_a_found_arch_that_diverged_is_last(run, trained_to, tmp_path):
     assert told["verdict"] is None and told["comparison"]["rows"][0]["loss_nats"] is None
 
 
+def test_a_comparison_in_which_nothing_trained_fails(run, trained_to, tmp_path):
+    run = shutil.copytree(run, tmp_path / "run")
+    (run / "compare.json").unlink(missing_ok=True)
+    trained_to(found=[math.nan], most_params=[math.inf], random_1=[math.nan])
+    with pytest.raises(RuntimeError, match=r"all trainings diverged \(3\): train with"):
+        nastk.compare(run, seeds=1, random=1)
+    assert not (run / "compare.json").exists()
+
+
 @pytest.mark.slow
 def test_a_killed_comparison_goes_on_and_ends_the_same(run):
     options = ["--seeds", "1", "--random", "1", "--steps", "30", "--json"]
