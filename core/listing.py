@@ -108,7 +108,8 @@ def _grown(
     kept = space.cost.active(indices)[order[number]] | (added_A == 0)
     for end in ends:
         kept &= end.value.evaluate(indices) <= end.most
-    return rows_AD[kept]
+    beginnings: NDArray[np.int64] = rows_AD[kept]
+    return beginnings
 
 
 def _order(space: Space, bounds: Bounds) -> list[str]:

@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 from nastk.core.band import band_of
+from nastk.core.bounds import Bounds
 from nastk.core.budget import parse_budget
 from nastk.core.sampler import sample
 from nastk.core.space import Space
@@ -81,9 +82,9 @@ def test_rejection_under_a_tilt_is_uniform(end, caplog):
 @pytest.mark.parametrize("end", ["smallest", "largest"])
 def test_walks_through_a_band_are_uniform_and_say_that_they_are_walks(end, caplog):
     band = end_band(end, 60)
-    drawn = walk(Listed(), 1000, np.random.default_rng(1), band, sample)
+    drawn = walk(Listed(), 1000, np.random.default_rng(1), Bounds.of(band), sample)
     assert chisquare(frequencies(drawn, band)).pvalue > 0.01
-    again = walk(Listed(), 1000, np.random.default_rng(1), band, sample)
+    again = walk(Listed(), 1000, np.random.default_rng(1), Bounds.of(band), sample)
     assert all(np.array_equal(drawn[name], again[name]) for name in drawn)
     assert [record.message.count("nearly uniform") for record in caplog.records] == [1]
 
@@ -91,7 +92,9 @@ def test_walks_through_a_band_are_uniform_and_say_that_they_are_walks(end, caplo
 @pytest.mark.parametrize("end", ["smallest", "largest"])
 def test_few_archs_are_all_listed_and_drawn_uniformly(end, caplog):
     band = end_band(end, 12)
-    found = frequencies(walk(Listed(), 2000, np.random.default_rng(0), band, sample), band)
+    found = frequencies(
+        walk(Listed(), 2000, np.random.default_rng(0), Bounds.of(band), sample), band
+    )
     assert 12 <= len(found) < 32
     assert chisquare(found).pvalue > 0.01
     assert not caplog.records
