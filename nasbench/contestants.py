@@ -119,8 +119,8 @@ def _neighbours(target: Space, proxy: Space, budget: Budget) -> list[Contestant]
             continue
         if reference.options.get("resolution", target.resolution) != target.resolution:
             continue  # it is another one's network at another resolution
-        space, arch = reference.arch()
-        counts = _counts(dataclasses.replace(space, **sizes), arch)
+        space, arch = reference.arch(**sizes)
+        counts = _counts(space, arch)
         if abs(counts[budget.metric] / budget.high - 1) > NEIGHBOURHOOD:
             continue
         result.append(

@@ -74,15 +74,18 @@ class Reference:
         """Whether nastk can build the network."""
         return self.space is not None
 
-    def arch(self) -> tuple[Space, Arch]:
+    def arch(self, **options: Any) -> tuple[Space, Arch]:
         """Return space and arch of the network, at 224 px and 1000 classes unless it says so.
+
+        Args:
+            options: of the space, beside or instead of the network's own.
 
         Raises:
             ValueError: if only figures were published.
         """
         if self.space is None:
             raise ValueError(f"nastk cannot build {self.name!r}: only its figures were published")
-        space = FAMILIES[self.space](**self.options)
+        space = FAMILIES[self.space](**{**self.options, **options})
         if not space.choices():
             return space, space.arch({})
         arch: Arch = space.uniform(**self.uniform)  # type: ignore[attr-defined]
