@@ -11,9 +11,10 @@ demo: $(VENV)/.ready
 test: $(VENV)/.ready
 	$(VENV)/bin/python -m pytest -q -n 2 --dist worksteal -m "not slow"
 
-# Everything: kills, whole commands, sweeps of random archs.
-test-all: $(VENV)/.ready
-	$(VENV)/bin/python -m pytest -q -n 2 --dist worksteal
+# Everything: the fast suite, then kills, whole commands and sweeps of random archs. What has passed
+# already in the same run of make, as in `make test test-all`, does not run again.
+test-all: test
+	$(VENV)/bin/python -m pytest -q -n 2 --dist worksteal -m slow
 
 # mypy names a package after its folder, which a checkout may call anything: a link says nastk.
 check: $(VENV)/.ready
