@@ -1,10 +1,15 @@
+import contextlib
 import dataclasses
+import io
 import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
+from nastk import cli
 from nastk.evaluators import tasks
 from nastk.evaluators.tasks.digits import digits_photo
 from PIL import Image
@@ -23,6 +28,34 @@ def _own_state(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_process():
+    """Train in this process where a test does not say how many: a new one imports torch first."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "cpu_count", lambda: 1)
+        yield
+
+
+@pytest.fixture(scope="session")
+def command():
+    """Run a command line in this process, as main() does for a user.
+
+    What only a process of its own can show (signals, imports, what C code prints) starts one.
+    """
+
+    def run(*words, cwd="."):
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(sys, "argv", ["nastk", *map(str, words)])
+            with contextlib.chdir(cwd), contextlib.redirect_stdout(out):
+                with contextlib.redirect_stderr(err), pytest.raises(SystemExit) as stop:
+                    cli.main()
+        code = stop.value.code or 0
+        return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+    return run
 
 
 @pytest.fixture

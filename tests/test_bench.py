@@ -97,9 +97,8 @@ def test_the_step_benchmark_of_transformers_measures_every_figure():
     assert "| folded_over_largest |" in markdown(result)
 
 
-def test_doctor_says_which_kernels_run_and_why_not():
-    done = subprocess.run([*NASTK, "doctor", "--json"], capture_output=True, text=True, check=True)
-    rows = {row["name"]: row for row in json.loads(done.stdout)}
+def test_doctor_says_which_kernels_run_and_why_not(command):
+    rows = {row["name"]: row for row in json.loads(command("doctor", "--json").stdout)}
     assert rows["CPU kernels"]["status"] in ("ok", "missing")
     environment = os.environ | {"NASTK_KERNELS": "definition"}
     done = subprocess.run(

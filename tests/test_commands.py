@@ -10,30 +10,17 @@ import pytest
 import torch
 
 
-def nastk(*arguments, cwd=None):
-    return subprocess.run(
-        [sys.executable, "-m", "nastk", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-    )
+def process(*words):
+    """Run a command in a process of its own, where libraries print and warn as for users."""
+    whole = [sys.executable, "-m", "nastk", *map(str, words)]
+    return subprocess.run(whole, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("commands") / "run"
-    done = nastk(
-        "search",
-        "--space",
-        "sandglass-micro",
-        "--flops",
-        "0.8M",
-        "--steps",
-        5,
-        "--out",
-        folder,
-        "--json",
-    )
+    options = ["--flops", "0.8M", "--steps", 5, "--out", folder, "--json"]
+    done = process("search", "--space", "sandglass-micro", *options)
     assert done.returncode == 0, done.stderr
     assert set(json.loads(done.stdout)) == {
         "run",
@@ -59,18 +46,18 @@ def run(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_retrain_evaluate_and_export_follow_a_search(run, tmp_path):
-    trained = json.loads(nastk("retrain", run, "--steps", 5, "--json").stdout)
+def test_retrain_evaluate_and_export_follow_a_search(run, tmp_path, command):
+    trained = json.loads(command("retrain", run, "--steps", 5, "--json").stdout)
     assert {"test_top1_percent", "test_loss_nats"} <= set(trained["metrics"])
-    tested = json.loads(nastk("evaluate", run, "--json").stdout)
+    tested = json.loads(command("evaluate", run, "--json").stdout)
     assert tested["metrics"]["test_loss_nats"] == pytest.approx(
         trained["metrics"]["test_loss_nats"]
     )
-    inherited = nastk("retrain", run, "--inherit", "--steps", 2, "--json")
+    inherited = command("retrain", run, "--inherit", "--steps", 2, "--json")
     assert "inherit" in json.loads(inherited.stdout)["weights"]
     for ending in ("pt2", "onnx"):
         target = tmp_path / f"model.{ending}"
-        done = nastk("export", run, "--to", target, "--json")
+        done = process("export", run, "--to", target, "--json")
         assert json.loads(done.stdout)["max_difference"] <= 1e-5 and target.exists()
         assert done.stderr == ""
     code = (
@@ -81,8 +68,8 @@ def test_retrain_evaluate_and_export_follow_a_search(run, tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_count_agrees_with_fvcore_and_search(run):
-    counted = json.loads(nastk("count", run, "--check", "--per-layer", "--json").stdout)
+def test_count_agrees_with_fvcore_and_search(run, command):
+    counted = json.loads(command("count", run, "--check", "--per-layer", "--json").stdout)
     assert {"name", "params", "flops", "activations", "resolution", "num_classes"} <= set(counted)
     assert counted["flops"] == counted["fvcore_flops"] <= 800_000
     assert sum(layer["flops"] for layer in counted["layers"]) == counted["flops"]
@@ -96,8 +83,8 @@ def test_load_returns_a_plain_module(run):
     assert sum(p.numel() for p in network.parameters()) == 3535416
 
 
-def test_a_finished_run_resumes_to_its_result(run):
-    done = nastk("search", "--resume", run, "--json", "--processes", 1)
+def test_a_finished_run_resumes_to_its_result(run, command):
+    done = command("search", "--resume", run, "--json", "--processes", 1)
     assert done.returncode == 0 and json.loads(done.stdout)["run"] == str(run)
 
 
@@ -115,7 +102,7 @@ def test_a_finished_run_that_was_moved_resumes_to_its_result(run, tmp_path, monk
 
 
 @pytest.mark.parametrize("place", ["flags", "config"])
-def test_resuming_refuses_options_that_it_would_not_use(run, tmp_path, place):
+def test_resuming_refuses_options_that_it_would_not_use(run, tmp_path, place, command):
     given = {"space": "sandglass", "flops": "100M", "seed": 0, "proxy-scale": 0.5, "processes": 1}
     if place == "flags":
         options = [text for key, value in given.items() for text in (f"--{key}", value)]
@@ -123,45 +110,42 @@ def test_resuming_refuses_options_that_it_would_not_use(run, tmp_path, place):
         config = tmp_path / "options.toml"
         config.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in given.items()))
         options = ["--config", config]
-    done = nastk("search", "--resume", run, *options)
+    done = command("search", "--resume", run, *options)
     assert done.returncode == 2 and not done.stdout and len(done.stderr.splitlines()) == 1
     assert "leave out --space, --flops, --seed, --proxy-scale" in done.stderr
 
 
-def test_flags_override_the_config_file(tmp_path):
+def test_flags_override_the_config_file(tmp_path, command):
     config = tmp_path / "options.toml"
     config.write_text('space = "toy"\nflops = "55K"\nsteps = 2\nseed = 5\n')
-    done = nastk("search", "--config", config, "--seed", 6, "--out", tmp_path / "run", "--json")
+    done = command("search", "--config", config, "--seed", 6, "--out", tmp_path / "run", "--json")
     assert done.returncode == 0, done.stderr
     manifest = json.loads((tmp_path / "run/manifest.json").read_text())
     assert manifest["space"] == "toy" and manifest["seed"] == 6
     config.write_text('spaec = "toy"\n')
-    assert "did you mean 'space'" in nastk("search", "--config", config).stderr
+    assert "did you mean 'space'" in command("search", "--config", config).stderr
 
 
-@pytest.mark.slow
-def test_options_of_the_strategy_are_set_by_name(tmp_path):
+def test_options_of_the_strategy_are_set_by_name(tmp_path, command):
     arguments = ["--space", "toy", "--flops", "55K", "--steps", 2, "--out", tmp_path / "run"]
     settings = ["--set", "level=bilevel", "--set", "warmup=0.5"]
-    done = nastk("search", *arguments, "--strategy", "logits", *settings, "--json")
+    done = command("search", *arguments, "--strategy", "logits", *settings, "--json")
     assert done.returncode == 0, done.stderr
     options = json.loads((tmp_path / "run/manifest.json").read_text())["strategy_options"]
     assert options == {"level": "bilevel", "warmup": 0.5, "steps": 2}
-    assert "NAME=VALUE" in nastk("search", *arguments, "--set", "level").stderr
+    assert "NAME=VALUE" in command("search", *arguments, "--set", "level").stderr
 
 
-@pytest.mark.slow
-def test_every_command_takes_a_config_file(tmp_path):
+def test_every_command_takes_a_config_file(tmp_path, command):
     config = tmp_path / "options.toml"
     config.write_text("classes = 10\nper-layer = true\n")
-    done = nastk("count", "mobilenext-1.0", "--config", config, "--json")
+    done = command("count", "mobilenext-1.0", "--config", config, "--json")
     counted = json.loads(done.stdout)
     assert counted["params"] == 2267226 and counted["layers"]
-    for command in ("search", "retrain", "evaluate", "count", "spaces", "export"):
-        assert "--config" in nastk(command, "--help").stdout, command
+    for name in ("search", "retrain", "evaluate", "count", "spaces", "export"):
+        assert "--config" in command(name, "--help").stdout, name
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments, code, words",
     [
@@ -184,8 +168,8 @@ def test_every_command_takes_a_config_file(tmp_path):
         (["--steps", "many"], 2, "--steps"),
     ],
 )
-def test_a_mistake_is_one_line_and_leaves_nothing_behind(tmp_path, arguments, code, words):
-    done = nastk("search", *arguments, cwd=tmp_path)
+def test_a_mistake_is_one_line_and_leaves_nothing_behind(tmp_path, arguments, code, words, command):
+    done = command("search", *arguments, cwd=tmp_path)
     assert done.returncode == code
     assert words in done.stderr and len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
@@ -250,8 +234,7 @@ def test_files_of_the_user_are_read(tmp_path):
         make_task(f"cifar10:{tmp_path}", 32)
 
 
-@pytest.mark.slow
-def test_a_space_of_ones_own_is_searched_from_its_file(tmp_path):
+def test_a_space_of_ones_own_is_searched_from_its_file(tmp_path, command):
     (tmp_path / "mine.py").write_text(
         "from dataclasses import dataclass\nfrom torch import nn\nfrom nastk import Space\n"
         "from nastk.ops import conv2d, depthwise_conv2d, linear\n"
@@ -262,7 +245,7 @@ def test_a_space_of_ones_own_is_searched_from_its_file(tmp_path):
         "            depthwise_conv2d(8, choose('kernel', (3, 5))), nn.AdaptiveAvgPool2d(1),\n"
         "            nn.Flatten(), linear(8, self.num_classes))\n"
     )
-    done = nastk(
+    done = command(
         "search",
         "--space",
         "mine.py:Mine",
@@ -276,7 +259,7 @@ def test_a_space_of_ones_own_is_searched_from_its_file(tmp_path):
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(nastk("count", "r", "--json", cwd=tmp_path).stdout)["flops"] > 0
+    assert json.loads(command("count", "r", "--json", cwd=tmp_path).stdout)["flops"] > 0
 
 
 @pytest.mark.slow

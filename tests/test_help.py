@@ -43,11 +43,11 @@ def test_the_help_of_search_names_all_embedded_data():
     assert set(EMBEDDED) <= names
 
 
-def test_the_help_of_retrain_leads_to_every_recipe():
+def test_the_help_of_retrain_leads_to_every_recipe(command):
     from nastk.evaluators.recipe import RECIPES
 
     assert "nastk recipes" in run("retrain", "--help", env=os.environ | {"COLUMNS": "200"}).stdout
-    said = run("recipes").stdout.splitlines()
+    said = command("recipes").stdout.splitlines()
     assert [name for name in RECIPES if name not in said] == []
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -36,10 +37,17 @@ def test_tables_and_references_travel_with_the_package():
         assert data and all(any(f.match(pattern) for pattern in patterns) for f in data)
 
 
+@cache
+def imports_of(path):
+    """Every import statement of a file, wherever it stands."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
 def imported_folders(path):
     """Top folders that a file imports relatively."""
     folders = path.relative_to(ROOT).parts[:-1]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in imports_of(path):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = list(folders[: len(folders) - node.level + 1])
             target = base + (node.module.split(".") if node.module else [])
@@ -54,7 +62,7 @@ def test_imports_inside_the_package_are_relative():
     for path in [*inside, *ROOT.glob("*.py")]:
         if path.name in ("micro.py", "curves.py"):  # programs that use nastk as a user would
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in imports_of(path):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and not node.level:
                 names = [node.module or ""]
@@ -78,20 +86,20 @@ def test_help_is_fast_and_imports_nothing_heavy():
         "heavy = names & set(sys.modules)\n"
         "assert not heavy, heavy\nprint(time.process_time())"
     )
-    runs = [
-        float(
-            subprocess.run(
-                [sys.executable, "-c", code], capture_output=True, check=True, text=True
-            ).stdout
-        )
-        for _ in range(3)
-    ]
+    runs = []
+    for _ in range(3):  # the fastest counts: neighbours make CPU seconds longer
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        runs.append(float(done.stdout))
+        if runs[-1] < 0.6:
+            break
     assert min(runs) < 0.6
 
 
-def test_importing_nastk_imports_no_optional_package():
+def test_importing_nastk_and_its_operators_imports_no_optional_package():
     optional = {"triton", "ray", "optuna", "nni"}
-    code = f"import nastk, sys; nastk.search; assert not {optional} & set(sys.modules)"
+    code = "import nastk, nastk.ops.kernels.depthwise, sys; nastk.search\n"
+    code += f"assert not {optional} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -1,7 +1,6 @@
 """`nastk bench proxy` says how much of a training's result is due to the arch."""
 
 import json
-import subprocess
 import sys
 
 import numpy as np
@@ -30,10 +29,9 @@ KEYS = {"icc_loss", "icc_accuracy", "ceiling_tau", "params_tau"}
 
 
 @pytest.mark.slow
-def test_the_command_measures_warns_and_does_not_train_twice(tmp_path, capsys):
+def test_the_command_measures_warns_and_does_not_train_twice(tmp_path, capsys, command):
     flags = [part for name, value in OPTIONS.items() for part in (f"--{name}", str(value))]
-    command = [*NASTK, "bench", "proxy", *flags, "--out", "trainings", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    done = command("bench", "proxy", *flags, "--out", "trainings", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert set(result) >= KEYS and all(-1 <= result[key] <= 1 for key in KEYS)

@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -280,15 +279,10 @@ class Wrong:
         return lambda x: x.sum((1, 2, 3))[:, None].expand(-1, 4)
 
 
-@pytest.mark.slow
-def test_damaged_weights_are_one_line(folder):
+def test_damaged_weights_are_one_line(folder, command):
     weights = Path(nastk.retrain(folder / "run", steps=1)["weights"])
     weights.write_bytes(weights.read_bytes()[:-50])
-    done = subprocess.run(
-        [sys.executable, "-m", "nastk", "evaluate", str(folder / "run")],
-        capture_output=True,
-        text=True,
-    )
+    done = command("evaluate", folder / "run")
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
     assert json.loads((folder / "run/retrain.json").read_text())["weights"] == str(weights)
 

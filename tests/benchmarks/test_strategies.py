@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import subprocess
 import sys
 
 import numpy as np
@@ -28,9 +27,9 @@ NASTK = [sys.executable, "-m", "nastk"]
 KEYS = ["strategy", "seeds", "evaluations", "regret", "random_regret", "p_value"]
 
 
-def test_one_row_a_strategy_and_the_same_ones_again(tmp_path):
-    command = [*NASTK, "bench", "strategies", "--seeds", "3", "--evaluations", "10", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+def test_one_row_a_strategy_and_the_same_ones_again(tmp_path, command):
+    words = ["bench", "strategies", "--seeds", "3", "--evaluations", "10", "--json"]
+    done = command(*words, cwd=tmp_path)
     rows = json.loads(done.stdout)
     assert not list(tmp_path.iterdir()) and not done.stderr
     assert {row["strategy"] for row in rows} == set(contenders(10, nni=False))

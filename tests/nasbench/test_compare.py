@@ -16,6 +16,7 @@ import pytest
 from nastk import comparing, screen
 from nastk.core.budget import Budget
 from nastk.core.run import write_json
+from nastk.nasbench import compare
 from nastk.nasbench.contestants import contestants
 from nastk.search_spaces import Sandglass, SandglassMicro, Toy
 
@@ -209,11 +210,17 @@ def archs(tmp_path_factory):
     return folder
 
 
-def test_archs_stand_beside_each_other(archs, run, tmp_path):
+@pytest.fixture
+def trains_here(monkeypatch):
+    """Train in this process, as for a space that no other one could find."""
+    monkeypatch.setattr(compare, "is_in_memory", lambda name: True)
+
+
+def test_archs_stand_beside_each_other(archs, run, tmp_path, command, trains_here):
     files = [str(archs / "narrow.json"), str(archs / "wide.json"), str(run)]
-    command = ["compare", *files, "--seeds", "2", "--steps", "3", "--data", "digits", "--json"]
-    command += ["--out", str(tmp_path), "--processes", "1", "--recipe", "demonstration"]
-    done = subprocess.run([*NASTK, *command], capture_output=True, text=True)
+    words = ["compare", *files, "--seeds", "2", "--steps", "3", "--data", "digits", "--json"]
+    words += ["--out", str(tmp_path), "--processes", "1", "--recipe", "demonstration"]
+    done = command(*words)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     rows = result["rows"]
@@ -244,7 +251,7 @@ def test_archs_that_cannot_stand_beside_each_other_are_refused(archs, run, names
         nastk.compare([places.get(name, archs / name) for name in names], **options)
 
 
-def test_runs_are_compared_on_the_data_that_they_searched(archs, run, tmp_path):
+def test_runs_are_compared_on_the_data_that_they_searched(archs, run, tmp_path, trains_here):
     options = {"strategy": "random", "out": tmp_path / "other", "data": "digits"}
     nastk.search("sandglass-micro", "0.8M", **options)
     with pytest.raises(ValueError, match="of digits and digits-photo: say on which --data"):

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import nastk
 import pytest
-from nastk.core.budget import InfeasibleBudgetError
+from nastk.core.band import band_of
+from nastk.core.budget import InfeasibleBudgetError, cost_range
 from nastk.core.checkpoint import load_checkpoint, save_checkpoint
 from nastk.core.loop import Loop
 from nastk.core.run import Run, RunInUseError, write_json
@@ -258,23 +259,26 @@ def test_a_training_leaves_the_events_of_the_search(tmp_path):
     assert lines(tmp_path / "run") == before != ""
 
 
-# Kills itself where the first space is traced, before anything is known of its cost.
-KILLED_AT_THE_TRACE = """
-import os, signal, sys
-from nastk.core import space
-space._describe = lambda _: os.kill(os.getpid(), signal.SIGKILL)
-from nastk.cli import main
-main()
-"""
+def killed_at_the_trace(**options):
+    """Search in a fork that is killed where a space is traced, before its cost is known."""
+    child = os.fork()
+    if not child:
+        try:
+            for known in (cost_range, band_of):
+                known.cache_clear()
+            nastk.Space._described = property(lambda _: os.kill(os.getpid(), signal.SIGKILL))
+            nastk.search("toy", **options)
+        finally:
+            os._exit(1)
+    status = os.waitpid(child, 0)[1]
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
 
 @pytest.mark.parametrize("flops", ["55K", "95%", "40K:55K"])
 def test_killed_when_its_budget_is_not_even_parsed_resumes(tmp_path, flops):
     nastk.search("toy", flops, steps=3, out=tmp_path / "whole")
     run = tmp_path / "run"
-    command = ["search", "--space", "toy", "--flops", flops, "--steps", "3", "--out", str(run)]
-    killed = subprocess.run([sys.executable, "-c", KILLED_AT_THE_TRACE, *command], env=ENVIRONMENT)
-    assert killed.returncode == -signal.SIGKILL
+    killed_at_the_trace(flops=flops, steps=3, out=run)
     assert "budgets" not in Run.open(run).manifest
     nastk.resume(run)
     assert Run.open(run).manifest["budgets"] == Run.open(tmp_path / "whole").manifest["budgets"]
@@ -283,8 +287,7 @@ def test_killed_when_its_budget_is_not_even_parsed_resumes(tmp_path, flops):
 
 
 def test_an_infeasible_budget_is_still_refused_when_a_killed_run_resumes(tmp_path):
-    command = ["search", "--space", "toy", "--flops", "9G", "--out", str(tmp_path / "run")]
-    subprocess.run([sys.executable, "-c", KILLED_AT_THE_TRACE, *command], env=ENVIRONMENT)
+    killed_at_the_trace(flops="9G", out=tmp_path / "run")
     with pytest.raises(InfeasibleBudgetError, match="choose a budget in between"):
         nastk.resume(tmp_path / "run")
 
