@@ -64,7 +64,7 @@ def search_in(run: Run, report: Report, processes: int | None) -> dict[str, Any]
         "flops": counted["flops"],
         "params": counted["params"],
         "activations": counted["activations"],
-        "budget_flops": getattr(problem.budget.of("flops"), "high", None),
+        "budget_flops": None if (limit := problem.budget.of("flops")) is None else limit.high,
         "budgets": problem.budget.to_json(),
         "band": None if (flops := band.of_metric("flops")) is None else [flops.low, flops.high],
         **about,

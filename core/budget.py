@@ -217,18 +217,25 @@ def check_budget(budget: Budget, space: Space) -> None:
         InfeasibleBudgetError: with the smallest and the largest cost that the space reaches, and
             with the costs whose bounds exclude each other.
     """
-    for part in budget.parts:
-        _check_reach(part, space)
+    first, *others = budget.parts
+    _check_reach(first, space, first.high if first.low is None else first.low)
+    for part in others:  # a plain one is an upper end alone: above all archs it excludes none
+        _check_reach(part, space, part.low or 0)
     if budget.low is None and not budget.others:
         return
     if solve(space, Polynomial(), budget.bounds) is None:
         raise InfeasibleBudgetError(_conflict(budget.bounds, space))
 
 
-def _check_reach(part: Budget, space: Space) -> None:
-    """Refuse bounds on one cost that lie outside of what the space reaches."""
+def _check_reach(part: Budget, space: Space, least: int) -> None:
+    """Refuse bounds on one cost that lie outside of what the space reaches.
+
+    Args:
+        part: the bounds.
+        space: the space.
+        least: what some arch has to have.
+    """
     smallest, largest = cost_range(space, part.metric)
-    least = part.high if part.low is None else part.low
     if part.high < smallest or least > largest:
         wanted = f"{part.high:,}" if part.low is None else f"{part.low:,} to {part.high:,}"
         raise InfeasibleBudgetError(

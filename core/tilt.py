@@ -26,7 +26,6 @@ _DRAWN = 2000
 _HALVINGS = 24
 _NEWTON = 24
 _DAMPING = 0.1
-_ENOUGH = 0.1  # share of tilted draws inside that needs no better tilt
 
 
 def log_tilt(space: Space, band: Bounds, draw: Draw, generator: np.random.Generator) -> Logs | None:
@@ -43,17 +42,19 @@ def log_tilt(space: Space, band: Bounds, draw: Draw, generator: np.random.Genera
         pairs = list(zip(steps_M, effects, strict=True))
         return {name: sum(step * effect[name] for step, effect in pairs) for name in effects[0]}
 
-    def values(steps_M: NDArray[np.float64]) -> NDArray[np.float64]:
-        tilt = {name: np.exp(vector) for name, vector in logs(steps_M).items()}
+    def costs(steps_M: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        vectors = logs(steps_M)
+        tilt = {name: np.exp(vector) for name, vector in vectors.items()}
         drawn = draw(space, _DRAWN, generator, tilt)
-        return np.stack([polynomial.evaluate(drawn) for polynomial, _, _ in band.on(space.cost)])
+        tilts_A = sum((v[drawn[name]] for name, v in vectors.items()), np.zeros(_DRAWN))
+        return np.stack([cost.evaluate(drawn) for cost, _, _ in band.on(space.cost)]), tilts_A
 
     limits = np.array([_steepest(space, *pair) for pair in zip(band.parts, effects, strict=True)])
     if len(limits) == 1:
         (part,), ((polynomial, _, _),) = band.parts, band.on(space.cost)
         aim = _crowded(space, part, float(polynomial.evaluate(probe).mean()))
-        return logs(_bisected(aim, limits, values))
-    return logs(_balanced(band, limits, values))
+        return logs(_bisected(aim, limits, costs))
+    return logs(_balanced(band, limits, costs))
 
 
 def _steepest(space: Space, part: Bound, effects: Logs) -> float:
@@ -65,8 +66,8 @@ def _steepest(space: Space, part: Bound, effects: Logs) -> float:
     return min(4000 / (largest - smallest), 30 / steepest)
 
 
-Values = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""Draws [M, A] costs of archs under tilts of M steps."""
+Costs = Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""Draws [M, A] costs of archs and [A] logarithms of their weights under tilts of M steps."""
 
 
 def _crowded(space: Space, part: Bound, mean: float) -> float:
@@ -80,36 +81,35 @@ def _crowded(space: Space, part: Bound, mean: float) -> float:
     return (low + high) / 2
 
 
-def _bisected(aim: float, limits_M: NDArray[np.float64], values: Values) -> NDArray[np.float64]:
+def _bisected(aim: float, limits_M: NDArray[np.float64], costs: Costs) -> NDArray[np.float64]:
     """Return the step whose mean is the aim: the mean grows with the step."""
     below, above = -limits_M, limits_M
     step_M = below
     for _ in range(_HALVINGS):
         step_M = (below + above) / 2
-        below, above = (step_M, above) if values(step_M).mean() < aim else (below, step_M)
+        below, above = (step_M, above) if costs(step_M)[0].mean() < aim else (below, step_M)
     return step_M
 
 
-def _balanced(band: Bounds, limits_M: NDArray[np.float64], values: Values) -> NDArray[np.float64]:
-    """Return steps under which most archs are inside: their means lie just inside of what binds.
+def _balanced(band: Bounds, limits_M: NDArray[np.float64], costs: Costs) -> NDArray[np.float64]:
+    """Return steps under which most draws count: their means lie just inside of what binds.
 
     The means change by the covariance times the change of the steps (Newton's method, damped). Of
-    all steps on the way those count that brought most archs inside, or the nearest to it.
+    all steps on the way those are best by which most archs inside are left when they are thinned
+    out to uniform ones; or, where none is met, those that come nearest.
     """
     lows_M, highs_M = np.array([(part.low, part.high) for part in band.parts], dtype=float).T
     sizes_M = np.array([part.size for part in band.parts])
     steps_M = best_M = np.zeros(len(limits_M))
     reached = (-1.0, 0.0)
     for _ in range(_NEWTON):
-        costs_MA = values(steps_M).astype(float)
-        outside_MA = np.maximum(
-            0, np.maximum(lows_M[:, None] - costs_MA, costs_MA - highs_M[:, None])
-        )
-        inside = float(np.mean(~outside_MA.any(0)))
-        if (found := (inside, -float((outside_MA.mean(1) / sizes_M).sum()))) > reached:
+        costs_MA, tilts_A = costs(steps_M)
+        above_MA, below_MA = costs_MA - highs_M[:, None], lows_M[:, None] - costs_MA
+        outside_MA = np.maximum(0.0, np.maximum(above_MA, below_MA))
+        tilts_A = tilts_A[~outside_MA.any(0)]
+        left = float(np.exp(tilts_A.min() - tilts_A).sum()) if len(tilts_A) else 0.0
+        if (found := (left, -float((outside_MA.mean(1) / sizes_M).sum()))) > reached:
             reached, best_M = found, steps_M
-        if inside > _ENOUGH:
-            break
         steps_M = _moved(steps_M, costs_MA, lows_M, highs_M, limits_M)
     return best_M
 

@@ -18,7 +18,8 @@ def commands(story: Story) -> list[str]:
     if not story.is_search:
         command = manifest.get("command") or []
         return [shlex.join(["nastk", *map(str, command)])] if command else []
-    words = ["nastk", "search", "--space", manifest["space"], "--flops", str(manifest["flops"])]
+    words = ["nastk", "search", "--space", manifest["space"]]
+    words += _flags(manifest, "flops", "params", "activations")
     words += ["--data", manifest["data"], "--strategy", manifest["strategy"]]
     words += ["--seed", str(manifest.get("seed", 0))]
     words += _flags(manifest, "evaluator", "supernet", "device", "workers", "memory", "precision")

@@ -273,3 +273,15 @@ def test_large_spaces_are_drawn_from_under_two_budgets(name):
     drawn = sample(space, 50, 0, band.bounds)
     assert band.bounds.allows(space.cost, drawn).all() and band.num_archs > 10_000
     assert len(set(zip(*drawn.values(), strict=True))) == 50
+
+
+def test_an_upper_end_above_all_archs_excludes_none_beside_another_budget():
+    space, (_, costs) = Drawn(seed=1), everything(1)
+    most = int(costs["params"].max())
+    alone = band_of(space, parse_budget({"flops": "60%"}, space))
+    both = band_of(space, parse_budget({"flops": "60%", "params": f"{2 * most}"}, space))
+    assert both.num_archs == alone.num_archs and both.low == alone.low
+    with pytest.raises(InfeasibleBudgetError, match="params; it reaches from"):
+        parse_budget({"params": f"{2 * most}"}, space)
+    with pytest.raises(InfeasibleBudgetError, match="params; it reaches from"):
+        parse_budget({"flops": "60%", "params": f"{2 * most}:{3 * most}"}, space)
