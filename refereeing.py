@@ -1,0 +1,145 @@
+"""Searches judged by public tables, in which the real results of all archs stand."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .benchmarks.judge import Judge
+from .benchmarks.method import machine
+from .benchmarks.public_rows import Row, rules
+from .benchmarks.public_table import PublicTable, open_nasbench201, open_nasbench_macro
+from .core.clock import cpu_seconds
+from .core.loop import Report, silent
+from .core.torch_state import own_torch_state
+from .evaluators.tasks import find_data
+from .manifests import absolute_data
+from .naming import check_numbers, find_device
+from .plugins import find_strategy, make_strategy
+from .strategies import BlackBox
+from .trying import Settings, search_rows
+
+DEFAULT_FOLDER = Path("runs", "bench-public")
+
+
+@own_torch_state()
+def bench_public(
+    *,
+    macro: str | Path | None = None,
+    nb201: str | Path | None = None,
+    strategies: Sequence[str] = ("meta_kernel",),
+    strategy_options: Mapping[str, Mapping[str, Any]] | None = None,
+    flops: Sequence[str] | None = None,
+    data: str = "digits-photo",
+    seeds: int = 5,
+    steps: int | None = None,
+    out: str | Path | None = None,
+    device: str = "cpu",
+    report: Report = silent,
+) -> dict[str, Any]:
+    """Search the spaces of public tables, and look up what was found.
+
+    Networks are trained on `data` alone; the accuracies of the table judge. Each finished search
+    is a run folder that is not searched again, and one that was interrupted goes on.
+
+    Args:
+        macro: file of NAS-Bench-Macro, `nas-bench-macro_cifar10.json`, maybe packed.
+        nb201: csv of NAS-Bench-201, maybe packed; see `nastk.nasbench.public_tables`.
+        strategies: that train supernets, by name or `FILE.py:CLASS`.
+        strategy_options: fields of each, by its name.
+        flops: budgets in place of those of each table; `none` is the whole space.
+        data: on which networks are trained.
+        seeds: searches of each strategy, with seeds from 0.
+        steps: updates of each supernet; the space's if None.
+        out: folder of the runs, `runs/bench-public` if None.
+        device: `cpu` or `cuda`.
+        report: receives progress events.
+
+    Returns:
+        `tables`, for each what it is, its `budgets` (`Judge.describe`) and its `rows`
+        (`Row.to_json`), and `machine`, `settings`, `seconds` of this call.
+
+    Raises:
+        ValueError: if a file or an option is wrong, before anything is searched.
+        InfeasibleBudgetError: if no arch of a space can meet a budget.
+    """
+    start = time.perf_counter()
+    check_numbers(steps=steps)
+    if seeds < 1:
+        raise ValueError(f"needs at least 1 of --seeds, got {seeds}")
+    if macro is None and nb201 is None:
+        raise ValueError("needs a table: --macro FILE, --nb201 FILE or both; see --help")
+    find_device(device)
+    find_data(data := absolute_data(data))
+    settings = Settings(
+        data=data,
+        seeds=seeds,
+        steps=steps,
+        folder=Path(out) if out else DEFAULT_FOLDER,
+        device=device,
+        strategies={name: dict((strategy_options or {}).get(name, {})) for name in strategies},
+    )
+    _check_strategies(settings, strategy_options or {})
+    openers = ((macro, open_nasbench_macro), (nb201, open_nasbench201))
+    tables = [opener(file) for file, opener in openers if file is not None]
+    judged = [(table, _judges(table, flops)) for table in tables]
+    torch.set_num_threads(1)
+    return {
+        "machine": machine(),
+        "settings": json.loads(json.dumps(dataclasses.asdict(settings), default=str)),
+        "tables": [_compared(table, judges, settings, report) for table, judges in judged],
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def _check_strategies(settings: Settings, given: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse strategies that train no supernet, and options that they do not have."""
+    for name in given:
+        if name not in settings.strategies:
+            raise ValueError(f"--set gives an option to {name}, which --strategies does not name")
+    for name, options in settings.strategies.items():
+        family = find_strategy(name)
+        if issubclass(family, BlackBox):
+            raise ValueError(
+                f"{name} trains archs one by one, and no supernet: leave it out of --strategies"
+            )
+        if settings.steps is not None and "steps" in options:
+            raise ValueError("--steps and --set steps are one setting: leave one out")
+        make_strategy(family, options)
+
+
+def _judges(table: PublicTable, flops: Sequence[str] | None) -> list[Judge]:
+    texts = table.budgets if flops is None else [None if t == "none" else t for t in flops]
+    return [Judge(table, text) for text in dict.fromkeys(texts)]
+
+
+def _compared(
+    table: PublicTable, judges: Sequence[Judge], settings: Settings, report: Report
+) -> dict[str, Any]:
+    """Return all that was tried on one table."""
+    before = cpu_seconds()
+    rows = [row.to_json() for row in _rows(table, judges, settings, report)]
+    return {
+        "table": table.space.name,
+        "path": str(table.path),
+        "sha256": table.sha256,
+        "archs": len(table.accuracy),
+        "notes": list(table.notes),
+        "budgets": {judge.name: judge.describe() for judge in judges},
+        "rows": rows,
+        "cpu_seconds_here": cpu_seconds() - before,
+    }
+
+
+def _rows(
+    table: PublicTable, judges: Sequence[Judge], settings: Settings, report: Report
+) -> Iterator[Row]:
+    yield from rules(table, judges)
+    for name in settings.strategies:
+        yield from search_rows(name, table, judges, settings, report)
