@@ -67,6 +67,11 @@ nastk.strategies.BlackBox, which asks only for a sampler), and --evaluator
 FILE.py:CLASS, derived from nastk.Evaluator, whose evaluate(arch) returns numbers by
 name. The run keeps copies of these files, as of a space of yours.
 
+meta_kernel trains one supernet for all budgets: --flops 100M,200M,357M finds the best
+network of each, --front 6 those of six budgets spread over the space, and --resume RUN
+--flops 150M one more in seconds. RUN/front/ has them, and every command takes them; the
+run itself is of the largest budget.
+
 A budget reads 357M, 0.357G, 357e6, 60% (of the largest) or 340M:360M. One of
 --flops, --params and --activations has to be given, and the network keeps all that
 are, as in --flops 357M --params 4M. The first of them, in this order, is spent: a
@@ -77,7 +82,8 @@ Kill the search whenever you like: nastk search --resume RUN goes on where it st
 """
 
 # What may stand beside --resume.
-_CHANGEABLE = {"resume", "processes", "evidence", "trust", "config", "json_"}
+_BUDGETS = ("flops", "params", "activations")
+_CHANGEABLE = {"resume", "processes", "evidence", "trust", "config", "json_", *_BUDGETS}
 
 
 def search(
@@ -106,7 +112,17 @@ def search(
             "for one image, alike: 6M."
         ),
     ] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
+    front: Annotated[
+        int | None,
+        typer.Option(
+            help="Find the best network of so many budgets, spread from the smallest network to "
+            "the budget (90 % of the largest one unless given)."
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Go on with this run folder; with a budget: find its best network too."),
+    ] = None,
     data: Data = "digits-photo",
     strategy: Annotated[
         str,
@@ -192,7 +208,9 @@ def search(
     path = options.pop("resume")
     with screen.progress(enabled=not json_) as report:
         if path is not None:
-            result = searching.resume(path, report, processes=processes, evidence=evidence)
+            further = {metric: options[metric] for metric in _BUDGETS}
+            how = {"processes": processes, "evidence": evidence}
+            result = searching.resume(path, report, **how, **further)
         else:
             result = searching.search(**options, report=report)
     show(dict(result), json_, screen.print_search)

@@ -32,6 +32,7 @@ from .manifests import circumstances
 from .naming import check_length, check_numbers, find_device, found_in, resolve, spaces_of
 from .nasbench.compare import Job, default_processes, hash_of, summary, threads_each, train_all
 from .nasbench.contestants import Contestant, contestant, contestants
+from .nasbench.front import front_choices
 from .nasbench.trust import code_name
 from .ops.chain import default_memory
 from .planning import trainings_told
@@ -63,7 +64,8 @@ def compare(
 ) -> dict[str, Any]:
     """Train networks alike with several seeds and say where each stands.
 
-    Given the run of a search, its arch stands beside its neighbours: the arch of the space with
+    Given the run of a search, its arch stands beside those that it found for other budgets and
+    beside its neighbours: the arch of the space with
     the most params within the budget (which costs no search), random archs of the budget's band,
     and the references within 15 % of the budget. Given several archs, those stand beside each
     other. On embedded data all are trained as proxies, by the same rule. Given again, the command
@@ -231,6 +233,7 @@ def _around(path: Path, asked: _Asked, num_random: int, seed: int) -> _Field:
         budget=recorded_budget(manifest),
         num_random=num_random,
         seed=seed,
+        front=front_choices(run),
     )
     return _Field(
         entrants=entrants,

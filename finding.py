@@ -15,6 +15,7 @@ from .core.standing import Parts
 from .endings import last_entropy
 from .evaluating import close_trials, open_pool
 from .evaluators.efficiency import peak_memory_bytes
+from .fronts import add_to_front, asked_front
 from .nasbench.counted import write_counts
 from .planning import announced, planned
 from .plugins import check_found
@@ -49,6 +50,7 @@ def search_in(run: Run, report: Report, processes: int | None) -> dict[str, Any]
         problem = dataclasses.replace(problem, pool=pool)
     target = problem.space
     about = say_band(run, target, problem.budget, report)
+    budgets = asked_front(run, problem)  # one that no arch keeps is refused before the search
     band = band_of(target, problem.budget).bounds
     arch = strategy.search(problem, run, parts)
     counted = check_found(strategy.name, arch, target, problem.budget)
@@ -75,5 +77,7 @@ def search_in(run: Run, report: Report, processes: int | None) -> dict[str, Any]
         "cpu_seconds": cpu_seconds,
         "peak_memory_bytes": peak,
     }
+    if budgets:
+        result["front"] = add_to_front(run, problem, budgets, report)
     write_json(run.path / "result.json", result)
     return result

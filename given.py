@@ -7,7 +7,7 @@ import inspect
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from .nasbench.in_memory import code_hash, hold_class
 _log = logging.getLogger(__name__)
 
 SpaceLike = str | type[Space] | Space
-BudgetLike = str | int | float | Budget
+BudgetLike = str | int | float | Budget | Sequence["str | int | float | Budget"]
 
 
 def budget_texts(budgets: Mapping[str, BudgetLike | None]) -> dict[str, str]:
@@ -31,7 +31,7 @@ def budget_texts(budgets: Mapping[str, BudgetLike | None]) -> dict[str, str]:
 
     Args:
         budgets: by name of the cost; None where it is free. A `Budget` on several costs stands
-            for all of them.
+            for all of them; a list, and text with commas, for several budgets of one cost.
 
     Raises:
         ValueError: if one is no budget, or none is given.
@@ -41,6 +41,8 @@ def budget_texts(budgets: Mapping[str, BudgetLike | None]) -> dict[str, str]:
         {'flops': '357000000', 'params': '60%'}
         >>> budget_texts({"flops": Budget(340, 360)})
         {'flops': '340:360'}
+        >>> budget_texts({"flops": ["60%", 200]})
+        {'flops': '60%,200'}
     """
     texts: dict[str, str] = {}
     for metric, given in budgets.items():
@@ -49,10 +51,19 @@ def budget_texts(budgets: Mapping[str, BudgetLike | None]) -> dict[str, str]:
             bounded = part.metric if isinstance(part, Budget) and len(parts) > 1 else metric
             if bounded in texts or _is_of_another(part, bounded):
                 raise ValueError(f"give one budget of each cost; got {part!r} as one of {bounded}")
-            texts[bounded] = _budget_text(part, bounded)
-            Budget.parse(texts[bounded], 10**9, bounded)
+            texts[bounded] = ",".join(_checked_texts(part, bounded))
     if not texts:
         raise ValueError("a search needs a budget, for example --flops 357M")
+    return texts
+
+
+def _checked_texts(given: BudgetLike, metric: str) -> list[str]:
+    """Return the budgets of one cost as they are typed."""
+    parts = given.split(",") if isinstance(given, str) else given
+    several = parts if isinstance(parts, list | tuple) else [parts]
+    texts = [_budget_text(one, metric).strip() for one in several]
+    for text in texts:
+        Budget.parse(text, 10**9, metric)
     return texts
 
 

@@ -15,6 +15,7 @@ from .core.budget import flops_range
 from .core.observe import observable
 from .core.run import Run
 from .endings import after_comparison, after_retrain, after_search, entropy_in_words
+from .nasbench.front import in_words
 from .progress import progress as progress
 from .progress import short
 from .search_spaces import SPACES, Sandglass
@@ -53,6 +54,8 @@ def print_search(result: dict[str, Any]) -> None:
         published = space.cost.count(space.indices(space.uniform()))
         table.add_row("MobileNeXt-1.0", *(f"{published[metric]:,}" for metric in metrics))
     _console.print(table)
+    if front := result.get("front"):
+        _print_front(front, result["run"])
     _console.print(
         f"{_effort(run.events())}, {result['seconds']:.0f} s wall, "
         f"{result['cpu_seconds']:.0f} CPU s, peak "
@@ -75,6 +78,20 @@ def print_search(result: dict[str, Any]) -> None:
             highlight=False,
         )
     _console.print(after_search(result["run"]), markup=False, highlight=False)
+
+
+def _print_front(rows: list[dict[str, Any]], run: str) -> None:
+    """Print the best arch of each budget, and how they are trained beside each other."""
+    table = _table("budget", "arch", "FLOPs", "params", "score", num_left=2)
+    for row in rows:
+        counts = (f"{row[metric]:,}" for metric in ("flops", "params"))
+        table.add_row(in_words(row["budgets"]), row["arch_id"], *counts, f"{row['score']:.2f}")
+    _console.print(table)
+    _console.print(
+        f"their archs are in {run}/front; nastk compare {run} trains all of them alike",
+        markup=False,
+        highlight=False,
+    )
 
 
 def _effort(events: list[dict[str, Any]]) -> str:

@@ -20,6 +20,7 @@ from .evaluators.recipe import check_changes
 from .evaluators.tasks import find_data
 from .finding import search_in
 from .found import Found
+from .fronts import HIGHEST, add_to_front, check_front, every_budget, split_budgets
 from .given import (
     BudgetLike,
     SpaceLike,
@@ -46,7 +47,7 @@ from .plugins import (
     given_strategy,
     make_strategy,
 )
-from .problems import proxy_of
+from .problems import problem_of, proxy_of
 from .progress import shown
 from .strategies.supernet_strategy import SupernetStrategy
 
@@ -88,6 +89,7 @@ def search(
     strategy_options: Mapping[str, Any] | None = None,
     evaluator_options: Mapping[str, Any] | None = None,
     evidence: str | None = None,
+    front: int | None = None,
     quiet: bool = False,
     report: Report | None = None,
 ) -> Found:
@@ -97,9 +99,11 @@ def search(
         space: name of a space, `FILE.py:CLASS`, a class derived from `nastk.Space`, or an instance,
             whose options are then those whose costs the budget bounds.
         flops: budget such as `357M`, `0.357G`, `60%`, `340M:360M` or `0:357M`, a number, or a
-            `Budget`. A plain one means at most so many, looked for in [90 %, 100 %] of it, widened
-            downward until that holds 200 archs; a range is taken as it is. None where they are
-            free, but one of the three costs has to have a budget.
+            `Budget`, or several in a list (or `100M,200M`): the largest is the run's own, and of
+            each the best arch is found, see `nastk.nasbench.front`. A plain one means at most so
+            many, looked for in [90 %, 100 %] of it, widened downward until that holds 200 archs; a
+            range is taken as it is. None where they are free, but one of the three costs has to
+            have a budget.
         params: budget of params, in the same way. The arch keeps all budgets that are given. A
             plain one beside a budget of FLOPs means at most so many, however few.
         activations: budget of activations, in the same way, behind those of FLOPs and params.
@@ -140,6 +144,8 @@ def search(
         strategy_options: fields of the strategy.
         evaluator_options: fields of the evaluator, `num_batches` of a proxy for example.
         evidence: `quick` or `full`: train random archs of the band too, see `nastk.evidence`.
+        front: so many budgets spread from the smallest arch to the budget, of each of which the
+            best arch is found too; the budget is 90 % of the largest arch if none is given.
         quiet: show no progress.
         report: receives progress events instead of showing them.
 
@@ -201,7 +207,11 @@ def search(
         **{key: value for key, value in sizes.items() if value is not None},
     )
     # The grammar, before anything slow.
-    budgets = budget_texts({"flops": flops, "params": params, "activations": activations})
+    asked = {"flops": flops, "params": params, "activations": activations}
+    if front is not None and not any(asked.values()):
+        asked["flops"] = HIGHEST
+    budgets, several = split_budgets(budget_texts(asked), target)
+    check_front(front, several, made.name, made.ranks_all)
     proxy = proxy_of(target, data, proxy_scale, proxy_resolution)
     find_data(data)
     folder = Path(out) if out else free_folder(Path("runs", f"{target.name}-{made.name}-{seed}"))
@@ -216,6 +226,8 @@ def search(
         "precision": precision,
         "cuda_graph": cuda_graph,
         **budgets,
+        "front": front,
+        "front_budgets": several,
         "target_classes": target_classes,
         **extra,
         **circumstances(seed=seed, device=device, workers=workers, strict=strict),
@@ -239,6 +251,9 @@ def resume(
     data: Any = None,
     processes: int | None = None,
     evidence: str | None = None,
+    flops: BudgetLike | None = None,
+    params: BudgetLike | None = None,
+    activations: BudgetLike | None = None,
     quiet: bool = False,
 ) -> Found:
     """Go on with a search that was killed; a finished one returns its result at once.
@@ -252,6 +267,10 @@ def resume(
         data: the arrays or Datasets again, where the search was given such.
         processes: evaluations at a time; as the search was begun if None.
         evidence: as for search; what the search was begun with if None.
+        flops: a further budget, or several, of which the best arch is found by what the search
+            has learned; it joins the front of the run.
+        params: so as well.
+        activations: so as well.
         quiet: show no progress.
 
     Raises:
@@ -267,6 +286,8 @@ def resume(
             "when the same command is given again"
         )
     lookup("evidence", evidence or "quick", EVIDENCE)
+    asked = {"flops": flops, "params": params, "activations": activations}
+    further = budget_texts(asked) if any(asked.values()) else {}
     keep = given_again(run, space, strategy, evaluator, data)
     file = run.path / "result.json"
     with shown(report, quiet) as report:
@@ -277,8 +298,18 @@ def resume(
             with held(run):
                 torch.set_num_threads(manifest.threads)
                 result = search_in(run, report, processes or manifest.processes)
+        if further:
+            with held(run):
+                result["front"] = _further(run, further, report)
         level = evidence or manifest.evidence
         return Found(_with_evidence(run.path, result, level, report), keep)
+
+
+def _further(run: Run, texts: Mapping[str, str], report: Report) -> list[dict[str, Any]]:
+    """Find the best arch of further budgets, and return the front of the run."""
+    problem = problem_of(run)
+    budgets = every_budget(*split_budgets(texts, problem.space), problem.space)
+    return add_to_front(run, problem, budgets, report)
 
 
 def _with_evidence(

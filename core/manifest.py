@@ -10,6 +10,8 @@ from .record import Between, Count, Record
 MOST_PROCESSES = 1024
 """Of workers, processes and threads, more of which nobody means."""
 MOST_SEED = 2**32 - 1
+MOST_BUDGETS = 100
+"""Of one search."""
 BOUNDED = ("flops", "params", "activations")
 
 
@@ -104,6 +106,8 @@ class Manifest(Record):
         flops: the budget of FLOPs as typed.
         params: the budget of params as typed.
         activations: the budget of activations as typed.
+        front: over how many budgets the found archs are spread, None where one is searched.
+        front_budgets: of the cost that has several budgets: these as typed, the largest last.
         budgets: what is bounded, once the data are known.
         budget: least and most FLOPs, as version 0.1 wrote it.
         recipe_changes: of a search, None where it trains by the recipes as they are.
@@ -146,6 +150,8 @@ class Manifest(Record):
     flops: str | None = None
     params: str | None = None
     activations: str | None = None
+    front: Annotated[int, Between(2, MOST_BUDGETS)] | None = None
+    front_budgets: dict[str, list[str]] = field(default_factory=dict)
     target_classes: Count | None = None
     evidence: str | None = None
     budgets: list[Limit] | None = None

@@ -61,6 +61,8 @@ class Strategy(ABC):
     """
 
     name: ClassVar[str]
+    # Whether a search learns a score of all archs, so that it serves other budgets too.
+    ranks_all: ClassVar[bool] = False
 
     steps: int | None = None
 

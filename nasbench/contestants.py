@@ -26,8 +26,8 @@ class Contestant:
 
     Attributes:
         name: unique in the comparison.
-        kind: `found`, `most-params`, `reference`, `random`, or `given` where archs stand beside
-            each other.
+        kind: `found`, `front` (found for another budget), `most-params`, `reference`, `random`,
+            or `given` where archs stand beside each other.
         family: name of its space, or `FILE.py:CLASS`.
         options: of the space that is trained.
         choices: of the arch.
@@ -81,6 +81,7 @@ def contestants(
     num_random: int,
     seed: int,
     with_references: bool = True,
+    front: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Contestant]:
     """Return the found arch, the one with most params, random ones and neighbouring references.
 
@@ -93,12 +94,16 @@ def contestants(
         num_random: random archs of the budget's band.
         seed: of the random archs.
         with_references: whether published networks near the budget take part.
+        front: choices of the archs that the search found for other budgets, by name.
     """
 
     def member(name: str, kind: str, values: Arch) -> Contestant:
         return contestant(name, kind, family=family, target=target, trained=proxy, arch=values)
 
     result = [member("found", "found", arch)]
+    for name, choices in (front or {}).items():
+        other = target.arch(choices)
+        result += [member(name, "front", other)] if other.id != arch.id else []
     result.append(member("most-params", "most-params", most_params(target, budget)))
     drawn = sample_archs(target, num_random, seed, band_of(target, budget).bounds)
     result += [member(f"random-{n}", "random", values) for n, values in enumerate(drawn, 1)]

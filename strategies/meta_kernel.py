@@ -47,6 +47,7 @@ class MetaKernel(SupernetStrategy):
     """
 
     name: ClassVar[str] = "meta_kernel"
+    ranks_all: ClassVar[bool] = True
 
     concentration_start: float = 1.0
     concentration_end: float = 0.05
