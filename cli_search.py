@@ -46,7 +46,10 @@ learns by gradient which candidates are probable; its baselines are multi_featur
 which sums candidate features, and gumbel, which runs one or two sampled candidates.
 single_path evolves archs on the weights of a trained supernet. Behind each,
 --finalists are trained by themselves, the learned arch among them, and the best is
-found. The others propose archs within the budget and have each evaluated:
+found. meta_kernel says at its end how much of what the losses say its ranking
+explains, how many archs of the budget differ by less than its error, and warns where
+the supernet has learned too little; nastk report RUN shows what each candidate adds.
+The others propose archs within the budget and have each evaluated:
 evolution, local (search), thompson (draws from a linear model), halving (many
 short trainings, the best again longer), random (best of --evaluations; a single
 arch costs nothing). Two let others propose: on_optuna a sampler of Optuna, --set

@@ -109,8 +109,8 @@ def announced(run: Run, problem: Problem, strategy: Strategy, report: Report) ->
         steps = strategy.num_steps(problem.space)
         batch = strategy.images_a_step(problem.proxy)
         lines.append(
-            f"{strategy.name} trains a supernet for {steps:,} updates of {batch} images; one "
-            f"training of the found network is {what_it_does(recipe, size)}"
+            f"{strategy.name} {strategy.work_in_words(steps, batch)}; one training of the found "
+            f"network is {what_it_does(recipe, size)}"
         )
         if strategy.finalists:
             lines[-1] += f", and as many follow as finalists: {strategy.finalists}"

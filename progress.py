@@ -47,7 +47,7 @@ def progress(*, enabled: bool) -> Iterator[Report]:
             tasks.append(bar.add_task("", total=event["total"], figures=""))
         bar.update(
             tasks[0],
-            description=event["phase"],
+            description=event.get("doing", event["phase"]),
             total=event["total"],
             completed=event.get("done", event["step"]),
             figures=_figures(event),
@@ -90,7 +90,8 @@ def _lines() -> Report:
         if now < due and (event["step"] < total or "done" in event):
             return
         due = now + _SECONDS_A_LINE
-        line = f"{event['phase']} {event['step']}/{total} {_figures(event)}".rstrip()
+        doing = event.get("doing", event["phase"])
+        line = f"{doing} {event['step']}/{total} {_figures(event)}".rstrip()
         if begun[1] < done < total:
             left = (now - begun[0]) * (total - done) / (done - begun[1])
             line += f"  about {in_words(left)} left"

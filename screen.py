@@ -95,15 +95,22 @@ def _print_front(rows: list[dict[str, Any]], run: str) -> None:
 
 
 def _effort(events: list[dict[str, Any]]) -> str:
-    """Say how much a search did: archs evaluated, or updates of its supernet."""
+    """Say how much a search did: archs evaluated, updates of supernets and what stood behind."""
     trials = [event for event in events if "trial" in event]
-    updates = sum("loss" in event and "trial" not in event for event in events)
-    done = [f"{updates} updates"] if updates else []
+    updates = [event for event in events if "loss" in event and "trial" not in event]
+    done = [f"{len(updates):,} updates"] if updates else []
+    if (supernets := len({event.get("supernet") for event in updates})) > 1:
+        done = [f"{len(updates):,} updates of {supernets} supernets"]
+    if tested := {event["tested"] for event in events if "tested" in event}:
+        done.append(f"{len(tested):,} archs tested with inherited weights")
+    if untrained := sum("untrained" in event for event in events):
+        done.append(f"{untrained:,} untrained ones looked at")
     if trials:
         full = sum(event.get("share", 1) == 1 for event in trials)
         part = f" ({full} in full)" if full < len(trials) else ""
         done.append(f"{len(trials)} evaluations{part}")
-    return " and ".join(done) or "0 updates"
+    *first, last = done or ["0 updates"]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def print_metrics(result: dict[str, Any]) -> None:

@@ -157,7 +157,8 @@ def search(
         (of the largest process), and `evidence` where asked for. Archs were looked for in the
         `bands` (a list of `metric low high`, see `nastk.core.band`; `band` are the smallest and the
         largest FLOPs, None where they are free), which have `band_archs` archs,
-        counted or estimated; `all_evaluated` tells that there was no other to evaluate.
+        counted or estimated; `all_evaluated` tells that there was no other to evaluate. What
+        `meta_kernel` has learned of every candidate is in the file `ranking.json` of the run.
 
     Raises:
         ValueError: if an argument is wrong; nothing has been written then.

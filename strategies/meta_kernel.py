@@ -76,6 +76,19 @@ class MetaKernel(SupernetStrategy):
         """Tell whether steps do the same work: not where each runs candidates of its own."""
         return runs_whole(space)
 
+    def work_in_words(self, updates: int, images: int) -> str:
+        """Say what a search does, finalists aside, as it is announced before it starts."""
+        own, is_one = self.resolved(updates), self.supernets == 1
+        what = "a supernet" if is_one else f"{self.supernets} supernets one after the other, each"
+        parts = [f"trains {what} for {updates:,} updates of {images} images"]
+        if own.archs:
+            whose = "its weights" if is_one else "the weights of each"
+            parts.append(f"tests {own.archs:,} archs with {whose}")
+        if own.untrained:
+            parts.append(f"looks at {own.untrained:,} untrained ones")
+        *first, last = parts
+        return f"{', '.join(first)} and {last}" if first else last
+
     def work_left(self, step: int, total: int) -> float:
         """Return the passes of a batch that are left before update `step` of `total`."""
         return float(self.supernets * total - step)
@@ -89,7 +102,8 @@ class MetaKernel(SupernetStrategy):
             event = search.step(step)
             run.log(step=step, **event)
             shown = {"loss": event["loss"]} if "loss" in event else {}
-            report({"phase": search.phase(step), "step": step + 1, "total": search.total, **shown})
+            about = {"phase": search.phase(step), "doing": search.in_words(step)}
+            report({**about, "step": step + 1, "total": search.total, **shown})
         ranking = read_ranking(problem.space, run.events(), problem.seed)
         arch = best_arch(problem.space, ranking.polynomial, problem.budget)
         tell_learned(run, problem, ranking, arch, report)

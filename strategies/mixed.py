@@ -70,6 +70,16 @@ class MixedSearch:
             return "untrained"
         return "supernet" if inside < self.updates else "inherited"
 
+    def in_words(self, step: int) -> str:
+        """Say what a step does."""
+        number, count = step // self.each + 1, len(self.trainings)
+        which = "the supernet" if count == 1 else f"supernet {number} of {count}"
+        return {
+            "supernet": f"training {which}",
+            "inherited": f"testing archs with the weights of {which}",
+            "untrained": "looking at untrained archs",
+        }[self.phase(step)]
+
     def step(self, step: int) -> dict[str, Any]:
         """Do one step and return what it measured."""
         number, inside = divmod(step, self.each)

@@ -90,6 +90,11 @@ class SinglePath(SupernetStrategy):
             return plain_flops(problem)
         return mean_flops(problem) if self.sampling == "space" else super().image_flops(problem)
 
+    def work_in_words(self, updates: int, images: int) -> str:
+        """Say what a search does, finalists aside, as it is announced before it starts."""
+        trains = super().work_in_words(updates, images)
+        return f"{trains} and tests {self.evaluations:,} archs with its weights"
+
     def can_record(self, space: Space) -> bool:
         """Tell whether steps do the same work: not where each runs a path of its own."""
         return self.sampling == "mixtures" and runs_whole(space)

@@ -126,6 +126,15 @@ class SupernetStrategy(Strategy):
         """Return the passes of a batch that are left before update `step` of `total`."""
         return float(total - step)
 
+    def work_in_words(self, updates: int, images: int) -> str:
+        """Say what a search does, finalists aside, as it is announced before it starts.
+
+        Args:
+            updates: of the supernet.
+            images: of a batch.
+        """
+        return f"trains a supernet for {updates:,} updates of {images} images"
+
     def at_a_time(self, space: Space) -> int:
         """Return how many finalists may be under way at a time."""
         return Thompson(evaluations=self.finalists).at_a_time(space) if self.finalists else 0

@@ -102,14 +102,29 @@ def test_a_search_on_images_of_ones_own_says_in_a_few_lines_what_it_does(
     lines, length = begun(tmp_path / "run", until=3, data=pictures)
     assert lines[0].endswith("a.npz: 320 images to train on, 80 to test, 4 classes, grey")
     assert lines[1] == (
-        "meta_kernel trains a supernet for 1,784 updates of 64 images; one training of the found "
-        "network is 2,000 updates of 64 (recipe small, 400 epochs)"
+        "meta_kernel trains a supernet for 1,784 updates of 64 images, tests 150 archs with its "
+        "weights and looks at 120 untrained ones; one training of the found network is 2,000 "
+        "updates of 64 (recipe small, 400 epochs)"
     )
     assert lines.pop(2) == "looking in 49,032 to 52,624 FLOPs: 2 archs, all that there are"
     assert lines[2].startswith("expected to take ") and lines[2].endswith("shorten it")
     assert len(lines) == 3 and length == {"steps": 1784}
     with pytest.raises(KeyboardInterrupt):  # the length is not decided again
         nastk.resume(tmp_path / "run", report=stopping_at(5, total=1784 + 150 + 120))
+
+
+def test_what_stands_behind_the_updates_is_announced():
+    several = STRATEGIES["meta_kernel"](supernets=2, untrained=0)
+    assert several.work_in_words(40, 64) == (
+        "trains 2 supernets one after the other, each for 40 updates of 64 images and tests 10 "
+        "archs with the weights of each"
+    )
+    alone = STRATEGIES["meta_kernel"](archs=0, untrained=0)
+    words = "trains a supernet for 1,000 updates of 64 images"
+    assert alone.work_in_words(1000, 64) == words
+    assert STRATEGIES["logits"]().work_in_words(1000, 64) == words
+    tested = f"{words} and tests 50 archs with its weights"
+    assert STRATEGIES["single_path"]().work_in_words(1000, 64) == tested
 
 
 def stopping_at(step, total):

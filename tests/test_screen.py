@@ -1,7 +1,9 @@
 """What is printed: nothing is cut, neither in a terminal of 80 columns nor in a pipe."""
 
+import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 
@@ -208,6 +210,27 @@ def test_a_search_of_the_sandglass_space_stands_beside_mobilenext(searched, tmp_
     assert "2 images could not be read and were left out" in text
     assert "the proxy could not see" in text
     assert "demonstration" not in text
+
+
+def test_a_search_by_mixtures_says_what_stood_behind_its_updates(searched, tmp_path, capsys):
+    folder = shutil.copytree(searched[0]["run"], tmp_path / "run")
+    events = [{"step": n, "loss": 2.0, "supernet": n % 2} for n in range(6)]
+    events += [{"tested": n % 3, "supernet": n // 3, "inherited_loss": 2.0} for n in range(6)]
+    events += [{"untrained": n, "naswot": None} for n in range(4)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    screen.print_search(searched[0] | {"run": str(folder), "entropy": None, "seconds": 73.4})
+    said = capsys.readouterr().out
+    assert (
+        "6 updates of 2 supernets, 3 archs tested with inherited weights and 4 untrained ones "
+        "looked at, 73 s wall"
+    ) in said
+    assert "entropy" not in said
+
+
+def test_a_phase_is_shown_by_what_it_does(capsys):
+    with progress.progress(enabled=True) as report:
+        report({"phase": "inherited", "doing": "testing archs", "step": 4, "total": 4})
+    assert capsys.readouterr().err == "testing archs 4/4\n"
 
 
 def test_progress_of_a_search_says_loss_expected_flops_and_entropy(searched, capsys):
