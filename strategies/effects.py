@@ -28,12 +28,14 @@ class Features:
 
     Attributes:
         choices: of the space.
+        counts: of the candidates of each choice.
         names: choice and candidate index of each feature.
     """
 
     def __init__(self, space: Space) -> None:
         self._space = space
         self.choices = list(space.num_candidates)
+        self.counts = list(space.num_candidates.values())
         self.names = [(c, n) for c, count in space.num_candidates.items() for n in range(count)]
 
     def of_mixtures(self, probs_ADN: Array) -> Array:
@@ -99,13 +101,16 @@ def without_trend(values_A: Array, degree: int = 2) -> Array:
 def held_out(
     rows_AF: Array, values_A: Array, fit: Callable[[Array, Array], Array], folds: int = 5
 ) -> Array:
-    """Return [A] what a fit on the other parts says of each part in turn, as a contiguous block."""
+    """Return [A] what a fit on the other parts says of each part in turn, as a contiguous block.
+
+    It is told how far a row is from the mean row, on one scale for all parts.
+    """
     parts = np.array_split(np.arange(len(values_A)), min(folds, len(values_A)))
     told = np.zeros(len(values_A))
     for part in parts:
         others = np.setdiff1d(np.arange(len(values_A)), part)
         effects_F = fit(rows_AF[others], values_A[others])
-        told[part] = (rows_AF[part] - rows_AF[others].mean(0)) @ effects_F
+        told[part] = (rows_AF[part] - rows_AF.mean(0)) @ effects_F
     return told
 
 

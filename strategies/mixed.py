@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 _STREAMS = {"tested": 11, "untrained": 12, "fair": 13}
 _IMAGES = (16, 128)  # fewest and most on which an arch is tested
 _PATTERNS = 64  # images whose activation patterns are compared
-_SEEDS_APART = 2**33  # between the supernets of one search
+# Between the supernets of one search. torch's generator on the CPU takes 32 bits of a seed, so that
+# no multiple of 2**32 may stand here: the supernets would be one.
+_SEEDS_APART = 1_299_709
 
 
 class MixedSearch:

@@ -54,7 +54,9 @@ def _of_supernets(features: Features, events: Events) -> Iterator[Figures]:
         if len(updates) >= _FEWEST:
             yield Figures(
                 name=f"training {number}",
-                rows=features.of_mixtures(_padded([event["mixture"] for event in updates])),
+                rows=features.of_mixtures(
+                    _padded(features.counts, [event["mixture"] for event in updates])
+                ),
                 values=without_trend(np.array([float(event["loss"]) for event in updates])),
             )
         tested = [event for event in mine if "tested" in event]
@@ -76,20 +78,26 @@ def _of_untrained(features: Features, events: Events) -> Iterator[Figures]:
 
 
 def _in_ranks(name: str, features: Features, events: Events, costs: Sequence[float]) -> Figures:
-    rows = features.of_archs(_archs_of(features.choices, events))
+    rows = features.of_archs(_archs_of(features, events))
     return Figures(name=name, rows=rows, values=ranks(costs))
 
 
-def _archs_of(names: Sequence[str], events: Events) -> Indices:
+def _archs_of(features: Features, events: Events) -> Indices:
     """Return the candidate indices of the archs that events are about."""
     table = np.array([event["indices"] for event in events], dtype=np.int64)
-    return dict(zip(names, table.T, strict=True))
+    if (table >= np.array(features.counts)).any():
+        raise IndexError("a candidate that the space does not have")
+    return dict(zip(features.choices, table.T, strict=True))
 
 
-def _padded(mixtures: Sequence[Sequence[Sequence[float]]]) -> Array:
+def _padded(counts: Sequence[int], mixtures: Sequence[Sequence[Sequence[float]]]) -> Array:
     """Return [A, D, N] mixtures, zero behind the last candidate of each choice."""
-    widest = max(len(row) for row in mixtures[0])
-    return np.array([[row + [0.0] * (widest - len(row)) for row in map(list, m)] for m in mixtures])
+    result = np.zeros((len(mixtures), len(counts), max(counts)))
+    for row, count in enumerate(counts):
+        result[:, row, :count] = [mixture[row] for mixture in mixtures]
+    if any(len(mixture) != len(counts) for mixture in mixtures):
+        raise ValueError("more choices than the space has")
+    return result
 
 
 def _loss(value: float | None) -> float:
