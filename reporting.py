@@ -84,6 +84,10 @@ def _write_curves(stories: Sequence[Story], folder: Path) -> None:
                 for choice, row in (event.get("probs") or {}).items():
                     for index, value in enumerate(row):
                         to.add_scalar(f"probs/{choice}/{index}", value, step)
+            if story.learned is not None:
+                for choice, learned in story.learned.choices.items():
+                    for index, value in enumerate(learned.effects):
+                        to.add_scalar(f"effects/{choice}/{index}", value, len(story.events))
 
 
 def print_evidence(evidence: dict[str, Any]) -> None:

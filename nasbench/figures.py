@@ -27,21 +27,78 @@ def arch_picture(story: Story) -> Markup | None:
 
 
 def loss_curve(story: Story) -> Markup | None:
-    """Return the training loss of the supernet, None for a black-box search."""
-    points = _points(story, "loss")
+    """Return the training loss of the supernet or of each, None for a black-box search."""
+    curves = _losses_of_supernets(story)
+    points = [point for curve in curves for point in curve]
     if len(points) < 2:
         return None
-    smooth = _smoothed(points)
+    smooth = [_thinned(_smoothed(curve)) for curve in curves]
+    last = max(x for x, _ in points)
+    levels = _guessing(story)
+    if len(curves) > 1:
+        points = [point for curve in smooth for point in curve]
     axes = Axes(
-        title="Training loss of the supernet",
-        x_name="step",
+        title="Training loss of the supernet" if len(curves) == 1 else "Training loss by supernet",
+        x_name="update",
         y_name="training loss, nats",
-        x=(0, points[-1][0] or 1),
-        y=bounds([y for _, y in points]),
-        shaded=_warmup(story, points[-1][0]),
+        x=(0, last or 1),
+        y=bounds([*(y for _, y in points), *(level for level, _ in levels)]),
+        levels=levels,
+        shaded=_warmup(story, last),
     )
-    raw = Line(name="every step", points=_thinned(points), style="faint")
-    return line_chart(axes, [raw, Line(name="running mean", points=_thinned(smooth), style="one")])
+    if len(curves) > 1:
+        names = [f"supernet {number + 1}" for number in range(len(curves))]
+        lines = [
+            Line(name=name, points=curve, style=f"c{number % 8}")
+            for number, (name, curve) in enumerate(zip(names, smooth, strict=True))
+        ]
+        return line_chart(axes, lines)
+    raw = Line(name="every update", points=_thinned(points), style="faint")
+    return line_chart(axes, [raw, Line(name="running mean", points=smooth[0], style="one")])
+
+
+def _losses_of_supernets(story: Story) -> list[Points]:
+    """Return for each supernet its losses by the number of its update."""
+    curves: dict[int, Points] = {}
+    for event in story.updates:
+        curve = curves.setdefault(event.get("supernet", 0), [])
+        x = event["step"] if "supernet" not in event else len(curve)
+        curve.append((float(x + 1), float(event["loss"])))
+    return [curves[number] for number in sorted(curves)]
+
+
+def _guessing(story: Story) -> list[tuple[float, str]]:
+    """Return the loss of naming every class alike, where mixtures are trained."""
+    classes = story.manifest.proxy.get("num_classes") if story.manifest.proxy else None
+    if type(classes) is not int or classes < 2 or "supernet" not in (story.updates or [{}])[-1]:
+        return []
+    return [(math.log(classes), f"guessing {math.log(classes):.2f}")]
+
+
+def predicted(tested: Mapping[str, Sequence[float]], found: float | None) -> Markup | None:
+    """Return the losses of archs with the supernet's weights against their scores.
+
+    Args:
+        tested: `scores` and `losses` of these archs.
+        found: score of the arch that was taken, None where there is none.
+    """
+    pairs = zip(tested["scores"], tested["losses"], strict=True)
+    points = [(x, y) for x, y in pairs if math.isfinite(x) and math.isfinite(y)]
+    if len(points) < 2:
+        return None
+    columns = [] if found is None or not math.isfinite(found) else [(found, "found")]
+    axes = Axes(
+        title="Loss with the supernet's weights against the score",
+        x_name="score, higher is better",
+        y_name="loss with the supernet's weights, nats",
+        x=bounds([*(x for x, _ in points), *(x for x, _ in columns)]),
+        y=bounds([y for _, y in points]),
+        columns=columns,
+    )
+    marks = [
+        Mark(kind="random", label=f"score {x:+.2f}, loss {y:.3f} nats", x=x, y=y) for x, y in points
+    ]
+    return scatter_chart(axes, marks, [])
 
 
 def _flops_limit(story: Story) -> Limit | None:

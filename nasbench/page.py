@@ -9,7 +9,9 @@ from typing import Any
 from . import figures
 from .by_class import classes_table, examples, matrix, pairs
 from .choices import probabilities
+from .effects import candidate_effects, explanation
 from .headline import about, losses, tiles, training_in_words, verdict
+from .learned import sources
 from .markup import Markup, join, tag
 from .story import Story
 from .tables import (
@@ -21,7 +23,7 @@ from .tables import (
     reproduce,
     training_figures,
 )
-from .wording import openness
+from .wording import openness, sentence_of
 
 Facts = Mapping[str, Any]
 
@@ -53,6 +55,8 @@ def page(stories: Sequence[Story], facts: Sequence[Facts]) -> str:
     body += _section("Compared with its neighbours", names, facts, _neighbours)
     body += _section("What ranks archs", names, facts, ranking)
     body += _search_pictures(names, stories)
+    body += _section("What was learned", names, facts, _learned)
+    body += _stacked("What each candidate adds to the score", names, facts, _effects)
     body += _columns("The choices", names, [_choices(story) for story in stories], "stack")
     body += _section("Cost", names, facts, cost)
     body += _section("How to make it again", names, facts, reproduce)
@@ -87,6 +91,13 @@ def _section(
     """Return a section with one column a run, nothing where no run has that part."""
     parts = [part(fact) for fact in facts]
     return _columns(heading, names, parts)
+
+
+def _stacked(
+    heading: str, names: Sequence[str], facts: Sequence[Facts], part: Callable[[Facts], Any]
+) -> list[Markup]:
+    """Return a section with the runs below each other, each as wide as the page."""
+    return _columns(heading, names, [part(fact) for fact in facts], "stack")
 
 
 def _columns(
@@ -172,10 +183,42 @@ def _choices(story: Story) -> Markup | None:
     return join([tag("p", words, class_="soft"), shown])
 
 
+def _learned(fact: Facts) -> Markup | None:
+    """Return what a search by mixtures has learned, from what, and how well it predicts."""
+    learned = fact["search"]["learned"]
+    if learned is None:
+        return None
+    words = (
+        "A dot is a random network that was tested with the weights of the supernet. Where the "
+        "score is good, the dots fall from the upper left to the lower right."
+    )
+    if learned["explained"] is not None:
+        words += (
+            f" They are among those that the score was learned from, so that the picture flatters: "
+            f"of networks not seen, {100 * learned['explained']:.0f} % of the differences are told."
+        )
+    picture = figures.predicted(learned["tested"], learned["found_score"])
+    sentence = tag("p", sentence_of(learned["sentence"]))
+    shown = beside(sources(learned), _figure(picture, words))
+    return join(part for part in (sentence, shown) if part is not None)
+
+
+def _effects(fact: Facts) -> Markup | None:
+    """Return what each candidate adds to the score, and how to read that."""
+    learned = fact["search"]["learned"]
+    shown = None if learned is None else candidate_effects(learned["choices"])
+    return None if shown is None else join([explanation(), shown])
+
+
+_LOSS = (
+    "Loss of the supernet on training batches: of the mixture of candidates that each update has."
+)
+
+
 def _search_pictures(names: Sequence[str], stories: Sequence[Story]) -> list[Markup]:
     """Return how the searches went: all pictures of one, or each picture for all of them."""
     kinds: list[tuple[str, Callable[[Story], Markup | None], str]] = [
-        ("Loss", figures.loss_curve, "Loss of the supernet on training batches."),
+        ("Loss", figures.loss_curve, _LOSS),
         ("Evaluations", figures.trial_curve, "Each point is an arch that was evaluated in full."),
         ("Expected FLOPs", figures.expected_flops, "What the mixtures cost, in the target."),
         ("Openness of the choices", figures.entropy, "Entropy: 1 if nothing is decided, 0 if all."),

@@ -14,6 +14,7 @@ from ..core.manifest import Manifest
 from ..core.sampler import sample
 from ..core.space import Space
 from .counted import COUNTS
+from .learned import learned_facts
 from .ranking import judge, rank_scores
 from .reproduce import commands, missing_parts
 from .story import Story
@@ -24,6 +25,7 @@ from .trained import (
     training_facts,
     training_seconds,
 )
+from .wording import sentence_of
 
 SCHEMA = 1
 # Entropy (as a share of its maximum) above which a search has decided little, and below which it
@@ -135,7 +137,8 @@ def _search(story: Story) -> dict[str, Any]:
     last = updates[-1] if updates else {}
     tail = [event["loss"] for event in updates[-max(len(updates) // 20, 1) :]]
     return {
-        "num_updates": last["step"] + 1 if updates else 0,
+        "num_updates": len(updates),
+        "num_supernets": story.num_supernets,
         "num_trials": len(trials),
         "best_trial_loss": min(finite, default=None),
         "loss_at_the_end": statistics.mean(tail) if tail else None,
@@ -143,6 +146,7 @@ def _search(story: Story) -> dict[str, Any]:
         "expected_flops": last.get("expected_flops"),
         "entropy": last.get("entropy"),
         "probs": history[-1] if history else None,
+        "learned": learned_facts(story),
     }
 
 
@@ -163,6 +167,8 @@ def _collapse(story: Story) -> dict[str, Any]:
                 "The choices were decided before half of the search was over: a lower learning "
                 "rate of the logits lets more of them be tried."
             )
+    if story.learned is not None:
+        result["warnings"] += map(sentence_of, story.learned.warnings)
     if count := sum(not math.isfinite(e["loss"]) for e in story.updates):
         warn(f"The loss was not finite at {count} of {len(story.updates)} steps: it diverged.")
     if story.arch is not None and story.space is not None:

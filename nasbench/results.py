@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -165,6 +166,37 @@ class Retrained(Record):
     record: Circumstances = field(default_factory=Circumstances)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CandidateEffects(Record):
+    """What the candidates of one choice add to the score of an arch, in their order."""
+
+    effects: list[float]
+    errors: list[Annotated[float, Between(0)]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScoredBy(Record):
+    """One kind of figure that scores were learned from."""
+
+    name: str
+    number: Count
+    weight: float
+    explained: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Learned(Record):
+    """`ranking.json`: what a search by mixtures has learned of every arch."""
+
+    choices: dict[str, CandidateEffects]
+    figures: list[ScoredBy]
+    explained: Figure
+    num_tied: Count
+    more_tied: bool
+    sentence: str
+    warnings: list[str]
+
+
 RESULTS: dict[str, type[Record]] = {
     "result": SearchResult,
     "compare": Compared,
@@ -187,6 +219,30 @@ def read_trial(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{error}; remove the file to have this arch evaluated again") from None
     return dict(result) | {"metrics": with_nan(result.metrics)}
+
+
+def read_learned(path: Path, sizes: Mapping[str, int] | None) -> Learned:
+    """Return what a search by mixtures has learned.
+
+    Args:
+        path: of the file.
+        sizes: how many candidates each choice of the space has; None where that is not known.
+
+    Raises:
+        ValueError: naming the file, if it is damaged or of another space.
+    """
+    learned = read_record(path, Learned)
+    for name, row in learned.choices.items():
+        if len(row.effects) != len(row.errors):
+            raise ValueError(
+                f"{path} is damaged: its choice {name!r} has {len(row.effects)} effects and "
+                f"{len(row.errors)} errors"
+            )
+    found = {name: len(row.effects) for name, row in learned.choices.items()}
+    if sizes is not None and found != dict(sizes):
+        odd = sorted(name for name in {*found, *sizes} if found.get(name) != sizes.get(name))
+        raise ValueError(f"{path} is damaged: it is of another space, see choice {odd[0]!r}")
+    return learned
 
 
 def read_metrics(path: Path, *needed: str) -> dict[str, float]:

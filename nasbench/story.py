@@ -18,7 +18,7 @@ from ..core.space import Space
 from ..evaluators.curve import Curve, read_curve
 from .counted import read_counts
 from .families import make_space
-from .results import RESULTS
+from .results import RESULTS, Learned, read_learned
 from .trust import UntrustedCodeError, recorded_space
 
 _MAY_DIVERGE = ("loss_nats", "top1_percent")  # null where they are not finite
@@ -38,6 +38,7 @@ class Story:
         files: `result`, `compare`, `evidence` and `retrain`, those that are there.
         answers: of the trained network on its test split, None where they were not recorded.
         curve: of its training, or of one that is under way.
+        learned: what a search by mixtures has read from its losses, None in others.
         notes: what could not be read.
     """
 
@@ -50,6 +51,7 @@ class Story:
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     answers: Answers | None = None
     curve: Curve | None = None
+    learned: Learned | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -83,6 +85,11 @@ class Story:
         return [event for event in steps if _is_number(event, "loss")]
 
     @property
+    def num_supernets(self) -> int:
+        """How many supernets were trained, as far as the search has come."""
+        return len({event.get("supernet", 0) for event in self.updates})
+
+    @property
     def history(self) -> list[dict[str, list[float]]]:
         """The probabilities of all choices, from the first snapshot to the last."""
         return [event["probs"] for event in self.snapshots]
@@ -104,7 +111,7 @@ def read_story(path: Path) -> Story:
     run = Run.open(path)
     story = Story(path=path, manifest=run.manifest, events=[])
     readers: list[Callable[[Story, Run], None]] = [partial(_read_file, name=n) for n in RESULTS]
-    for read in (*readers, _read_events, _read_arch, _read_answers, _read_curve):
+    for read in (*readers, _read_events, _read_arch, _read_learned, _read_answers, _read_curve):
         try:
             read(story, run)
         except ValueError as error:
@@ -135,6 +142,14 @@ def _read_events(story: Story, run: Run) -> None:
     if lost and (lost > 1 or "result" in story.files):
         raise ValueError(
             f"{run.events_path} is damaged: {lost} of its {len(lines)} lines could not be read"
+        )
+
+
+def _read_learned(story: Story, run: Run) -> None:
+    """Read what was learned, behind the space whose choices it has to be of."""
+    if (file := run.path / "ranking.json").is_file():
+        story.learned = read_learned(
+            file, None if story.space is None else story.space.num_candidates
         )
 
 

@@ -78,3 +78,14 @@ def openness(entropy: float) -> str:
     """
     steps = ((0.6, "hardly decided"), (0.3, "decided in part"), (0.1, "all but decided"))
     return next((words for least, words in steps if entropy > least), "decided")
+
+
+def sentence_of(words: str) -> str:
+    """Return words as a sentence, with a capital letter and a full stop.
+
+    Example:
+        >>> sentence_of("the loss ends at 2.3"), sentence_of("It does."), sentence_of("")
+        ('The loss ends at 2.3.', 'It does.', '')
+    """
+    whole = words[:1].upper() + words[1:]
+    return whole if not whole or whole[-1] in ".!?" else f"{whole}."

@@ -133,6 +133,7 @@ KINDS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "arch": ("super", "arch.json", "json", ALL),
     "cost": ("super", "cost.json", "json", ("count untrusted", "report untrusted")),
     "result": ("super", "result.json", "json", ("report", "resume", "evidence", "compare")),
+    "ranking": ("super", "ranking.json", "json", ("report",)),
     "retrain": ("super", "retrain.json", "json", ("report", "load", "evaluate", "export")),
     "compare": ("super", "compare.json", "json", ("report",)),
     "evidence": ("super", "evidence.json", "json", ("report", "resume")),

@@ -37,7 +37,7 @@ class Page(HTMLParser):
         self.attributes += [(name, *pair) for pair in attributes]
         if name == "svg":
             assert "svg" not in self.open
-            is_chart = dict(attributes)["viewbox"].startswith("0 0 360 ")
+            is_chart = dict(attributes).get("viewbox", "").startswith("0 0 360 ")
             (self.pictures if is_chart else self.bars).append([])
             self.svg = (self.pictures if is_chart else self.bars)[-1]
         elif "svg" in self.open:
@@ -80,7 +80,7 @@ def read(result):
     numbers = {"x", "y", "x1", "y1", "x2", "y2", "cx", "cy", "r", "width", "height"}
     for tag, name, value in found.attributes:
         if tag in SHAPES and name in numbers:
-            assert math.isfinite(float(value))
+            assert math.isfinite(float(value.removesuffix("%")))
     check_schema(result)
     return found
 
@@ -99,6 +99,10 @@ def check_schema(result):
             *("comparison_source", "verdict", "ranking", "retrained", "cost", "data_record"),
             *("recipe", "commands", "missing", "date", "task", "training", "learning_curve"),
             *("by_class", "losses", "band", "budgets"),
+        }
+        assert set(run["search"]) == {
+            *("num_updates", "num_supernets", "num_trials", "best_trial_loss", "loss_at_the_end"),
+            *("num_losses_not_finite", "expected_flops", "entropy", "probs", "learned"),
         }
 
 
