@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,10 +17,10 @@ from .cli_options import (
     Steps,
     Strict,
     Workers,
-    assignment,
     options_of,
     show,
 )
+from .cli_public import PUBLIC_HELP, bench_public
 
 STRATEGIES_HELP = """Run every black-box strategy many times on a table of trained archs.
 
@@ -54,35 +53,6 @@ FLOPs are counted from the space. Every arch of the budget's band has to be in t
 table, as a search may ask for any; archs outside of the band are not looked at. A
 search is told one training of an arch, and the mean of its trainings judges what is
 returned. halving asks for shorter trainings, which such a table cannot answer.
-"""
-
-PUBLIC_HELP = """Let public tables of real results judge what searches find.
-
-The tables hold the CIFAR-10 accuracy of every network of a space, trained by others; a
-search here trains on --data alone, and what it finds is looked up. You bring the files:
-
---macro: nas-bench-macro_cifar10.json of github.com/xiusu/NAS-Bench-Macro; --nb201: a
-csv of NAS-Bench-201 with the columns cellstr, cifar10-test and cifar10-val. Both may
-be packed (.gz). For example, in a minute (its figures then say nothing):
-
-  nastk bench public --macro nas-bench-macro_cifar10.json --steps 20 --seeds 1
-
-and as it is meant, 5 searches with the space's own number of updates:
-
-  nastk bench public --macro nas-bench-macro_cifar10.json --nb201 nb201.csv.gz
-
-The result says for every budget how many points of accuracy the found network is
-behind the best one under that budget, by how many standard deviations it is better
-than a random network of the budget's band, the percent of networks under the budget
-that are worse, and how well scores rank (Kendall's tau): beside random networks and
-the rules that cost nothing.
-
-One search of meta_kernel serves all budgets. Other strategies search once for every
-budget, and their costs are added up. --set gives options to meta_kernel, or to another
-strategy as --set logits.warmup=0.2.
-
-Every search is a run folder in --out. The same command goes on where it was stopped,
-and searches nothing again that is finished.
 """
 
 bench = typer.Typer(help="Measure nastk on this machine; markdown, or JSON with --json.")
@@ -174,44 +144,7 @@ def bench_strategies(
     show(result["rows"] if json_ else as_text(result), json_, _print_markdown)
 
 
-@bench.command("public", help=PUBLIC_HELP)
-def bench_public(
-    context: typer.Context,
-    macro: Annotated[Path | None, typer.Option(help="File of NAS-Bench-Macro.")] = None,
-    nb201: Annotated[Path | None, typer.Option(help="File of NAS-Bench-201.")] = None,
-    strategies: Annotated[
-        str,
-        typer.Option(help="With commas: meta_kernel, logits, gumbel, single_path, FILE.py:CLASS."),
-    ] = "meta_kernel",
-    flops: Annotated[
-        str | None,
-        typer.Option(
-            help="Budgets with commas, as 30%,60M,none; unless given 30, 40, 50, 60 and 80 % of "
-            "NAS-Bench-Macro, and 30M, 60M, 100M and none of NAS-Bench-201."
-        ),
-    ] = None,
-    data: Data = "digits-photo",
-    seeds: Annotated[int, typer.Option(help="Searches of each strategy, seeds from 0.")] = 5,
-    steps: Steps = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Option of a strategy, [STRATEGY.]NAME=VALUE; repeatable."),
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of runs; runs/bench-public.")] = None,
-    device: Device = "cpu",
-    json_: Json = False,
-) -> None:
-    """Print what searches find by public tables."""
-    from .benchmarks.public_text import as_text
-    from .progress import progress
-    from .refereeing import bench_public as implementation
-
-    options = options_of(context) | {"strategies": _listed(strategies)}
-    options["flops"] = None if flops is None else _listed(flops)
-    options["strategy_options"] = _by_strategy(options.pop("set_") or ())
-    with progress(enabled=not json_) as report:
-        result = implementation(**options, report=report)
-    show(result, json_, lambda found: print(as_text(found)))
+bench.command("public", help=PUBLIC_HELP)(bench_public)
 
 
 @bench.command("proxy")
@@ -256,19 +189,6 @@ def bench_table(
         content = build(out, Plan(), processes=processes, report=report)
     result = {"table": str(out), "archs": len(content["archs"]), "sha256": content["sha256"]}
     show(result, json_, lambda found: print(*(f"{k} {v}" for k, v in found.items()), sep="\n"))
-
-
-def _listed(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _by_strategy(given: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return options by strategy; those that name none are of meta_kernel."""
-    found: dict[str, dict[str, Any]] = {}
-    for name, value in map(assignment, given):
-        strategy, _, option = name.rpartition(".")
-        found.setdefault(strategy or "meta_kernel", {})[option] = value
-    return found
 
 
 def _print_markdown(result: Any) -> None:

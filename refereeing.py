@@ -15,15 +15,19 @@ from .benchmarks.judge import Judge
 from .benchmarks.method import machine
 from .benchmarks.public_rows import Row, rules
 from .benchmarks.public_table import PublicTable, open_nasbench201, open_nasbench_macro
+from .benchmarks.told import check_told, default_told, told_rows
+from .benchmarks.untrained import PROXIES, Untrained, ceiling
 from .core.clock import cpu_seconds
+from .core.lookup import lookup
 from .core.loop import Report, silent
 from .core.torch_state import own_torch_state
 from .evaluators.tasks import find_data
 from .manifests import absolute_data
 from .naming import check_numbers, find_device
+from .nasbench.compare import hash_of
 from .plugins import find_strategy, make_strategy
+from .public_searches import Settings, search_rows
 from .strategies import BlackBox
-from .trying import Settings, search_rows
 
 DEFAULT_FOLDER = Path("runs", "bench-public")
 
@@ -36,6 +40,10 @@ def bench_public(
     strategies: Sequence[str] = ("meta_kernel",),
     strategy_options: Mapping[str, Mapping[str, Any]] | None = None,
     flops: Sequence[str] | None = None,
+    proxies: Sequence[str] = tuple(PROXIES),
+    untrained: int = 120,
+    told: Sequence[str] | None = None,
+    told_searches: int = 10,
     data: str = "digits-photo",
     seeds: int = 5,
     steps: int | None = None,
@@ -54,6 +62,11 @@ def bench_public(
         strategies: that train supernets, by name or `FILE.py:CLASS`.
         strategy_options: fields of each, by its name.
         flops: budgets in place of those of each table; `none` is the whole space.
+        proxies: names in `PROXIES`, each of which is measured on untrained archs and fitted.
+        untrained: archs that a proxy measures.
+        told: black-box strategies that are told accuracies of the table; those of
+            `default_told` if None.
+        told_searches: of each of these, with seeds from 0.
         data: on which networks are trained.
         seeds: searches of each strategy, with seeds from 0.
         steps: updates of each supernet; the space's if None.
@@ -71,8 +84,6 @@ def bench_public(
     """
     start = time.perf_counter()
     check_numbers(steps=steps)
-    if seeds < 1:
-        raise ValueError(f"needs at least 1 of --seeds, got {seeds}")
     if macro is None and nb201 is None:
         raise ValueError("needs a table: --macro FILE, --nb201 FILE or both; see --help")
     find_device(device)
@@ -84,8 +95,12 @@ def bench_public(
         folder=Path(out) if out else DEFAULT_FOLDER,
         device=device,
         strategies={name: dict((strategy_options or {}).get(name, {})) for name in strategies},
+        proxies=list(proxies),
+        untrained=untrained,
+        told=default_told() if told is None else list(told),
+        told_searches=told_searches,
     )
-    _check_strategies(settings, strategy_options or {})
+    _check(settings, strategy_options or {})
     openers = ((macro, open_nasbench_macro), (nb201, open_nasbench201))
     tables = [opener(file) for file, opener in openers if file is not None]
     judged = [(table, _judges(table, flops)) for table in tables]
@@ -98,8 +113,16 @@ def bench_public(
     }
 
 
-def _check_strategies(settings: Settings, given: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse strategies that train no supernet, and options that they do not have."""
+def _check(settings: Settings, given: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse numbers that mean nothing, unknown names, and options that a strategy lacks."""
+    least = {"seeds": 1, "untrained": 2, "told_searches": 1}
+    for name, number in least.items():
+        if (value := getattr(settings, name)) < number:
+            flag = name.replace("_", "-")
+            raise ValueError(f"needs at least {number} of --{flag}, got {value}")
+    for name in settings.proxies:
+        lookup("proxy", name, PROXIES)
+    check_told(settings.told)
     for name in given:
         if name not in settings.strategies:
             raise ValueError(f"--set gives an option to {name}, which --strategies does not name")
@@ -107,7 +130,7 @@ def _check_strategies(settings: Settings, given: Mapping[str, Mapping[str, Any]]
         family = find_strategy(name)
         if issubclass(family, BlackBox):
             raise ValueError(
-                f"{name} trains archs one by one, and no supernet: leave it out of --strategies"
+                f"{name} trains archs one by one, and no supernet: it belongs to --told"
             )
         if settings.steps is not None and "steps" in options:
             raise ValueError("--steps and --set steps are one setting: leave one out")
@@ -140,6 +163,18 @@ def _compared(
 def _rows(
     table: PublicTable, judges: Sequence[Judge], settings: Settings, report: Report
 ) -> Iterator[Row]:
+    folder = settings.folder / table.space.name
     yield from rules(table, judges)
     for name in settings.strategies:
         yield from search_rows(name, table, judges, settings, report)
+    measured = Untrained(
+        table=table,
+        data=settings.data,
+        archs=settings.untrained,
+        folder=folder / f"untrained-{hash_of(settings.data)}",
+    )
+    for name in settings.proxies:
+        yield measured.row(name, settings.seeds, judges, report)
+    for name in settings.told:
+        yield from told_rows(name, judges, settings.told_searches, folder / "told", report)
+    yield ceiling(table, judges)

@@ -27,6 +27,7 @@ class Trial:
         tau_all: of its score, over all archs.
         cpu_seconds: None where it costs none.
         trainings: that were told from the table.
+        about: further figures, such as the `weight` of a part in its ranking.
     """
 
     budgets: Mapping[str, Mapping[str, Any]]
@@ -34,6 +35,7 @@ class Trial:
     tau_all: float | None = None
     cpu_seconds: float | None = None
     trainings: int | None = None
+    about: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,16 +63,20 @@ class Row:
             }
             for name in names
         }
-        lost = [_mean([trial.budgets[name]["lost"] for name in names]) for trial in self.trials]
+        lost = [statistics.mean(t.budgets[name]["lost"] for name in names) for t in self.trials]
         return {
             "name": self.name,
             "kind": self.kind,
             "searches": len(self.trials),
             "lost": _mean(lost),
-            "lost_deviation": statistics.stdev(map(float, lost)) if len(lost) > 1 else None,  # type: ignore[arg-type]
+            "lost_deviation": statistics.stdev(lost) if len(lost) > 1 else None,
             "tau_all": _mean([trial.tau_all for trial in self.trials]),
             "cpu_seconds": _mean([trial.cpu_seconds for trial in self.trials]),
             "trainings": _mean([trial.trainings for trial in self.trials]),
+            "about": {
+                key: _mean([trial.about.get(key) for trial in self.trials])
+                for key in self.trials[0].about
+            },
             "budgets": by_budget,
             "trials": [vars(trial) for trial in self.trials],
         }
@@ -96,6 +102,7 @@ def scored(
     *,
     seed: int | None = None,
     cpu_seconds: float | None = None,
+    about: Mapping[str, float] | None = None,
 ) -> Trial:
     """Return a trial of one score for all budgets.
 
@@ -106,10 +113,15 @@ def scored(
         found: numbers of the archs that it finds under a budget, alike in score.
         seed: of the search.
         cpu_seconds: that it took.
+        about: further figures.
     """
     budgets = {judge.name: judge.figures(found(judge)) | judge.taus(score_A) for judge in judges}
     return Trial(
-        budgets=budgets, seed=seed, tau_all=tau_all(table, score_A), cpu_seconds=cpu_seconds
+        budgets=budgets,
+        seed=seed,
+        tau_all=tau_all(table, score_A),
+        cpu_seconds=cpu_seconds,
+        about=about or {},
     )
 
 

@@ -11,7 +11,8 @@ _QUESTIONS = (
     ("lost", "Points of accuracy lost to the best arch under the budget", ".2f"),
     ("deviations", "Standard deviations of the budget's band above the mean of that band", "+.2f"),
     ("percentile", "Percent of the archs under the budget that are worse", ".1f"),
-    ("tau_band", "Kendall's tau of score and accuracy in the budget's band", ".2f"),
+    ("tau_under", "Kendall's tau of score and accuracy, over the archs under the budget", ".2f"),
+    ("tau_band", "Kendall's tau of score and accuracy, over the archs of the budget's band", ".2f"),
 )
 
 
@@ -53,10 +54,10 @@ def _budget_row(name: str, about: Mapping[str, Any]) -> dict[str, str]:
 
 def _row(row: Mapping[str, Any], key: str, form: str, budgets: Sequence[str]) -> dict[str, str]:
     """Return one line of a table: a column a budget, and beside them the mean or the cost."""
-    indent = "- " if row["kind"] == "part" else ""
-    cells = {"what": f"{indent}{row['name']}"}
-    if key.startswith("tau"):
-        cells["all archs"] = _shown(row["tau_all"], form)
+    name = row["name"]
+    if row["kind"] == "part":
+        name = f"- {name} (weight {row['about']['weight']:.2f})"
+    cells = {"what": name}
     cells |= {name: _shown(row["budgets"][name][key], form) for name in budgets}
     if key == "lost":
         spread = row["lost_deviation"]
@@ -76,4 +77,4 @@ def _cost(row: Mapping[str, Any]) -> str:
 
 
 def _shown(value: float | None, form: str) -> str:
-    return "-" if value is None else f"{value:{form}}"
+    return "-" if value is None else f"{round(value, 6) + 0.0:{form}}"  # no -0.00

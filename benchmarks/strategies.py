@@ -57,14 +57,13 @@ class NoisyTable:
         return self.table.loss(row, self._drawn[row], epoch)
 
 
-def search(strategy: BlackBox, table: ArchTable, seed: int) -> Iterator[tuple[float, float]]:
+def found_rows(strategy: BlackBox, table: ArchTable, seed: int) -> Iterator[tuple[float, int]]:
     """Search on a table as `BlackBox.search` does.
 
     Yields:
-        After each trial: the evaluations spent, in full trainings, and the regret of the arch that
+        After each trial: the evaluations spent, in full trainings, and the row of the arch that
         would be returned then. That is the sampler's choice or, where it has none, the one of the
-        lowest loss among the longest trainings so far; its regret is its mean loss (the test loss,
-        where the table has one) over its trainings, less that of the best arch of the table.
+        lowest loss among the longest trainings so far.
     """
     sampler = strategy.sampler(table.space, table.budget, seed)
     noisy, spent = NoisyTable(table, seed), 0.0
@@ -76,7 +75,17 @@ def search(strategy: BlackBox, table: ArchTable, seed: int) -> Iterator[tuple[fl
         spent += share
         best = max(best, (share, -as_ranked(loss), row), key=lambda found: found[:2])
         choice = sampler.choose()
-        yield spent, float(table.regret[best[2] if choice is None else table.position(choice)])
+        yield spent, best[2] if choice is None else table.position(choice)
+
+
+def search(strategy: BlackBox, table: ArchTable, seed: int) -> Iterator[tuple[float, float]]:
+    """Yield after each trial of `found_rows` the evaluations spent and the regret of the arch.
+
+    Its regret is its mean loss (the test loss, where the table has one) over its trainings, less
+    that of the best arch of the table.
+    """
+    for spent, row in found_rows(strategy, table, seed):
+        yield spent, float(table.regret[row])
 
 
 def curve(strategy: BlackBox, table: ArchTable, seed: int) -> list[float]:

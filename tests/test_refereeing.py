@@ -11,6 +11,8 @@ from nastk.refereeing import bench_public
 from nastk.search_spaces import NasBenchMacro
 from typer.testing import CliRunner
 
+ALONE = {"proxies": [], "told": []}
+
 
 @pytest.fixture(scope="module")
 def macro(tmp_path_factory):
@@ -38,7 +40,7 @@ def by_name(result):
 
 @pytest.mark.slow
 def test_one_search_serves_all_budgets_and_is_not_repeated(macro, tmp_path):
-    asked = {"macro": macro, "seeds": 1, "steps": 12, "out": tmp_path / "runs"}
+    asked = {"macro": macro, "seeds": 1, "steps": 12, "out": tmp_path / "runs", **ALONE}
     result = bench_public(**asked)
     runs = list((tmp_path / "runs").rglob("result.json"))
     assert len(runs) == 1
@@ -57,7 +59,7 @@ def test_one_search_serves_all_budgets_and_is_not_repeated(macro, tmp_path):
 
 @pytest.mark.slow
 def test_a_search_that_was_interrupted_goes_on(macro, tmp_path):
-    asked = {"macro": macro, "seeds": 1, "steps": 12, "flops": ["40%"]}
+    asked = {"macro": macro, "seeds": 1, "steps": 12, "flops": ["40%"], **ALONE}
 
     def stop(event):
         if event.get("step") == 15:
@@ -76,7 +78,10 @@ def test_a_search_that_was_interrupted_goes_on(macro, tmp_path):
     [
         ([], "--macro FILE, --nb201 FILE"),
         (["--nb201", "nowhere.csv"], "nowhere.csv"),
-        (["--nb201", "n.csv", "--strategies", "evolution"], "trains archs one by one"),
+        (["--nb201", "n.csv", "--strategies", "evolution"], "it belongs to --told"),
+        (["--nb201", "n.csv", "--told", "halving"], "shorter trainings"),
+        (["--nb201", "n.csv", "--told", "gumbel"], "cannot be told results"),
+        (["--nb201", "n.csv", "--proxies", "naswott"], "did you mean 'naswot'"),
         (["--nb201", "n.csv", "--strategies", "meta_kernle"], "did you mean 'meta_kernel'"),
         (["--nb201", "n.csv", "--set", "logits.warmup=0"], "--strategies does not name"),
         (["--nb201", "n.csv", "--set", "archz=0"], "did you mean 'archs'"),

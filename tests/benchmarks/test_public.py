@@ -9,6 +9,10 @@ import pytest
 from nastk.benchmarks.judge import Judge, tau_all
 from nastk.benchmarks.public_rows import rules
 from nastk.benchmarks.public_table import open_nasbench201, open_nasbench_macro
+from nastk.benchmarks.public_text import as_text
+from nastk.benchmarks.told import told_rows
+from nastk.benchmarks.untrained import PROXIES, Untrained, ceiling
+from nastk.core.loop import silent
 from nastk.search_spaces import NasBench201, NasBenchMacro
 from nastk.search_spaces.nasbench201 import OPERATIONS, format_arch
 
@@ -133,3 +137,67 @@ def test_nasbench201_is_judged_by_test_and_tells_validation(tmp_path):
     path.write_text("\n".join([*lines[:7], *lines[8:]]))
     with pytest.raises(ValueError, match=r"lacks 1 of the 15,625 archs .* \|avg_pool_3x3~0\|"):
         open_nasbench201(path)
+
+
+def test_an_additive_table_is_found_out_by_its_additive_fit(table):
+    judges = [Judge(table, "40%"), Judge(table, "80%")]
+    told = ceiling(table, judges).to_json()
+    assert told["tau_all"] == pytest.approx(1) and told["lost"] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_proxy_goes_on_with_what_it_has_not_measured(table, tmp_path, monkeypatch):
+    judge, asked = Judge(table, "40%"), []
+
+    def real_accuracy(self, name, seed, indices):
+        if len(asked) == 25 and not allowed:
+            raise KeyboardInterrupt
+        asked.append((seed, tuple(indices.values())))
+        return macro_accuracy("".join(map(str, indices.values())))
+
+    allowed = []
+    monkeypatch.setattr(Untrained, "_score", real_accuracy)
+    measured = Untrained(table=table, data="digits-photo", archs=40, folder=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        measured.row("naswot", 2, [judge], silent)
+    allowed.append(True)
+    row = measured.row("naswot", 2, [judge], silent).to_json()
+    assert len(asked) == 25 + 20 + 40 and asked[25:30] == asked[20:25]
+    assert row["kind"] == "proxy" and row["searches"] == 2 and row["cpu_seconds"] > 0
+    assert row["tau_all"] > 0.8 and row["budgets"]["40%"]["deviations"] > 0.9
+    assert measured.row("naswot", 2, [judge], silent).to_json() == row and len(asked) == 85
+
+
+def test_every_proxy_scores_an_untrained_arch_of_the_space(table, tmp_path):
+    measured = Untrained(table=table, data="digits-photo", archs=2, folder=tmp_path)
+    arch = table.space.indices(table.space.parse("01201201"))
+    scores = {name: measured._score(name, 0, arch) for name in PROXIES}
+    assert set(scores) == {"grad_norm", "jacob_cov", "naswot", "snip", "synflow", "zico"}
+    assert all(np.isfinite(score) for score in scores.values()), scores
+
+
+def test_searches_that_are_told_results_are_judged_by_them_and_kept(table, tmp_path):
+    judges = [Judge(table, "40%"), Judge(table, "60%")]
+    rows = [row.to_json() for row in told_rows("local", judges, 2, tmp_path, silent)]
+    assert [row["trainings"] for row in rows] == [20, 50, 100]
+    random = next(rules(table, judges)).to_json()
+    assert 0 <= rows[2]["lost"] < random["lost"]
+    kept = sorted(tmp_path.iterdir())
+    again = told_rows("local", judges, 2, tmp_path, lambda event: None)
+    assert [row.to_json() for row in again] == rows and sorted(tmp_path.iterdir()) == kept
+    kept[0].write_text('{"archs": [6561, 1]}')
+    with pytest.raises(ValueError, match="damaged: it names an arch that the table does not have"):
+        told_rows("local", judges, 2, tmp_path, silent)
+
+
+def test_text_has_one_line_a_row_and_no_minus_zero(table):
+    judges = [Judge(table, "40%"), Judge(table, "80%")]
+    content = {
+        "table": "nasbench-macro",
+        "notes": table.notes,
+        "budgets": {judge.name: judge.describe() for judge in judges},
+        "rows": [row.to_json() for row in rules(table, judges)],
+    }
+    settings = {"data": "digits-photo", "steps": None}
+    text = as_text({"machine": {"cpu": "a"}, "settings": settings, "tables": [content]})
+    assert text.count("| random arch of the band |") == 3  # it has no score, and so no tau
+    assert text.count("| most params of the band |") == 5 and "-0.00" not in text

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .benchmarks.judge import Judge
+import numpy as np
+
+from .benchmarks.judge import Judge, tau_all
 from .benchmarks.public_rows import Row, Trial, scored
 from .benchmarks.public_table import PublicTable
-from .core.best import best_arch
+from .benchmarks.untrained import by_effects
+from .core.best import best_arch, log_probability
 from .core.loop import Report
+from .core.polynomial import Polynomial
 from .core.run import Run
 from .nasbench.compare import hash_of
 from .plugins import find_strategy
 from .searching import resume, search
-from .strategies import MetaKernel
+from .strategies.effects import Features
+from .strategies.linear_model import LinearModel
 from .strategies.ranking import Ranking
-from .strategies.reading import read_ranking
+from .strategies.reading import has_ranking, read_ranking
 
 PARTS = {
     "training": "losses of training steps",
@@ -26,6 +33,8 @@ PARTS = {
     "untrained": "patterns of untrained archs",
 }
 """What a ranking by mixtures sums, by the beginnings of the names of its figures."""
+
+_LEAST = 1e-6  # of a probability; runs write four digits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +48,10 @@ class Settings:
         folder: of the runs.
         device: where networks run.
         strategies: options of each by its name.
+        proxies: by which untrained archs are measured...
+        untrained: ...so many of them.
+        told: black-box strategies that are told results of the table...
+        told_searches: ...so many times.
     """
 
     data: str
@@ -47,6 +60,10 @@ class Settings:
     folder: Path
     device: str
     strategies: Mapping[str, Mapping[str, Any]]
+    proxies: Sequence[str]
+    untrained: int
+    told: Sequence[str]
+    told_searches: int
 
 
 def search_rows(
@@ -63,17 +80,15 @@ def search_rows(
         ranking = read_ranking(table.space, Run.open(found.run).events(), seed)
         whole.append(_ranked(table, judges, ranking, seed, found["cpu_seconds"]))
         for part, said in PARTS.items():
-            figures = [f for f in ranking.figures if f.name.startswith(part)]
-            if figures:
-                alone = Ranking(table.space, figures, seed)
-                parts.setdefault(said, []).append(_ranked(table, judges, alone, seed, None))
+            if trial := _alone(table, judges, ranking, part, seed):
+                parts.setdefault(said, []).append(trial)
     rows = [Row(name=name, kind="search", trials=whole)]
     return rows + [Row(name=f"its {said}", kind="part", trials=t) for said, t in parts.items()]
 
 
 def serves_all(name: str, options: Mapping[str, Any]) -> bool:
     """Tell whether one search of a strategy answers for every budget."""
-    return issubclass(find_strategy(name), MetaKernel) and not options.get("finalists")
+    return find_strategy(name).ranks_all and not options.get("finalists")
 
 
 def _seeds(settings: Settings) -> range:
@@ -81,11 +96,7 @@ def _seeds(settings: Settings) -> range:
 
 
 def _ranked(
-    table: PublicTable,
-    judges: Sequence[Judge],
-    ranking: Ranking,
-    seed: int,
-    cpu_seconds: float | None,
+    table: PublicTable, judges: Sequence[Judge], ranking: Ranking, seed: int, cpu_seconds: float
 ) -> Trial:
     """Return what a ranking finds under every budget."""
 
@@ -94,6 +105,24 @@ def _ranked(
 
     score_A = ranking.score(table.indices)
     return scored(table, judges, score_A, found, seed=seed, cpu_seconds=cpu_seconds)
+
+
+def _alone(
+    table: PublicTable, judges: Sequence[Judge], ranking: Ranking, part: str, seed: int
+) -> Trial | None:
+    """Return what one kind of figure finds by itself, None where it says nothing."""
+    rows_AF = Features(table.space).of_archs(table.indices)
+    chosen = [figures for figures in ranking.figures if figures.name.startswith(part)]
+    effects = [figures.effects() for figures in chosen]
+    deviations = [float((rows_AF @ costs_F).std()) for costs_F in effects]
+    scaled = [-costs_F / d for costs_F, d in zip(effects, deviations, strict=True) if d > 0]
+    if not scaled:
+        return None
+    about = {
+        "weight": statistics.mean(ranking.weights[figures.name] for figures in chosen),
+        "explained": statistics.mean(figures.explained for figures in chosen),
+    }
+    return by_effects(table, judges, np.sum(scaled, 0), seed=seed, about=about)
 
 
 def _by_budget(
@@ -105,12 +134,41 @@ def _by_budget(
     report: Report,
 ) -> Trial:
     """Return what searches for one budget each have found; their costs add up."""
-    budgets, spent = {}, 0.0
+    budgets, spent, taus = {}, 0.0, []
     for judge in judges:
         found = _searched(name, table, judge, settings, seed, report)
         spent += found["cpu_seconds"]
-        budgets[judge.name] = judge.figures(table.position(found.arch))
-    return Trial(budgets=budgets, seed=seed, cpu_seconds=spent)
+        figures = judge.figures(table.position(found.arch))
+        score = score_of(Run.open(found.run), judge)
+        if score is not None:
+            score_A = score.evaluate(table.indices).astype(float)
+            figures |= judge.taus(score_A)
+            taus.append(tau_all(table, score_A))
+        budgets[judge.name] = figures
+    known = [value for value in taus if value is not None]
+    mean = statistics.mean(known) if known else None
+    return Trial(budgets=budgets, seed=seed, tau_all=mean, cpu_seconds=spent)
+
+
+def score_of(run: Run, judge: Judge) -> Polynomial | None:
+    """Return what a search for one budget has learned of every arch, higher is better.
+
+    That is its ranking by mixtures, else the logarithm of the probability by its last logits, else
+    a linear model of the losses of the archs that it has tested; None where there is none of them.
+    """
+    events, space = run.events(), judge.table.space
+    if has_ranking(events):
+        return read_ranking(space, events, run.manifest.seed).polynomial
+    if probs := [event["probs"] for event in events if "probs" in event]:
+        logs = {name: np.log(np.maximum(row, _LEAST)).tolist() for name, row in probs[-1].items()}
+        return log_probability(logs)
+    tested = [e for e in events if "trial" in e and math.isfinite(e.get("loss", math.nan))]
+    if not tested:
+        return None
+    model = LinearModel(space, judge.budget, [], run.manifest.seed)
+    archs = [space.arch(event["choices"]) for event in tested]
+    mean_F, _ = model.posterior(archs, [event["loss"] for event in tested])
+    return model.score(mean_F)
 
 
 def _searched(
