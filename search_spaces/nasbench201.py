@@ -48,6 +48,7 @@ class NasBench201(Space):
 
     name: ClassVar[str] = "nasbench201"
     recipe: ClassVar[str | None] = "small"
+    search_steps: ClassVar[int] = 1000
 
     resolution: int = 32
     num_classes: int = 10
@@ -76,8 +77,9 @@ class NasBench201(Space):
         return nn.Sequential(*layers)
 
     def proxy(self) -> NasBench201:
-        """Return the space with one cell in each stage and half the channels."""
-        return dataclasses.replace(self, cells=1, channels=max(1, self.channels // 2))
+        """Return the space at 16 px with one cell in each stage and half the channels."""
+        channels = max(1, self.channels // 2)
+        return dataclasses.replace(self, cells=1, channels=channels, resolution=16)
 
     def parse(self, text: str) -> Arch:
         """Return the arch of a string, for example `|nor_conv_3x3~0|+|none~0|skip_connect~1|+...`.

@@ -114,6 +114,15 @@ def held_out(
     return told
 
 
+def logarithms(losses: Sequence[float] | Array) -> Array:
+    """Return logarithms of losses; what is not finite or positive stands at the largest."""
+    array = np.asarray(losses, dtype=np.float64)
+    is_fine = np.isfinite(array) & (array > 0)
+    largest = array[is_fine].max() if is_fine.any() else 1.0
+    result: Array = np.log(np.where(is_fine, array, largest))
+    return result
+
+
 def ranks(values: Sequence[float] | Array) -> Array:
     """Return ranks from -1 to 1, those of equals at their mean; what is not finite comes last."""
     array = np.where(np.isfinite(values), values, np.inf)

@@ -20,6 +20,8 @@ from ..core.tilt import gates_of
 # A archs, F features: scores first, then every candidate of every choice
 
 _STREAM = 5  # of random numbers, beside those of samplers and strategies
+_FEWEST_FOR_NOISE = 4  # losses from which the noise of a training is estimated
+_FACTORS = (0.5, 0.7, 1.0, 1.4, 2.0)  # on the prior's noise, among which it is looked for
 _MEASURED = 500  # random archs over which scores are brought to one scale
 
 
@@ -33,6 +35,8 @@ class Prior:
         candidate_deviation: of the effect of one candidate, around 0.
         own_deviation: of what an arch has that no feature says.
         noise_deviation: of one training.
+        estimates_noise: whether that is only where the noise is looked for: it is then the
+            deviation under which the losses are most probable, half to twice as much.
     """
 
     trend: float = -0.3
@@ -40,6 +44,7 @@ class Prior:
     candidate_deviation: float = 0.25
     own_deviation: float = 0.3
     noise_deviation: float = 0.6
+    estimates_noise: bool = False
 
 
 class LinearModel:
@@ -54,6 +59,7 @@ class LinearModel:
         scores: higher is better.
         seed: of these archs.
         prior: of the effects.
+        trends: mean effect of each score, the prior's where None.
     """
 
     def __init__(
@@ -63,6 +69,7 @@ class LinearModel:
         scores: Sequence[Polynomial],
         seed: int,
         prior: Prior | None = None,
+        trends: Sequence[float] | None = None,
     ) -> None:
         self.prior, self._space = prior or Prior(), space
         drawn = sample(space, _MEASURED, (seed, _STREAM), band_of(space, budget).bounds)
@@ -72,6 +79,8 @@ class LinearModel:
         self._rows: dict[str, NDArray[np.float64]] = {}
         is_score = np.arange(len(self._features)) < len(scores)
         self._mean_F = np.where(is_score, self.prior.trend, 0.0)
+        if trends is not None:
+            self._mean_F[: len(scores)] = trends
         self._deviation_F = np.where(
             is_score, self.prior.trend_deviation, self.prior.candidate_deviation
         )
@@ -81,7 +90,7 @@ class LinearModel:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return mean [F] and covariance [F, F] of the effects after these losses."""
         rows_AF, losses_A = self._centred(archs, losses)
-        variance = self.prior.own_deviation**2 + self.prior.noise_deviation**2
+        variance = self.prior.own_deviation**2 + self._noise(rows_AF, losses_A) ** 2
         precision = np.diag(self._deviation_F**-2.0) + rows_AF.T @ rows_AF / variance
         covariance: NDArray[np.float64] = np.linalg.inv(precision).astype(np.float64)
         known = self._mean_F / self._deviation_F**2 + rows_AF.T @ losses_A / variance
@@ -91,9 +100,25 @@ class LinearModel:
         """Return [A] the expected losses of these archs, brought to scale."""
         rows_AF, losses_A = self._centred(archs, losses)
         expected_A = rows_AF @ self.posterior(archs, losses)[0]
-        own, noise = self.prior.own_deviation**2, self.prior.noise_deviation**2
+        own, noise = self.prior.own_deviation**2, self._noise(rows_AF, losses_A) ** 2
         result: NDArray[np.float64] = expected_A + own / (own + noise) * (losses_A - expected_A)
         return result
+
+    def _noise(self, rows_AF: NDArray[np.float64], losses_A: NDArray[np.float64]) -> float:
+        """Return the deviation of one training: the prior's, or the likeliest around it."""
+        prior = self.prior
+        if not prior.estimates_noise or len(losses_A) < _FEWEST_FOR_NOISE:
+            return prior.noise_deviation
+        known_AA = (rows_AF * self._deviation_F**2) @ rows_AF.T
+        known_AA += prior.own_deviation**2 * np.eye(len(losses_A))
+        rest_A = losses_A - rows_AF @ self._mean_F
+
+        def evidence(deviation: float) -> float:
+            covariance_AA = known_AA + deviation**2 * np.eye(len(rest_A))
+            size = np.linalg.slogdet(covariance_AA).logabsdet
+            return float(-size - rest_A @ np.linalg.solve(covariance_AA, rest_A))
+
+        return max((prior.noise_deviation * factor for factor in _FACTORS), key=evidence)
 
     def score(self, effects_F: NDArray[np.float64]) -> Polynomial:
         """Return what is higher the lower these effects expect the loss of an arch to be."""

@@ -31,10 +31,11 @@ class MetaKernel(SupernetStrategy):
     """Trains a supernet under random mixtures and regresses its losses on what they mixed.
 
     The score of an arch is the sum of three: by the losses of training, less their trend, under
-    the mixtures; by the losses of random archs that inherit the weights, on held-out images, in
-    ranks; and by the activation patterns (naswot) of random untrained archs, in ranks. Each is
-    linear in the candidates, is brought to deviation 1 over the space and counts as far as its
-    halves agree. So the best arch of any budget is found exactly, and one supernet serves all.
+    the mixtures; by the logarithms of the losses of random archs that inherit the weights, on
+    held-out images; and by the activation patterns (naswot) of random untrained archs, in ranks.
+    Each is linear in the candidates, is brought to deviation 1 over the space and counts by how
+    well it tells inherited losses that it has not seen, see `nastk.strategies.ranking`. So the best
+    arch of any budget is found exactly, and one supernet serves all.
 
     Attributes:
         concentration_start: of the Dirichlet distribution of the mixtures, falling geometrically...

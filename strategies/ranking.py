@@ -3,7 +3,8 @@
 Three kinds of figures are regressed on what archs and mixtures consist of. They fail in different
 places: the losses of training steps under mixtures and those of archs with inherited weights know
 operations and skips, the activation patterns of untrained networks steady short supernets and
-spaces of widths.
+spaces of widths. Each counts by how well it tells the losses of archs with inherited weights, which
+it has not seen.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from ..core.cost import Indices
 from ..core.polynomial import Polynomial
 from ..core.sampler import sample
 from ..core.space import Space
-from .effects import Array, Features, held_out, ridge
+from .effects import Array, Features, held_out, ranks, ridge
 
 # A archs or mixtures, F features, R resamples
 
 _MEASURED = 2000  # random archs over which scores are brought to one scale
 _RESAMPLES = 40
+_MOST_CORRELATED = 0.95  # no score is believed more than one of this correlation
 _STREAMS = {"scale": 21, "resamples": 22}
 
 
@@ -37,12 +39,15 @@ class Figures:
         rows: [A, F] features of each arch or mixture.
         values: [A] the figures, on a scale on which effects add up.
         strength: of the ridge.
+        is_measure: whether these are what other figures are measured by: losses of archs that
+            inherit a supernet's weights. All such figures of a ranking are of the same archs.
     """
 
     name: str
     rows: Array
     values: Array
     strength: float = 1.0
+    is_measure: bool = False
 
     def effects(self, chosen: NDArray[np.int64] | slice = slice(None)) -> Array:
         """Return the effects [F] by all figures, or by those at the positions that are given."""
@@ -53,10 +58,12 @@ class Figures:
         """The share of the variance of figures that the effects tell without having seen them."""
         if len(self.values) < 4 or self.values.std() == 0:
             return 0.0
-        told = held_out(self.rows, self.values, lambda r, v: ridge(r, v, self.strength))
-        if told.std() == 0:
-            return 0.0
-        return max(0.0, float(np.corrcoef(told, self.values)[0, 1])) ** 2
+        return correlation(self.told, self.values) ** 2
+
+    @cached_property
+    def told(self) -> Array:
+        """[A] what the effects tell of each figure without having seen it."""
+        return held_out(self.rows, self.values, lambda r, v: ridge(r, v, self.strength))
 
     def reliability(self, rows_AF: Array) -> float:
         """Return how far two halves of the figures say the same of other archs, from 0 to 1.
@@ -67,18 +74,27 @@ class Figures:
         if len(self.values) < 4:
             return 0.0
         first, second = (rows_AF @ self.effects(slice(start, None, 2)) for start in (0, 1))
-        if first.std() == 0 or second.std() == 0:
-            return 0.0
-        half = max(0.0, float(np.corrcoef(first, second)[0, 1]))
+        half = correlation(first, second)
         return 2 * half / (1 + half)
 
 
+def correlation(first_A: Array, second_A: Array) -> float:
+    """Return the correlation, 0 where it is negative or one side does not vary."""
+    if first_A.std() == 0 or second_A.std() == 0:
+        return 0.0
+    return max(0.0, float(np.corrcoef(first_A, second_A)[0, 1]))
+
+
 class Ranking:
-    """The sum of several scores, each with deviation 1 over random archs, times its reliability.
+    """The weighted sum of several scores, each of deviation 1 over random archs.
+
+    A score that tells the measured losses of archs it has not seen with correlation r has the
+    weight r / (1 - r^2), that of independent witnesses of one thing. Without such losses a score
+    counts as far as its halves agree.
 
     Attributes:
         figures: what was measured.
-        weights: of each in the sum: how far its halves agree.
+        weights: of each in the sum.
         effects_F: on the score, higher is better.
         resampled_RF: the same from resampled figures, whose spread is the error of the score.
     """
@@ -88,7 +104,7 @@ class Ranking:
         self.features = Features(space)
         drawn = sample(space, _MEASURED, (seed, _STREAMS["scale"]))
         self._rows_AF = self.features.of_archs(drawn)
-        self.weights = {f.name: f.reliability(self._rows_AF) for f in self.figures}
+        self.weights = self._weights()
         self.effects_F = self._sum([figures.effects() for figures in self.figures])
         generator = np.random.default_rng((seed, _STREAMS["resamples"]))
         self.resampled_RF = np.array([self._resampled(generator) for _ in range(_RESAMPLES)])
@@ -118,6 +134,19 @@ class Ranking:
     def errors(self) -> Array:
         """[F] the standard error of each effect."""
         result: Array = self.resampled_RF.std(0)
+        return result
+
+    def _weights(self) -> dict[str, float]:
+        measures = [figures for figures in self.figures if figures.is_measure]
+        if not measures:
+            return {f.name: f.reliability(self._rows_AF) for f in self.figures}
+        rows_AF = measures[0].rows
+        measured_A = sum((f.values / (f.values.std() or 1.0) for f in measures), np.zeros(1))
+        result = {}
+        for figures in self.figures:
+            told_A = figures.told if figures.is_measure else rows_AF @ figures.effects()
+            r = min(correlation(ranks(told_A), ranks(measured_A)), _MOST_CORRELATED)
+            result[figures.name] = r / (1 - r**2)
         return result
 
     def _resampled(self, generator: np.random.Generator) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core.cost import Indices
 from ..core.space import Space
-from .effects import Array, Features, ranks, without_trend
+from .effects import Array, Features, logarithms, ranks, without_trend
 from .ranking import Figures, Ranking
 
 # A archs or mixtures, D choices, N candidates
@@ -61,11 +61,12 @@ def _of_supernets(features: Features, events: Events) -> Iterator[Figures]:
             )
         tested = [event for event in mine if "tested" in event]
         if len(tested) >= _FEWEST:
-            yield _in_ranks(
-                f"inherited {number}",
-                features,
-                tested,
-                [_loss(e["inherited_loss"]) for e in tested],
+            losses = [_loss(event["inherited_loss"]) for event in tested]
+            yield Figures(
+                name=f"inherited {number}",
+                rows=features.of_archs(_archs_of(features, tested)),
+                values=logarithms(losses),
+                is_measure=True,
             )
 
 
@@ -74,12 +75,8 @@ def _of_untrained(features: Features, events: Events) -> Iterator[Figures]:
     untrained = [event for event in events if "untrained" in event]
     if len(untrained) >= _FEWEST and any(event["naswot"] is not None for event in untrained):
         costs = [-float(e["naswot"]) if e["naswot"] is not None else np.inf for e in untrained]
-        yield _in_ranks("untrained", features, untrained, costs)
-
-
-def _in_ranks(name: str, features: Features, events: Events, costs: Sequence[float]) -> Figures:
-    rows = features.of_archs(_archs_of(features, events))
-    return Figures(name=name, rows=rows, values=ranks(costs))
+        rows = features.of_archs(_archs_of(features, untrained))
+        yield Figures(name="untrained", rows=rows, values=ranks(costs))
 
 
 def _archs_of(features: Features, events: Events) -> Indices:

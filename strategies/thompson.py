@@ -2,6 +2,7 @@
 
 A trained supernet knows something, the number of params knows something, and which of them is right
 about a task only trainings tell. So the model has both as features beside every single candidate.
+Behind a supernet nothing is believed of params, and the noise of a training is estimated.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ..core.budget import NEARLY, Budget
 from ..core.polynomial import Polynomial
 from ..core.space import Space
 from .black_box import BlackBox
-from .linear_model import LinearModel
+from .linear_model import LinearModel, Prior
 from .ranking import Ranking
 
 _STREAM = 6  # of random numbers, beside those of models and samplers
@@ -45,7 +46,7 @@ class Learned:
 class Thompson(BlackBox):
     """Learns a linear model of the loss; each arch is the best one of a draw from the model.
 
-    The first arch is that of the most params. The last choice weighs the loss of an arch against
+    The first arch is that of the most params, behind a supernet the learned one. The last choice weighs the loss of an arch against
     what the model expects of it, so that a lucky training does not decide.
 
     Attributes:
@@ -69,7 +70,7 @@ class Thompson(BlackBox):
 
 
 class ThompsonSampler(Sampler):
-    """Asks for the arch of most params, for the learned one, then for the best of model draws."""
+    """Asks for the learned arch, or for that of most params, then for the best of model draws."""
 
     def __init__(
         self,
@@ -81,12 +82,15 @@ class ThompsonSampler(Sampler):
     ) -> None:
         self._space, self._budget, self._seed = space, budget, seed
         self._temperature = temperature
-        self._first = [most_params(space, budget)]
-        scores = [space.cost.params]
-        if learned is not None:
-            self._first.append(learned.arch)
-            scores.append(learned.score)
-        self._model = LinearModel(space, budget, scores, seed)
+        if learned is None:
+            self._first = most_params(space, budget)
+            self._model = LinearModel(space, budget, [space.cost.params], seed)
+        else:
+            self._first = learned.arch
+            scores, trends = [space.cost.params, learned.score], (0.0, Prior.trend)
+            self._model = LinearModel(
+                space, budget, scores, seed, Prior(estimates_noise=True), trends
+            )
         self._asked: list[Arch] = []
         self._told: list[tuple[Arch, float]] = []
 
@@ -97,9 +101,7 @@ class ThompsonSampler(Sampler):
             AllAskedError: if the band has no other.
         """
         asked = {arch.id for arch in self._asked}
-        arch = next((arch for arch in self._first if arch.id not in asked), None)
-        if arch is None:
-            arch = self._drawn(asked)
+        arch = self._drawn(asked) if asked else self._first
         if arch is None:
             raise AllAskedError
         self._asked.append(arch)
@@ -118,7 +120,7 @@ class ThompsonSampler(Sampler):
         """
         archs, losses = self._known()
         if not archs:
-            return self._first[-1]
+            return self._first
         return archs[int(np.argmin(self._model.smoothed(archs, losses)))]
 
     def _drawn(self, asked: set[str]) -> Arch | None:
