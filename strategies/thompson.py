@@ -46,8 +46,9 @@ class Learned:
 class Thompson(BlackBox):
     """Learns a linear model of the loss; each arch is the best one of a draw from the model.
 
-    The first arch is that of the most params, behind a supernet the learned one. The last choice weighs the loss of an arch against
-    what the model expects of it, so that a lucky training does not decide.
+    The first arch is that of the most params, behind a supernet the learned one. The last choice
+    weighs the loss of an arch against what the model expects of it, so that a lucky training does
+    not decide.
 
     Attributes:
         temperature: factor of the deviation of a draw; 1 is Thompson's, 0 takes the model's mean.
