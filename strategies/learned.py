@@ -41,7 +41,7 @@ def tell_learned(
     tied, is_more = tied_archs(ranking, problem, arch)
     explained = explained_share(ranking)
     end = _loss_at_the_end(run.events())
-    warnings = _warnings(explained, end, problem.task.num_classes)
+    warnings = _warnings(ranking, end, problem.task.num_classes)
     sentence = in_words(explained, len(tied), is_more)
     content = {
         "choices": _effects(problem.space, ranking),
@@ -120,10 +120,15 @@ the 5 best of this budget differ by less than its error: --finalists 5 decides"
     )
 
 
-def _warnings(explained: float | None, end: float | None, num_classes: int) -> list[str]:
+def _warnings(ranking: Ranking, end: float | None, num_classes: int) -> list[str]:
     """Return what a user has to know before believing the ranking."""
     result = []
-    guessing = math.log(num_classes)
+    guessing, explained = math.log(num_classes), explained_share(ranking)
+    if not ranking.knows:
+        result.append(
+            "no loss said anything of any candidate: the arch with the most params of the budget "
+            "is taken"
+        )
     if end is not None and end > _GUESSING * guessing:
         result.append(
             f"the supernet's loss ends at {end:.2f}, where guessing has {guessing:.2f}: it has "

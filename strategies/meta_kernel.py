@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..core.best import best_arch
+from ..core.best import best_arch, most_params
 from ..core.loop import Loop, Report
 from ..core.run import Run
 from ..core.space import Space
@@ -106,6 +106,9 @@ class MetaKernel(SupernetStrategy):
             about = {"phase": search.phase(step), "doing": search.in_words(step)}
             report({**about, "step": step + 1, "total": search.total, **shown})
         ranking = read_ranking(problem.space, run.events(), problem.seed)
-        arch = best_arch(problem.space, ranking.polynomial, problem.budget)
+        if ranking.knows:
+            arch = best_arch(problem.space, ranking.polynomial, problem.budget)
+        else:  # a warning says so
+            arch = most_params(problem.space, problem.budget)
         tell_learned(run, problem, ranking, arch, report)
         return Learned(arch=arch, score=ranking.polynomial, ranking=ranking)

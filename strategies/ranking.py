@@ -85,16 +85,22 @@ def correlation(first_A: Array, second_A: Array) -> float:
     return max(0.0, float(np.corrcoef(first_A, second_A)[0, 1]))
 
 
+def _shares(weights: dict[str, float]) -> dict[str, float]:
+    """Return weights whose sum is 1, unless all are 0."""
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()} if total > 0 else weights
+
+
 class Ranking:
     """The weighted sum of several scores, each of deviation 1 over random archs.
 
-    A score that tells the measured losses of archs it has not seen with correlation r has the
-    weight r / (1 - r^2), that of independent witnesses of one thing. Without such losses a score
-    counts as far as its halves agree.
+    A score that tells the measured losses of archs it has not seen with correlation r has a weight
+    in proportion to r / (1 - r^2), that of independent witnesses of one thing. Without such losses
+    a score counts as far as its halves agree.
 
     Attributes:
         figures: what was measured.
-        weights: of each in the sum.
+        weights: of each in the sum, together 1; 0 for all where nothing is known.
         effects_F: on the score, higher is better.
         resampled_RF: the same from resampled figures, whose spread is the error of the score.
     """
@@ -108,6 +114,11 @@ class Ranking:
         self.effects_F = self._sum([figures.effects() for figures in self.figures])
         generator = np.random.default_rng((seed, _STREAMS["resamples"]))
         self.resampled_RF = np.array([self._resampled(generator) for _ in range(_RESAMPLES)])
+
+    @property
+    def knows(self) -> bool:
+        """Whether anything at all was learned."""
+        return bool(self.effects_F.any())
 
     @cached_property
     def polynomial(self) -> Polynomial:
@@ -139,7 +150,7 @@ class Ranking:
     def _weights(self) -> dict[str, float]:
         measures = [figures for figures in self.figures if figures.is_measure]
         if not measures:
-            return {f.name: f.reliability(self._rows_AF) for f in self.figures}
+            return _shares({f.name: f.reliability(self._rows_AF) for f in self.figures})
         rows_AF = measures[0].rows
         measured_A = sum((f.values / (f.values.std() or 1.0) for f in measures), np.zeros(1))
         result = {}
@@ -147,7 +158,7 @@ class Ranking:
             told_A = figures.told if figures.is_measure else rows_AF @ figures.effects()
             r = min(correlation(ranks(told_A), ranks(measured_A)), _MOST_CORRELATED)
             result[figures.name] = r / (1 - r**2)
-        return result
+        return _shares(result)
 
     def _resampled(self, generator: np.random.Generator) -> Array:
         effects = []
