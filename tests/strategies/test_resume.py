@@ -352,7 +352,8 @@ def test_a_search_that_starts_at_the_largest_kernels_ends_below_the_budget(tmp_p
                 row[count - 1] = 2.0
 
     monkeypatch.setattr(Logits, "__init__", favour_the_last)
-    nastk.search("sandglass-micro", "0.8M", strategy="logits", steps=100, out=tmp_path / "run")
+    options = {"strategy": "logits", "strategy_options": {"budget_term": "smooth"}}
+    nastk.search("sandglass-micro", "0.8M", steps=100, out=tmp_path / "run", **options)
     events = Run.open(tmp_path / "run").events()
     assert events[0]["expected_flops"] > 900_000 and events[-1]["expected_flops"] <= 800_000
 
