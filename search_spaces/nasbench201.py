@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, ClassVar, cast
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from ..core.arch import Arch
 from ..core.choice import Choice, Choose, Value
+from ..core.constraint import Constraint
 from ..core.meta import MetaOperator
 from ..core.space import Space
 from ..core.supernet import extract_part
@@ -44,6 +46,8 @@ class NasBench201(Space):
     Attributes:
         channels: of the first stage.
         cells: in each stage.
+        alive: leave out the archs of which some convolution does nothing: it is fed with zeros or
+            constants alone, or nothing behind it reaches the output.
     """
 
     name: ClassVar[str] = "nasbench201"
@@ -54,6 +58,7 @@ class NasBench201(Space):
     num_classes: int = 10
     channels: int = 16
     cells: int = 5
+    alive: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,6 +67,25 @@ class NasBench201(Space):
                 f"{self.name} needs at least 1 channel and 1 cell, "
                 f"got {self.channels} and {self.cells}"
             )
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """With `alive`: paths lead to and from every convolution, and through the cell.
+
+        A path from one node to another exists if and only if each set of edges that parts them
+        (a cut) has an open edge, and that is linear in the choices.
+        """
+        if not self.alive:
+            return ()
+        choices = self.choices()
+        open_edges = {e: choices[_name_of(e)].map(lambda name: -(name != "none")) for e in EDGES}
+        rules: list[tuple[tuple[Choice, ...], int]] = []
+        for edge in EDGES:
+            conv = choices[_name_of(edge)].map(lambda name: int(name.startswith("nor_conv")))
+            for cut in (*_cuts(0, edge[0]), *_cuts(edge[1], NUM_NODES - 1)):
+                rules.append(((conv, *(open_edges[e] for e in cut)), 0))
+        rules += [(tuple(open_edges[e] for e in cut), -1) for cut in _cuts(0, NUM_NODES - 1)]
+        return tuple(Constraint(name="alive", terms=terms, high=high) for terms, high in rules)
 
     def network(self, choose: Choose) -> nn.Module:
         """Build stem, stages and head; all cells share their choices."""
@@ -117,6 +141,15 @@ def format_arch(arch: Arch) -> str:
 
 def _name_of(edge: tuple[int, int]) -> str:
     return f"node{edge[1]}.input{edge[0]}"
+
+
+def _cuts(source: int, target: int) -> Iterator[tuple[tuple[int, int], ...]]:
+    """Yield the sets of edges one of which every path from one node to a later one has."""
+    between = range(source + 1, target)
+    for size in range(len(between) + 1 if source < target else 0):
+        for others in combinations(between, size):
+            near = {source, *others}
+            yield tuple(e for e in EDGES if e[0] in near and e[1] not in near and e[1] <= target)
 
 
 def _key_of(edge: tuple[int, int]) -> str:
