@@ -103,8 +103,7 @@ class Logits(nn.Module):
             drawn = (self.noise(generator) if noise is None else noise).to(values)
             values = values + (drawn if kind != "softmax" else drawn * self.sampled)
         if kind in ("two_path", "binary"):
-            likely = values.masked_fill(~valid, -torch.inf).topk(min(2, values.shape[1])).indices
-            valid = valid & torch.zeros_like(valid).scatter_(1, likely, True)
+            valid = self._likely(values)
         soft = _masked_softmax(values / temperature, valid)
         if kind not in ("straight_through", "binary"):
             return soft
@@ -112,6 +111,19 @@ class Logits(nn.Module):
         if kind == "binary":
             soft = _masked_softmax(self.shifted, valid)
         return hard + soft - soft.detach()
+
+    def taught(self, kind: str, noise: Tensor) -> Tensor:
+        """Return [D, N] the candidates that have a gradient in a mixture, drawn by this noise."""
+        if kind not in ("two_path", "binary"):
+            return self.valid
+        shifted = self.shifted.detach()
+        return self._likely(shifted + noise.to(shifted))
+
+    def _likely(self, values: Tensor) -> Tensor:
+        """Return [D, N] the two candidates of largest value of each choice."""
+        valid = self.valid
+        likely = values.masked_fill(~valid, -torch.inf).topk(min(2, values.shape[1])).indices
+        return valid & torch.zeros_like(valid).scatter_(1, likely, True)
 
 
 def snapshot(logits: Logits, names: Sequence[str], step: int, total: int) -> dict[str, Any]:

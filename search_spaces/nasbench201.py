@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.arch import Arch
-from ..core.choice import Choice, Choose, Value
+from ..core.choice import Choice, Choose, Part, Value
 from ..core.constraint import Constraint
 from ..core.meta import MetaOperator
 from ..core.space import Space
@@ -41,7 +41,9 @@ class NasBench201(Space):
     counts the bias of the classifier.
 
     The candidates are not linear in their weights (each has an activation in front and a norm
-    behind), so that a mixture runs all of them and sums their features.
+    behind), so that a mixture runs all of them and sums their features. Of the mixtures of
+    `gumbel`, `two_path` runs two candidates, `binary` one and another forward only, and
+    `straight_through` one and the others forward only, since its gradient reaches all logits.
 
     Attributes:
         channels: of the first stage.
@@ -249,9 +251,9 @@ class MetaCell(MetaOperator):
             return cast(Tensor, operators[name](x)) if name in operators else None
         probs_N = choice.slot.probs_N.to(x)
         total = torch.zeros_like(x)
-        for name, share in zip(names, probs_N, strict=True):
-            if name in operators:
-                total = total + share * operators[name](x)
+        for number, (name, share) in enumerate(zip(names, probs_N, strict=True)):
+            if name in operators and (part := choice.slot.part(number)) is not Part.NONE:
+                total = total + share * part.run(operators[name], x)
         return total
 
     def _trace(self, tracer: Tracer, edge: tuple[int, int], x: Tensor) -> None:

@@ -216,7 +216,7 @@ class _Search:
         self, x: Tensor, labels: Tensor, drawn: Tensor, temperature: Tensor
     ) -> Tensor:
         mixture = None if self.options.is_sampled else drawn
-        loss = self._loss(x, labels, drawn, temperature, mixture)
+        loss = self._loss(x, labels, drawn, temperature, mixture, teaches=False)
         self._update(loss, self.training.optimizer)
         return self._figures(loss)
 
@@ -229,7 +229,7 @@ class _Search:
         half = len(inputs) // 2
         loss = self._loss(*inputs[:half])
         self._teach(loss, self.logits_optimizer)
-        loss = self._loss(*inputs[half:])
+        loss = self._loss(*inputs[half:], teaches=False)
         self._update(loss, self.training.optimizer)
         return self._figures(loss)
 
@@ -240,12 +240,18 @@ class _Search:
         noise: Tensor,
         temperature: Tensor,
         mixture: Tensor | None = None,
+        *,
+        teaches: bool = True,
     ) -> Tensor:
-        """Return the loss under the mixture given, or that of the logits."""
+        """Return the loss under the mixture given, or that of the logits, which it may teach."""
+        options, taught = self.options, None
         if mixture is None:
-            mixture = self.logits.mixture(self.options.mixture, temperature, noise=noise)
+            mixture = self.logits.mixture(options.mixture, temperature, noise=noise)
             self._mixture = mixture
-        self.supernet.mix(mixture, features=self.options.sums_features)
+            if options.is_sampled:
+                mixture = mixture if teaches else mixture.detach()
+                taught = self.logits.taught(options.mixture, noise)
+        self.supernet.mix(mixture, features=options.sums_features, taught_DN=taught)
         return self.training.loss(x, labels)
 
     def _teach(self, loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
