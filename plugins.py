@@ -50,8 +50,10 @@ def recorded_strategy(run: Run) -> Strategy:
     Raises:
         ValueError: if it is in a file that the user does not trust, or that is gone.
     """
-    family = find_strategy(code_name("strategy", run.manifest, run.path))
-    return make_strategy(family, run.manifest.strategy_options)
+    name, options = run.manifest.method
+    if name == run.manifest.strategy:
+        name = code_name("strategy", run.manifest, run.path)
+    return make_strategy(find_strategy(str(name)), options)
 
 
 def recorded_evaluator(run: Run) -> type[Evaluator]:

@@ -3,12 +3,31 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from enum import IntEnum
 from typing import Any, NoReturn
 
 import numpy as np
+import torch
 from torch import Tensor
 
 Value = int | float | str
+
+
+class Part(IntEnum):
+    """What a step needs of the feature of a candidate.
+
+    A candidate of weight 0 adds nothing, and its own weights learn nothing. How the loss would
+    change with its weight still is known from its feature alone.
+    """
+
+    NONE = 0
+    VALUE = 1
+    FULL = 2
+
+    def run(self, operator: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Return the feature of a candidate, without a gradient where its value is enough."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self is Part.FULL):
+            return operator(x)
 
 
 class Slot:
@@ -25,6 +44,7 @@ class Slot:
             `gate`) or `slice` (candidates cut the same weights).
         gate: 1, with the gradient of the sampled candidate's weight in the mixture; None where
             nothing is to be learned from it.
+        parts: what a step needs of each candidate's feature; None for all of everything.
     """
 
     def __init__(self) -> None:
@@ -33,20 +53,28 @@ class Slot:
         self.features = False
         self.sampled: str | None = None
         self.gate: Tensor | None = None
+        self.parts: tuple[Part, ...] | None = None
 
     def set_index(self, index: int) -> None:
         """Select one candidate."""
         self.index, self.probs_N, self.features, self.gate = index, None, False, None
+        self.parts = None
 
-    def set_probs(self, probs_N: Tensor, features: bool = False) -> None:
+    def set_probs(
+        self, probs_N: Tensor, features: bool = False, parts: tuple[Part, ...] | None = None
+    ) -> None:
         """Mix all candidates with the weights `probs_N` [N]; take the largest if sampled."""
         if self.sampled is None:
-            self.index, self.probs_N, self.features = None, probs_N, features
+            self.index, self.probs_N, self.features, self.parts = None, probs_N, features, parts
             return
         self.set_index(0 if probs_N.is_meta else int(probs_N.argmax()))
         if self.sampled == "path" and probs_N.requires_grad:
             weight = probs_N[self.index]
             self.gate = 1 + weight - weight.detach()
+
+    def part(self, number: int) -> Part:
+        """Return what a step needs of the feature of a candidate under a mixture."""
+        return Part.FULL if self.parts is None else self.parts[number]
 
     def require_sample(self, how: str) -> None:
         """Declare that candidates cannot be mixed: they are a `path` or a `slice`."""

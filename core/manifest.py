@@ -170,6 +170,19 @@ class Manifest(Record):
             raise ValueError(f"{self.source} is damaged: its budget is {self.budget}")
 
     @property
+    def method(self) -> tuple[str | None, dict[str, Any]]:
+        """The strategy by the name and with the options that it has today.
+
+        Version 0.1 called `meta_kernel` what is `logits`, and a budget was a term of the loss.
+        """
+        if self.versions.get("nastk") != "0.1.0":
+            return self.strategy, self.strategy_options
+        name = "logits" if self.strategy == "meta_kernel" else self.strategy
+        is_changed = name in ("logits", "multi_feature")
+        options = {"budget_term": "smooth"} if is_changed else {}
+        return name, options | self.strategy_options
+
+    @property
     def asked(self) -> dict[str, str]:
         """The budgets of a search by what they bound, as typed."""
         typed = {"flops": self.flops, "params": self.params, "activations": self.activations}

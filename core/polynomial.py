@@ -128,21 +128,38 @@ class Expectation:
         self._copies: dict[torch.device, list[tuple[Tensor, Tensor]]] = {}
 
     def __call__(self, probs_DN: Tensor) -> Tensor:
-        """Return the expected value, a float64 scalar.
+        """Return the expected value, float64.
+
+        Args:
+            probs_DN: [..., D, N] mixture of each choice, zero behind its last candidate.
+
+        Returns:
+            [...], a scalar for one mixture of each choice.
+        """
+        probs = probs_DN.double()
+        lead = probs.shape[:-2]
+        total = torch.full(lead, self._constant, dtype=probs.dtype, device=probs.device)
+        for rows, tables in self._on(probs.device):
+            value = tables
+            for axis in reversed(range(rows.shape[1])):
+                count = value.shape[-1]
+                weights = probs[..., rows[:, axis], :count]
+                value = (value * weights.reshape(*lead, len(rows), *[1] * axis, count)).sum(-1)
+            total = total + value.sum(-1)
+        return total
+
+    def slope(self, probs_DN: Tensor) -> Tensor:
+        """Return [D, N] the derivative in each probability: what a candidate costs at the margin.
 
         Args:
             probs_DN: [D, N] mixture of each choice, zero behind its last candidate.
         """
-        probs = probs_DN.double()
-        total = torch.full((), self._constant, dtype=probs.dtype, device=probs.device)
-        for rows, tables in self._on(probs.device):
-            value = tables
-            for axis in reversed(range(rows.shape[1])):
-                weights = probs[rows[:, axis], : value.shape[-1]]
-                shape = [len(rows)] + [1] * (value.dim() - 2) + [value.shape[-1]]
-                value = (value * weights.reshape(shape)).sum(-1)
-            total = total + value.sum()
-        return total
+        with torch.enable_grad():
+            probs = probs_DN.detach().double().requires_grad_()
+            if not self._batches:
+                return torch.zeros_like(probs)
+            (result,) = torch.autograd.grad(self(probs), probs)
+        return result
 
     def _on(self, device: torch.device) -> list[tuple[Tensor, Tensor]]:
         """Return rows and tables on a device, copied there once."""

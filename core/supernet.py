@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from .choice import Choice, Value
+from .choice import Choice, Part, Value
 from .meta import MetaOperator
 
 
@@ -40,7 +40,9 @@ class Supernet(nn.Module):
             row[:count] = 1.0 / count
         return probs_DN
 
-    def mix(self, probs_DN: Tensor, *, features: bool = False) -> None:
+    def mix(
+        self, probs_DN: Tensor, *, features: bool = False, taught_DN: Tensor | None = None
+    ) -> None:
         """Put a soft mixture on every choice.
 
         A choice whose candidates no operator can mix runs its candidate of the largest weight:
@@ -50,13 +52,16 @@ class Supernet(nn.Module):
             probs_DN: [D, N] weights of the candidates; entries behind the last are ignored.
             features: sum candidate features instead of candidate weights (the definition, and
                 the multi-feature baseline).
+            taught_DN: [D, N] which candidates have a gradient in their weight, where those of
+                weight 0 are to be left out as far as that allows; it is read on the host.
         """
+        parts = None if taught_DN is None else parts_of(probs_DN, taught_DN)
         # One split instead of a slice each: every node of the graph costs a step some time.
         width = probs_DN.shape[1]
         sizes = [size for count in self.num_candidates for size in (count, width - count)]
         rows = torch.split(probs_DN.flatten(), sizes)[::2]
-        for choice, row in zip(self.choices.values(), rows, strict=True):
-            choice.slot.set_probs(row, features)
+        for number, (choice, row) in enumerate(zip(self.choices.values(), rows, strict=True)):
+            choice.slot.set_probs(row, features, None if parts is None else parts[number])
 
     def select(self, arch: Mapping[str, Value]) -> None:
         """Put a hard mixture on every choice: run `arch` at its true size."""
@@ -74,6 +79,18 @@ class Supernet(nn.Module):
         """Run the network under the current mixtures."""
         y: Tensor = self.network(x)
         return y
+
+
+def parts_of(probs_DN: Tensor, taught_DN: Tensor) -> list[tuple[Part, ...]]:
+    """Return what a step needs of the features of all candidates of each choice.
+
+    Args:
+        probs_DN: [D, N] weights of the candidates.
+        taught_DN: [D, N] which of them have a gradient in their weight.
+    """
+    taught_DN = taught_DN & probs_DN.requires_grad & torch.is_grad_enabled()
+    needed_DN = torch.where(probs_DN.detach() != 0, int(Part.FULL), taught_DN.int())
+    return [tuple(map(Part, row)) for row in needed_DN.tolist()]
 
 
 def extract_part(module: nn.Module, arch: Mapping[str, Value]) -> nn.Module:

@@ -20,14 +20,15 @@ def commands(story: Story) -> list[str]:
         return [shlex.join(["nastk", *map(str, command)])] if command else []
     words = ["nastk", "search", "--space", manifest["space"]]
     words += _flags(manifest, "flops", "params", "activations")
-    words += ["--data", manifest["data"], "--strategy", manifest["strategy"]]
+    strategy, options = manifest.method
+    words += ["--data", manifest["data"], "--strategy", str(strategy)]
     words += ["--seed", str(manifest.get("seed", 0))]
     words += _flags(manifest, "evaluator", "supernet", "device", "workers", "memory", "precision")
     words += _flags(manifest, "cuda_graph", "strict", "target_classes", "evidence")
     changes = manifest.get("recipe_changes") or {}
     words += _flags(changes, "epochs", "batch_size", "lr")
     words += _sizes(story)
-    for name, value in manifest.get("strategy_options", {}).items():
+    for name, value in options.items():
         if name in ("steps", "evaluations", "finalists"):
             words += [f"--{name}", str(value)]
         elif name not in changes:

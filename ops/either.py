@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from ..core.choice import Choice, Value
+from ..core.choice import Choice, Part, Value
 from ..core.meta import MetaOperator
 from ..core.supernet import extract_part
 from ..core.trace import active_tracer, gate
@@ -58,8 +58,13 @@ class MetaEither(MetaOperator):
         probs_N = slot.probs_N.to(x)
         share = torch.dot(probs_N, vector(values, probs_N))
         total = probs_N.sum()  # a mixture need not sum to one
-        z: Tensor = share * self.branch(x) + (total - share) * self.other(x)
-        return z
+        features = []
+        for which, weight, operator in (1, share, self.branch), (0, total - share, self.other):
+            mixed = (slot.part(n) for n, value in enumerate(values) if value == which)
+            if (part := max(mixed, default=Part.NONE)) is not Part.NONE:
+                features.append(weight * part.run(operator, x))
+        y, *others = features
+        return sum(others, y)
 
     def extract(self, arch: Mapping[str, Value]) -> nn.Module:
         """Return the plain operator of `arch`."""

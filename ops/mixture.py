@@ -25,10 +25,13 @@ class Logits(nn.Module):
         sampled: [D, 1] which choices run one candidate a step, so that every mixture of them must
             be a random one.
         has_sampled: whether there are any.
+        offset: [D, N] what is taken off the logits before they become probabilities; None for
+            nothing, so that logits alone decide.
     """
 
     valid: Tensor
     sampled: Tensor
+    offset: Tensor | None
 
     def __init__(self, num_candidates: list[int], sampled: list[bool] | None = None) -> None:
         super().__init__()
@@ -40,13 +43,24 @@ class Logits(nn.Module):
         columns = torch.arange(shape[1])
         valid = columns[None, :] < torch.tensor(num_candidates).reshape(-1, 1)
         self.register_buffer("valid", valid, persistent=False)
+        self.register_buffer("offset", None)
+
+    @property
+    def shifted(self) -> Tensor:
+        """[D, N] the logits less their offset."""
+        values = cast(Tensor, self.values)
+        return values if self.offset is None else values - self.offset
 
     def probs(self) -> Tensor:
-        """Return [D, N] the softmax of the logits, without noise."""
-        return _masked_softmax(self.values, self.valid)
+        """Return [D, N] the softmax of the logits less their offset, without noise."""
+        return _masked_softmax(self.shifted, self.valid)
 
     def log_probs(self) -> Tensor:
         """Return [D, N] logarithms of `probs`, minus infinity behind the last candidate."""
+        return torch.log_softmax(self.shifted.masked_fill(~self.valid, -torch.inf), dim=1)
+
+    def scores(self) -> Tensor:
+        """Return [D, N] the same without the offset."""
         return torch.log_softmax(self.values.masked_fill(~self.valid, -torch.inf), dim=1)
 
     def entropy(self) -> Tensor:
@@ -84,20 +98,32 @@ class Logits(nn.Module):
         """
         if kind not in (known := {*MIXTURES, *SAMPLED_MIXTURES}):
             raise ValueError(f"unknown mixture {kind!r}; known: {', '.join(sorted(known))}")
-        values, valid = cast(Tensor, self.values), self.valid
+        values, valid = self.shifted, self.valid
         if kind != "softmax" or self.has_sampled:
             drawn = (self.noise(generator) if noise is None else noise).to(values)
             values = values + (drawn if kind != "softmax" else drawn * self.sampled)
         if kind in ("two_path", "binary"):
-            likely = values.masked_fill(~valid, -torch.inf).topk(min(2, values.shape[1])).indices
-            valid = valid & torch.zeros_like(valid).scatter_(1, likely, True)
+            valid = self._likely(values)
         soft = _masked_softmax(values / temperature, valid)
         if kind not in ("straight_through", "binary"):
             return soft
         hard = torch.zeros_like(soft).scatter_(1, soft.argmax(1, keepdim=True), 1.0)
         if kind == "binary":
-            soft = _masked_softmax(self.values, valid)
+            soft = _masked_softmax(self.shifted, valid)
         return hard + soft - soft.detach()
+
+    def taught(self, kind: str, noise: Tensor) -> Tensor:
+        """Return [D, N] the candidates that have a gradient in a mixture, drawn by this noise."""
+        if kind not in ("two_path", "binary"):
+            return self.valid
+        shifted = self.shifted.detach()
+        return self._likely(shifted + noise.to(shifted))
+
+    def _likely(self, values: Tensor) -> Tensor:
+        """Return [D, N] the two candidates of largest value of each choice."""
+        valid = self.valid
+        likely = values.masked_fill(~valid, -torch.inf).topk(min(2, values.shape[1])).indices
+        return valid & torch.zeros_like(valid).scatter_(1, likely, True)
 
 
 def snapshot(logits: Logits, names: Sequence[str], step: int, total: int) -> dict[str, Any]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from ..core.arch import Arch
-from ..core.choice import Choice, Choose, Value
+from ..core.choice import Choice, Choose, Part, Value
+from ..core.constraint import Constraint
 from ..core.meta import MetaOperator
 from ..core.space import Space
 from ..core.supernet import extract_part
@@ -39,11 +41,15 @@ class NasBench201(Space):
     counts the bias of the classifier.
 
     The candidates are not linear in their weights (each has an activation in front and a norm
-    behind), so that a mixture runs all of them and sums their features.
+    behind), so that a mixture runs all of them and sums their features. Of the mixtures of
+    `gumbel`, `two_path` runs two candidates, `binary` one and another forward only, and
+    `straight_through` one and the others forward only, since its gradient reaches all logits.
 
     Attributes:
         channels: of the first stage.
         cells: in each stage.
+        alive: leave out the archs of which some convolution does nothing: it is fed with zeros or
+            constants alone, or nothing behind it reaches the output.
     """
 
     name: ClassVar[str] = "nasbench201"
@@ -54,6 +60,7 @@ class NasBench201(Space):
     num_classes: int = 10
     channels: int = 16
     cells: int = 5
+    alive: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,6 +69,25 @@ class NasBench201(Space):
                 f"{self.name} needs at least 1 channel and 1 cell, "
                 f"got {self.channels} and {self.cells}"
             )
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """With `alive`: paths lead to and from every convolution, and through the cell.
+
+        A path from one node to another exists if and only if each set of edges that parts them
+        (a cut) has an open edge, and that is linear in the choices.
+        """
+        if not self.alive:
+            return ()
+        choices = self.choices()
+        open_edges = {e: choices[_name_of(e)].map(lambda name: -(name != "none")) for e in EDGES}
+        rules: list[tuple[tuple[Choice, ...], int]] = []
+        for edge in EDGES:
+            conv = choices[_name_of(edge)].map(lambda name: int(name.startswith("nor_conv")))
+            for cut in (*_cuts(0, edge[0]), *_cuts(edge[1], NUM_NODES - 1)):
+                rules.append(((conv, *(open_edges[e] for e in cut)), 0))
+        rules += [(tuple(open_edges[e] for e in cut), -1) for cut in _cuts(0, NUM_NODES - 1)]
+        return tuple(Constraint(name="alive", terms=terms, high=high) for terms, high in rules)
 
     def network(self, choose: Choose) -> nn.Module:
         """Build stem, stages and head; all cells share their choices."""
@@ -117,6 +143,15 @@ def format_arch(arch: Arch) -> str:
 
 def _name_of(edge: tuple[int, int]) -> str:
     return f"node{edge[1]}.input{edge[0]}"
+
+
+def _cuts(source: int, target: int) -> Iterator[tuple[tuple[int, int], ...]]:
+    """Yield the sets of edges one of which every path from one node to a later one has."""
+    between = range(source + 1, target)
+    for size in range(len(between) + 1 if source < target else 0):
+        for others in combinations(between, size):
+            near = {source, *others}
+            yield tuple(e for e in EDGES if e[0] in near and e[1] not in near and e[1] <= target)
 
 
 def _key_of(edge: tuple[int, int]) -> str:
@@ -216,9 +251,9 @@ class MetaCell(MetaOperator):
             return cast(Tensor, operators[name](x)) if name in operators else None
         probs_N = choice.slot.probs_N.to(x)
         total = torch.zeros_like(x)
-        for name, share in zip(names, probs_N, strict=True):
-            if name in operators:
-                total = total + share * operators[name](x)
+        for number, (name, share) in enumerate(zip(names, probs_N, strict=True)):
+            if name in operators and (part := choice.slot.part(number)) is not Part.NONE:
+                total = total + share * part.run(operators[name], x)
         return total
 
     def _trace(self, tracer: Tracer, edge: tuple[int, int], x: Tensor) -> None:

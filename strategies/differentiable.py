@@ -11,7 +11,6 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor
 
-from ..core.band import band_of
 from ..core.best import best_arch, log_probability
 from ..core.loop import Loop, Report
 from ..core.optimizer import backward, step_all
@@ -22,12 +21,14 @@ from ..core.space import Space
 from ..core.strategy import Problem
 from ..ops.mixture import MIXTURES, Logits, dirichlet, snapshot
 from ..ops.score import ScoreFunction
+from .budget_term import BUDGET_TERMS, aims_of, with_aims
 from .length import LONG_STEPS
+from .multiplier import ExponentiatedGradient, Multiplier, direction
 from .supernet_strategy import SupernetStrategy, SupernetTraining, runs_whole
 from .thompson import Learned
 
 LEVELS = ("single", "bilevel")
-BUDGET_TERMS = ("smooth", "three_case", "fbnet")
+EXACT = "exact"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ class Differentiable(SupernetStrategy, ABC):
 
     Attributes:
         kinds: the mixtures among which `mixture` chooses.
+        terms: the budget terms among which `budget_term` chooses.
         is_sampled: whether a mixture leaves candidates out, in the warm-up too. Weights that took
             no part in a step then keep still: neither momentum nor decay moves them.
         level: `single` trains weights and logits on one batch; `bilevel` (first order) trains the
@@ -47,19 +49,24 @@ class Differentiable(SupernetStrategy, ABC):
         warmup: share of the steps in which only weights learn, under random mixtures.
         temperature_start: of the mixtures, falling geometrically...
         temperature_end: ...to this, 0.2 in short and 0.1 in long searches.
-        logits_lr: learning rate of Adam for the logits: 0.05 in short, 3e-3 in long searches.
-            Short searches have betas (0.5, 0.99), long ones (0.5, 0.999) and weight decay 5e-4.
+        logits_lr: learning rate of the logits. By exponentiated gradient (with `exact`) it is
+            0.05 in short, 0.015 in long searches, for a gradient of deviation 1. Otherwise it is
+            that of Adam, 0.05 and 3e-3, with betas (0.5, 0.99) in short searches, (0.5, 0.999)
+            and weight decay 5e-4 in long ones.
         budget_term: with E the expected FLOPs of the target (or params, activations where these
-            are bounded) and R what the budget aims at, `smooth` adds |log(E / R)|; `three_case`
+            are bounded) and R what the budget aims at, `exact` takes marginal costs times a
+            multiplier off the logits, solved for in every step so that E = R, and the arch is
+            found by the logits alone; `smooth` adds |log(E / R)| to the loss; `three_case`
             the same, but 0 while E is within 10 % of R (Dong and Yang 2019); `fbnet` multiplies
             the loss by 0.2 log(E in thousands)^0.6 (arXiv:1812.03443), which presses on E without
             aiming at R.
-            A budget on several costs adds, whatever the term, the sum over those whose E lies
-            outside of their bounds of the logarithm of how far.
-        budget_weight: factor of all but `fbnet`.
+            Of a budget on several costs `exact` keeps every E within its bounds; the others add
+            the sum over those that are outside of the logarithm of how far.
+        budget_weight: factor of `smooth` and `three_case`.
     """
 
     kinds: ClassVar[tuple[str, ...]] = MIXTURES
+    terms: ClassVar[tuple[str, ...]] = (EXACT, *BUDGET_TERMS)
     is_sampled: ClassVar[bool] = False
 
     level: str | None = None
@@ -68,7 +75,7 @@ class Differentiable(SupernetStrategy, ABC):
     temperature_start: float = 5.0
     temperature_end: float | None = None
     logits_lr: float | None = None
-    budget_term: str = "smooth"
+    budget_term: str = EXACT
     budget_weight: float = 2.0
 
     def known_values(self) -> dict[str, tuple[str | None, ...]]:
@@ -77,7 +84,7 @@ class Differentiable(SupernetStrategy, ABC):
             **super().known_values(),
             "level": (*LEVELS, None),
             "mixture": self.kinds,
-            "budget_term": BUDGET_TERMS,
+            "budget_term": self.terms,
         }
 
     def ranges(self) -> dict[str, tuple[bool, str]]:
@@ -96,11 +103,12 @@ class Differentiable(SupernetStrategy, ABC):
     def defaults(self, total: int, rates: Mapping[str, float]) -> dict[str, Any]:
         """Return the settings that depend on the length of a search of `total` steps."""
         is_long = total >= LONG_STEPS
+        rate = 0.05 if not is_long else 0.015 if self.budget_term == EXACT else 3e-3
         return {
             **super().defaults(total, rates),
             "level": "bilevel" if is_long else "single",
             "temperature_end": 0.1 if is_long else 0.2,
-            "logits_lr": 3e-3 if is_long else 0.05,
+            "logits_lr": rate,
         }
 
     def work_left(self, step: int, total: int) -> float:
@@ -123,34 +131,8 @@ class Differentiable(SupernetStrategy, ABC):
             run.log(step=step, **event, **snapshot(search.logits, search.order, step, total))
             phase = "warm-up" if search.is_warmup(step) else "search"
             report({"phase": phase, "step": step + 1, "total": total, **event})
-        scores = log_probability(search.log_probs())
+        scores = log_probability(search.scores())
         return Learned(arch=best_arch(problem.space, scores, problem.budget), score=scores)
-
-
-def beyond(expected: Tensor, low: float, high: float) -> Tensor:
-    """Return how far an expected cost lies outside of [low, high], in logarithms; 0 inside."""
-    above = torch.log(expected / high).clamp(min=0.0)
-    return above + torch.log(low / expected).clamp(min=0.0) if low > 0 else above
-
-
-def with_budget(
-    loss: Tensor, expected: Tensor, target: float, term: str, weight: float = 2.0
-) -> Tensor:
-    """Return a loss with a budget term, whose descent lowers an expected cost above the target.
-
-    Args:
-        loss: a scalar.
-        expected: the cost under the mixtures, a scalar.
-        target: cost that the budget aims at.
-        term: of `BUDGET_TERMS`, see `Differentiable`.
-        weight: factor of the terms that are added.
-    """
-    if term == "fbnet":
-        return loss * (0.2 * torch.log(expected / 1e3) ** 0.6).to(loss)
-    distance = torch.log(expected / target).abs()
-    if term == "three_case":
-        distance = torch.where(distance < math.log(1.1), 0.0, distance)
-    return loss + (weight * distance).to(loss)
 
 
 class _Search:
@@ -168,22 +150,30 @@ class _Search:
             self.model["score"] = self.score
         self.order = list(self.supernet.choices)
         self.expected: Expectation = problem.space.cost.flops.expectation(self.order)
-        self.bounded: list[tuple[Expectation, float, float]] = []
-        band = band_of(problem.space, problem.budget).bounds
-        for part, bound in zip(problem.budget.parts, band.parts, strict=True):
-            cost = problem.space.cost.polynomial(part.metric).expectation(self.order)
-            top = part.target if part.low is None else part.high
-            self.bounded.append((cost, bound.low, top))
-        is_long, is_cuda = self.total >= LONG_STEPS, problem.device.type == "cuda"
-        self.logits_optimizer = torch.optim.Adam(
+        self.aims = aims_of(problem.space, problem.budget, self.order)
+        self.multiplier: Multiplier | None = None
+        if options.budget_term == EXACT:
+            self.multiplier = Multiplier(self.logits, self.aims)
+            self.model["multiplier"] = self.multiplier
+        self.logits_optimizer = self._logits_optimizer()
+        self.optimizers = {**self.training.state, "logits": self.logits_optimizer}
+
+    def _logits_optimizer(self) -> torch.optim.Optimizer:
+        """Return the exponentiated gradient where multipliers keep the budget, else Adam."""
+        rate = cast(float, self.options.logits_lr)
+        if self.multiplier is not None:
+            count = sum(self.supernet.num_candidates)
+            return ExponentiatedGradient(self.logits.values, lr=rate, count=count)
+        problem, is_long = self.problem, self.total >= LONG_STEPS
+        is_cuda = problem.device.type == "cuda"
+        return torch.optim.Adam(
             self.logits.parameters(),
-            lr=cast(float, options.logits_lr),
+            lr=rate,
             betas=(0.5, 0.999 if is_long else 0.99),
             weight_decay=5e-4 if is_long else 0.0,
             fused=is_cuda,
             capturable=is_cuda and problem.cuda_graph,
         )
-        self.optimizers = {**self.training.state, "logits": self.logits_optimizer}
 
     def is_warmup(self, step: int) -> bool:
         """Tell whether the logits still rest."""
@@ -226,20 +216,20 @@ class _Search:
         self, x: Tensor, labels: Tensor, drawn: Tensor, temperature: Tensor
     ) -> Tensor:
         mixture = None if self.options.is_sampled else drawn
-        loss = self._loss(x, labels, drawn, temperature, mixture)
+        loss = self._loss(x, labels, drawn, temperature, mixture, teaches=False)
         self._update(loss, self.training.optimizer)
         return self._figures(loss)
 
     def _learn_both(self, x: Tensor, labels: Tensor, noise: Tensor, temperature: Tensor) -> Tensor:
         loss = self._loss(x, labels, noise, temperature)
-        self._update(self._with_budget(loss), self.training.optimizer, self.logits_optimizer)
+        self._teach(loss, self.training.optimizer, self.logits_optimizer)
         return self._figures(loss)
 
     def _learn_in_turn(self, *inputs: Tensor) -> Tensor:
         half = len(inputs) // 2
         loss = self._loss(*inputs[:half])
-        self._update(self._with_budget(loss), self.logits_optimizer)
-        loss = self._loss(*inputs[half:])
+        self._teach(loss, self.logits_optimizer)
+        loss = self._loss(*inputs[half:], teaches=False)
         self._update(loss, self.training.optimizer)
         return self._figures(loss)
 
@@ -250,12 +240,33 @@ class _Search:
         noise: Tensor,
         temperature: Tensor,
         mixture: Tensor | None = None,
+        *,
+        teaches: bool = True,
     ) -> Tensor:
-        """Return the loss under the mixture given, or that of the logits."""
+        """Return the loss under the mixture given, or that of the logits, which it may teach."""
+        options, taught = self.options, None
         if mixture is None:
-            mixture = self.logits.mixture(self.options.mixture, temperature, noise=noise)
-        self.supernet.mix(mixture, features=self.options.sums_features)
+            mixture = self.logits.mixture(options.mixture, temperature, noise=noise)
+            self._mixture = mixture
+            if options.is_sampled:
+                mixture = mixture if teaches else mixture.detach()
+                taught = self.logits.taught(options.mixture, noise)
+        self.supernet.mix(mixture, features=options.sums_features, taught_DN=taught)
         return self.training.loss(x, labels)
+
+    def _teach(self, loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
+        """Update logits, and maybe weights, by a loss and by the budget."""
+        loss = self.score(loss, self.logits.log_probs())
+        if self.multiplier is None:
+            term, weight = self.options.budget_term, self.options.budget_weight
+            probs = self.logits.probs()
+            self._update(with_aims(loss, probs, self.aims, term, weight), *optimizers)
+            return
+        self._mixture.retain_grad()
+        backward(loss, self.model, self.training.scaler)
+        self.logits.values.grad = direction(self.logits, self._mixture)
+        step_all(self.training.scaler, *optimizers)
+        self.multiplier.update(self.logits)
 
     def _update(self, loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
         backward(loss, self.model, self.training.scaler)
@@ -269,19 +280,9 @@ class _Search:
         expected, entropy = self.expected(self.logits.probs()), self.logits.entropy()
         return torch.stack([loss.double(), expected, entropy.double()])
 
-    def _with_budget(self, loss: Tensor) -> Tensor:
-        """Return the loss with the budget term: descent lowers E above the target."""
-        loss = self.score(loss, self.logits.log_probs())
-        probs, options, budget = self.logits.probs(), self.options, self.problem.budget
-        if budget.others:
-            ways = [beyond(cost(probs), low, high) for cost, low, high in self.bounded]
-            return loss + (options.budget_weight * torch.stack(ways).sum()).to(loss)
-        expected, term = self.bounded[0][0](probs), options.budget_term
-        return with_budget(loss, expected, budget.target, term, options.budget_weight)
-
-    def log_probs(self) -> dict[str, list[float]]:
-        """Return the logarithm of the probability of each candidate."""
-        rows = self.logits.log_probs().detach().double().tolist()
+    def scores(self) -> dict[str, list[float]]:
+        """Return the score of each candidate: the logarithm of its probability at no budget."""
+        rows = self.logits.scores().detach().double().tolist()
         return {
             name: [value for value in row if value > -math.inf]
             for name, row in zip(self.order, rows, strict=True)

@@ -8,7 +8,7 @@ from .differentiable import Differentiable
 
 @dataclass(frozen=True, kw_only=True)
 class MultiFeature(Differentiable):
-    """What DARTS (arXiv:1806.09055) does at an edge, with the training of `meta_kernel`.
+    """What DARTS (arXiv:1806.09055) does at an edge, with the training of `logits`.
 
     Both compute the same function, this one at the time and memory of all candidates: it is the
     baseline of what folding saves. `mixture` is `gumbel`, `softmax` (that of DARTS) or
@@ -17,4 +17,4 @@ class MultiFeature(Differentiable):
 
     name: ClassVar[str] = "multi_feature"
     sums_features: ClassVar[bool] = True
-    share_of_steps: ClassVar[float] = 0.42  # its steps take longer than those of meta_kernel
+    share_of_steps: ClassVar[float] = 0.42  # its steps take longer than those of logits

@@ -12,7 +12,7 @@ from nastk.evaluators.recipe import default_recipe
 from nastk.nasbench.families import FAMILIES
 from nastk.search_spaces import SPACES, T2T, NasBench201, T2TMicro
 from nastk.strategies import MetaKernel
-from nastk.strategies.differentiable import BUDGET_TERMS, with_budget
+from nastk.strategies.budget_term import BUDGET_TERMS, with_budget
 from torch import nn
 
 SMALL = {

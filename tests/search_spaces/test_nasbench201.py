@@ -2,9 +2,16 @@
 
 import itertools
 import math
+from functools import lru_cache
 
+import networkx
+import numpy as np
 import pytest
 import torch
+from nastk.core.best import best_arch
+from nastk.core.budget import flops_range, parse_budget
+from nastk.core.polynomial import Polynomial
+from nastk.core.sampler import sample
 from nastk.search_spaces.nasbench201 import EDGES, OPERATIONS, NasBench201, format_arch
 
 FIRST = (
@@ -118,3 +125,48 @@ def test_a_node_is_the_sum_of_its_edges():
 def test_too_small_a_skeleton_is_refused():
     with pytest.raises(ValueError, match="1 cell"):
         NasBench201(cells=0)
+
+
+@lru_cache(maxsize=64)
+def ways(open_edges):
+    """The nodes that the input of a cell reaches, and those that reach its output."""
+    cell = networkx.DiGraph(open_edges)
+    cell.add_nodes_from(range(4))
+    return networkx.descendants(cell, 0) | {0}, networkx.ancestors(cell, 3) | {3}
+
+
+def dead_by_paths(names):
+    """Whether a cell has no path through it, or a convolution that no such path takes."""
+    named = [(edge, name) for edge, name in zip(EDGES, names, strict=True) if name != "none"]
+    before, behind = ways(tuple(edge for edge, _ in named))
+    convs = [edge for edge, name in named if name.startswith("nor_conv")]
+    return 3 not in before or not all(a in before and b in behind for a, b in convs)
+
+
+def test_alive_leaves_out_exactly_the_archs_that_have_something_dead():
+    space = NasBench201(alive=True)
+    every = np.array(list(itertools.product(range(5), repeat=6)))
+    indices = dict(zip(space.choices(), every.T, strict=True))
+    allowed = np.all([rule.allows(indices) for rule in space.constraints], axis=0)
+    dead = np.array([dead_by_paths([OPERATIONS[i] for i in row]) for row in every])
+    assert (allowed == ~dead).all()
+    assert NasBench201().constraints == ()
+    # 27 % have a dead convolution; a few more have no path to the output at all.
+    assert 0.25 < dead.mean() < 0.30
+
+
+def test_solver_samplers_and_archs_keep_to_what_is_alive():
+    space = NasBench201(alive=True, channels=2, cells=1)
+    drawn = sample(space, 300, 0)
+    rows = zip(*(column.tolist() for column in drawn.values()), strict=True)
+    assert not any(dead_by_paths([OPERATIONS[i] for i in row]) for row in rows)
+    dead = {name: "none" for name in space.choices()} | {"node1.input0": "nor_conv_3x3"}
+    with pytest.raises(ValueError, match="excluded by the alive rule"):
+        space.arch(dead)
+    low, high = flops_range(space)
+    score = Polynomial.of("node1.input0", [0, 0, 0, 9, 0])
+    for name in list(space.choices())[1:]:
+        score = score + Polynomial.of(name, [1, 0, 0, 0, 0])
+    found = best_arch(space, score, parse_budget(f"0:{high}", space))
+    assert found.choices["node1.input0"] == "nor_conv_3x3" and low < high
+    assert list(found.choices.values()).count("none") == 4  # one edge leads on to the output

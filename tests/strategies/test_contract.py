@@ -77,6 +77,8 @@ def test_long_searches_have_settings_of_their_own():
     short, long = LogitsSearch().resolved(300), LogitsSearch().resolved(5000)
     assert (short.level, short.optimizer, short.temperature_end) == ("single", "adamw", 0.2)
     assert (long.level, long.optimizer, long.temperature_end) == ("bilevel", "sgd", 0.1)
+    assert (short.logits_lr, long.logits_lr) == (0.05, 0.015)
+    assert LogitsSearch(budget_term="smooth").resolved(5000).logits_lr == 3e-3
     assert LogitsSearch(weights_lr=0.3).resolved(5000).weights_lr == 0.3
 
 
@@ -194,6 +196,7 @@ WRONG = {
     "eta": ("halving", {"strategy_options": {"eta": 1}}, "eta at least 2"),
     "starts": ("local", {"strategy_options": {"starts": 0}}, "starts at least 1"),
     "mixture": ("gumbel", {"strategy_options": {"mixture": "softmax"}}, "mixture one of two_path"),
+    "term": ("gumbel", {"strategy_options": {"budget_term": "exact"}}, "budget_term one of smooth"),
     "level": ("multi_feature", {"strategy_options": {"level": "fast"}}, "level one of single"),
     "sampling": ("single_path", {"strategy_options": {"sampling": "fair"}}, "sampling one of band"),
     "ranked": ("single_path", {"evaluations": 0}, "evaluations at least 1"),

@@ -32,11 +32,12 @@ class Watch(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("kernels", ["native", "definition"])
+@pytest.mark.parametrize("term", ["exact", "three_case"])
 @pytest.mark.parametrize("level", ["single", "bilevel"])
 @pytest.mark.parametrize(
     "name", ["sandglass-micro", pytest.param("mbconv", marks=pytest.mark.slow)]
 )
-def test_a_warm_step_asks_nothing_of_the_host(name, level, kernels, monkeypatch):
+def test_a_warm_step_asks_nothing_of_the_host(name, level, term, kernels, monkeypatch):
     """On meta tensors, which have no values to read, in the place of CUDA's.
 
     With `definition` the depthwise passes go the way they go on CUDA.
@@ -53,7 +54,7 @@ def test_a_warm_step_asks_nothing_of_the_host(name, level, kernels, monkeypatch)
     task = make_task("digits", space.resolution)
     budget = parse_budget("90%", space)
     problem = Problem(space=space, proxy=space, task=task, budget=budget, device=META, memory="low")
-    options = {"level": level, "budget_term": "three_case", "batch_size": 4}
+    options = {"level": level, "budget_term": term, "batch_size": 4}
     strategy = STRATEGIES["logits"](**options).resolved(20)
     search = differentiable._Search(strategy, problem)
     # Adam for tensors that nobody recorded counts its steps on the host.

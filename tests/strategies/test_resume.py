@@ -17,6 +17,8 @@ from nastk.core.budget import InfeasibleBudgetError, cost_range
 from nastk.core.checkpoint import load_checkpoint, save_checkpoint
 from nastk.core.loop import Loop
 from nastk.core.run import Run, RunInUseError, write_json
+from nastk.nasbench.reproduce import commands
+from nastk.nasbench.story import read_story
 from nastk.strategies import STRATEGIES, BlackBox
 
 COMMAND = [sys.executable, "-m", "nastk", "search", "--space", "sandglass-micro", "--flops", "0.8M"]
@@ -173,6 +175,33 @@ def test_a_supernet_search_stopped_anywhere_and_resumed_equals_unbroken(
     nastk.resume(tmp_path / "broken")
     for file in ("arch.json", "metrics.jsonl"):
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "broken" / file).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["meta_kernel", "multi_feature"])
+def test_a_search_of_version_01_goes_on_as_it_began(name, tmp_path, monkeypatch):
+    """What that version called meta_kernel is `logits`, whose budget was a term of the loss."""
+    now = {"meta_kernel": "logits"}.get(name, name)
+    options = {"strategy": now, "steps": 5, "seed": 3, "data": "digits"}
+    smooth = {"strategy_options": {"budget_term": "smooth"}}
+    nastk.search("toy", "55K", out=tmp_path / "whole", **options, **smooth)
+
+    def stop(event):
+        if event["step"] == 3:
+            raise KeyboardInterrupt
+
+    run = tmp_path / "broken"
+    monkeypatch.setenv("NASTK_CHECKPOINT_SECONDS", "0")
+    with pytest.raises(KeyboardInterrupt):
+        nastk.search("toy", "55K", out=run, report=stop, **options, **smooth)
+    file = run / "manifest.json"
+    manifest = json.loads(file.read_text()) | {"strategy": name, "strategy_options": {"steps": 5}}
+    manifest["versions"]["nastk"] = "0.1.0"
+    file.write_text(json.dumps(manifest))
+    nastk.resume(run)
+    assert lines(run) == lines(tmp_path / "whole")
+    assert (run / "arch.json").read_bytes() == (tmp_path / "whole/arch.json").read_bytes()
+    again = commands(read_story(run))[0]
+    assert f"--strategy {now} " in again and "--set budget_term=smooth" in again
 
 
 def wait_for(process, condition, seconds=60):
@@ -352,7 +381,8 @@ def test_a_search_that_starts_at_the_largest_kernels_ends_below_the_budget(tmp_p
                 row[count - 1] = 2.0
 
     monkeypatch.setattr(Logits, "__init__", favour_the_last)
-    nastk.search("sandglass-micro", "0.8M", strategy="logits", steps=100, out=tmp_path / "run")
+    options = {"strategy": "logits", "strategy_options": {"budget_term": "smooth"}}
+    nastk.search("sandglass-micro", "0.8M", steps=100, out=tmp_path / "run", **options)
     events = Run.open(tmp_path / "run").events()
     assert events[0]["expected_flops"] > 900_000 and events[-1]["expected_flops"] <= 800_000
 

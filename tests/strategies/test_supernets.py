@@ -52,9 +52,11 @@ def search(name, folder, problem, report=silent, **options):
     return run.events(), load_checkpoint(folder / "checkpoints", "last")[0]
 
 
-@pytest.mark.parametrize("level", ["single", "bilevel"])
-def test_summing_features_and_summing_kernels_are_one_function(level, in_float64, tmp_path):
-    options = {"steps": 3, "warmup": 0.4, "level": level, "batch_size": 4}
+@pytest.mark.parametrize(
+    "level, term", [("single", "exact"), ("bilevel", "exact"), ("single", "smooth")]
+)
+def test_summing_features_and_summing_kernels_are_one_function(level, term, in_float64, tmp_path):
+    options = {"steps": 3, "warmup": 0.4, "level": level, "budget_term": term, "batch_size": 4}
     given = problem(Doubles(TASK))
     results = []
     for name in ("logits", "multi_feature"):
