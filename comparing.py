@@ -97,10 +97,7 @@ def compare(
     Raises:
         ValueError: if an argument is wrong, or the run has found nothing yet.
     """
-    if seeds < 1:
-        raise ValueError(f"--seeds takes at least 1 training of each network, got {seeds}")
-    if random is not None and random < 0:
-        raise ValueError(f"--random takes a whole number of at least 0, got {random}")
+    check_numbers(seeds=seeds, random=random)
     check_numbers(seed=seed, steps=steps, workers=workers, processes=processes)
     memory = default_memory(find_device(device))
     start = time.perf_counter()
