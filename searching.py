@@ -14,7 +14,7 @@ from .core.folder import free_folder
 from .core.lookup import lookup
 from .core.loop import Report
 from .core.precision import find_precision
-from .core.record import read_record
+from .core.record import filled, read_record
 from .core.run import Run, fresh_run, held
 from .evaluators.recipe import check_changes
 from .evaluators.tasks import find_data
@@ -35,7 +35,7 @@ from .manifests import circumstances, manifest_of
 from .naming import check_length, check_numbers, check_recording, find_device
 from .nasbench.families import find_space, with_options
 from .nasbench.results import SearchResult
-from .nasbench.trust import keep_code
+from .nasbench.trust import keep_code, recorded_space
 from .ops.chain import MEMORY, default_memory
 from .planning import check_followed
 from .plugins import (
@@ -290,10 +290,11 @@ def resume(
     asked = {"flops": flops, "params": params, "activations": activations}
     further = budget_texts(asked) if any(asked.values()) else {}
     keep = given_again(run, space, strategy, evaluator, data)
+    recorded_space(manifest, run.path)  # also of a finished search, whose end is told by its space
     file = run.path / "result.json"
     with shown(report, quiet) as report:
         if file.exists():
-            result = dict(read_record(file, SearchResult))
+            result = filled(read_record(file, SearchResult))
             result["run"] = str(run.path)  # not where it once stood
         else:
             with held(run):

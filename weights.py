@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from .core.arch import Arch
-from .core.files import write_atomically
+from .core.files import parse_json, write_atomically
 from .core.preprocessing import Preprocessing
 from .core.record import read_record
 from .core.space import Space
@@ -143,10 +143,10 @@ def metadata_of(path: Path) -> dict[str, Any]:
     if _METADATA not in entries:
         raise ValueError(f"{path} was not written by nastk: it does not say which arch it is of")
     try:
-        content = dict(json.loads(entries[_METADATA]))
+        content = dict(parse_json(entries[_METADATA]))
         for key, name in {PREPROCESSING: "preprocessing", CLASSES: "classes"}.items():
-            content |= {name: json.loads(entries[key])} if key in entries else {}
-    except (ValueError, TypeError, RecursionError) as error:
+            content |= {name: parse_json(entries[key])} if key in entries else {}
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is damaged: its metadata are no JSON ({error})") from None
     for name, kind in _KINDS.items():
         if name not in content:

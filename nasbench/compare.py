@@ -215,7 +215,8 @@ def summary(jobs: Sequence[Job]) -> dict[str, Any]:
         answer["random_mean_top1_percent"] = mean
         answer["random_mean_loss_nats"] = statistics.mean(row["loss_nats"] for row in rivals)
         answer["random_spread_loss_nats"] = _spread([row["loss_nats"] for row in rivals])
-        answer["improvement_percent"] = 100 * (found["top1_percent"] - mean) / mean
+        gain = found["top1_percent"] - mean
+        answer["improvement_percent"] = 100 * gain / mean if mean else math.nan
         own = as_ranked(found["loss_nats"])
         better = [row for row in rivals if as_ranked(row["loss_nats"]) < own]
         # One that has diverged is the last, also of many that have.
