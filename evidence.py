@@ -16,7 +16,7 @@ from .core.files import load_json
 from .core.lookup import lookup
 from .core.loop import Report
 from .core.ranked import as_ranked
-from .core.record import checked, filled, read_record
+from .core.record import checked, read_record
 from .core.run import Run, held, write_json
 from .core.space import Space
 from .core.strategy import Problem
@@ -71,7 +71,7 @@ def add_evidence(
     run = Run.open(folder)
     lookup("evidence", level, LEVELS)
     file = folder / "evidence.json"
-    made = filled(read_record(file, Evidence)) if file.is_file() else None
+    made = dict(read_record(file, Evidence)) if file.is_file() else None
     if made is None or (level == "full" and made["level"] != level):
         with held(run):
             run.update_manifest({"evidence": level})

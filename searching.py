@@ -10,11 +10,12 @@ from typing import Any
 import torch
 
 from .appointing import check_evaluator
+from .core.arguments import typed_arguments
 from .core.folder import free_folder
 from .core.lookup import lookup
 from .core.loop import Report
 from .core.precision import find_precision
-from .core.record import filled, read_record
+from .core.record import read_record
 from .core.run import Run, fresh_run, held
 from .evaluators.recipe import check_changes
 from .evaluators.tasks import find_data
@@ -55,6 +56,7 @@ from .strategies.supernet_strategy import SupernetStrategy
 EVIDENCE = {"quick": "quick", "full": "full"}
 
 
+@typed_arguments
 @guarded_call()
 def search(
     space: SpaceLike = "sandglass",
@@ -241,6 +243,7 @@ def search(
         return Found(_with_evidence(folder, result, evidence, report), keep)
 
 
+@typed_arguments
 @guarded_call()
 def resume(
     path: str | Path,
@@ -294,7 +297,7 @@ def resume(
     file = run.path / "result.json"
     with shown(report, quiet) as report:
         if file.exists():
-            result = filled(read_record(file, SearchResult))
+            result = dict(read_record(file, SearchResult))
             result["run"] = str(run.path)  # not where it once stood
         else:
             with held(run):

@@ -100,13 +100,21 @@ def find_class(name: str, base: type[T], kind: str, known: Mapping[str, type[T]]
 
 
 def check_whole(found: type, kind: str) -> None:
-    """Refuse a class that lacks methods.
+    """Refuse a class that lacks methods, or whose options are not those that it shows.
 
     Raises:
         ValueError: naming them.
     """
     if lacking := sorted(getattr(found, "__abstractmethods__", ())):
         raise ValueError(f"{kind} {found.__name__} has no method {' and no '.join(lacking)} yet")
+    for field in dataclasses.fields(found) if dataclasses.is_dataclass(found) else ():
+        shown = getattr(found, field.name, field.default)
+        if isinstance(shown, int | float | str) and shown != field.default:
+            raise ValueError(
+                f"{kind} {found.__name__} says {field.name} = {shown!r}, which makes no option of "
+                f"it: write {field.name}: {type(shown).__name__} = {shown!r}, and above the class "
+                "@dataclass(frozen=True, kw_only=True)"
+            )
 
 
 def _is_own(member: Any, base: type, module: ModuleType) -> bool:

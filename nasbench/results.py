@@ -161,8 +161,8 @@ class Evidence(Compared):
     ranking: Ranking | None
     num_trainings: Count
     steps: Count
-    inherited_seconds: Figure = None
-    share_percent: Figure = None
+    inherited_seconds: Figure
+    share_percent: Figure
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -301,6 +301,8 @@ def test_what_an_older_or_torn_file_misses_is_left_out_of_the_page(copy):
         "steps": 9,
         "verdict": {"sentence": "It was."},
         "ranking": None,
+        "inherited_seconds": 0.0,
+        "share_percent": None,
     }
     (copy / "evidence.json").write_text(json.dumps(evidence))
     del content["rank"]
