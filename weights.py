@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +100,8 @@ def load_weights(path: Path, family: type[Space] | None = None) -> nn.Module:
         family = named_space(arch.space, path)
     network = make_space(family, metadata["options"]).build(arch.choices)
     try:
-        network.load_state_dict(load_file(path))
+        with _readable(path) as name:
+            network.load_state_dict(load_file(name))
     except (SafetensorError, RuntimeError) as error:
         raise ValueError(f"{path} does not hold the weights of its network ({error})") from None
     return network.eval()
@@ -123,6 +126,16 @@ def check_owner(path: Path, what: str | Path) -> None:
     raise ValueError(f"{path} belongs to another network than {what}: {detail or 'other choices'}")
 
 
+@contextmanager
+def _readable(path: Path) -> Iterator[str]:
+    """Yield a name of a file that is UTF-8, as the readers of its format want it."""
+    if os.fsencode(path) == str(path).encode(errors="replace"):
+        yield str(path)
+        return
+    with open(path, "rb") as file:
+        yield f"/dev/fd/{file.fileno()}"
+
+
 def metadata_of(path: Path) -> dict[str, Any]:
     """Return what a weights file says about its network.
 
@@ -136,7 +149,7 @@ def metadata_of(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"no file {path}; expected weights written by `nastk retrain`")
     try:
-        with safe_open(path, "pt") as file:
+        with _readable(path) as name, safe_open(name, "pt") as file:
             entries = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is no safetensors file ({error})") from None

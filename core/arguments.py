@@ -50,7 +50,11 @@ def typed_arguments(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        for name, value in signature.bind(*args, **kwargs).arguments.items():
+        try:
+            given = signature.bind(*args, **kwargs).arguments
+        except TypeError:  # which Python says better
+            return function(*args, **kwargs)
+        for name, value in given.items():
             _check(name, value, hints()[name])
         return function(*args, **kwargs)
 

@@ -36,10 +36,10 @@ def read_events(path: Path) -> list[dict[str, Any]]:
 def is_event(event: Any) -> bool:
     """Tell whether this is an event: its entries are of the types that writers give them.
 
-    `step` and `trial` are numbers from 0 on, `share` is above 0, `probs` (of a `step`) holds
-    the shares of the candidates of each choice by name, `mixture` in their order, `indices` a candidate for each,
-    `choices` a value for each; losses and other figures are numbers or
-    null. Entries of other versions are as they please.
+    `step` and `trial` are numbers from 0 on, `share` is above 0, `probs` (of a `step`) holds the
+    shares of the candidates of each choice by name, `mixture` in their order, `indices` a candidate
+    for each, `choices` a value for each; losses and other figures are numbers or null. Entries of
+    other versions are as they please.
 
     Example:
         >>> is_event({"step": 0, "loss": None}), is_event({"step": "first"}), is_event([1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.util
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
@@ -171,7 +172,7 @@ def with_options(family: type[Space], options: Mapping[str, Any]) -> Space:
 @lru_cache(maxsize=16)
 def _module_of(file: Path, modified_ns: int) -> ModuleType:
     """Run a user's file once for each of its versions, so that its classes stay the same."""
-    name = f"nastk_space_{hashlib.sha256(f'{file} {modified_ns}'.encode()).hexdigest()[:10]}"
+    name = f"nastk_space_{hashlib.sha256(os.fsencode(f'{file} {modified_ns}')).hexdigest()[:10]}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise ValueError(f"{file} is no Python file; a class of your own is given as FILE.py:CLASS")
