@@ -113,7 +113,9 @@ KINDS = {
         ("report", "evidence", "compare"),
     ),
     "ranking": Kind("super", "ranking.json", "json", lambda run, file: read_learned(file, None)),
-    "front": Kind("super", "front.json", "json", lambda run, file: read_front(Run(run))),
+    "front": Kind(
+        "super", "front.json", "json", lambda run, file: read_front(Run(run)), (), ("compare",)
+    ),
     "retrain": Kind(
         "super", "retrain.json", "json", _result, ("page", "load"), ("report", "evaluate", "export")
     ),
@@ -151,6 +153,13 @@ KINDS = {
         "lines",
         lambda run, file: last_entropy(Run(run).events()),
         long=("report", "resume again", "evidence"),
+    ),
+    "events of logits": Kind(
+        "logits",
+        "metrics.jsonl",
+        "lines",
+        lambda run, file: last_entropy(Run(run).events()),
+        long=("report", "resume again"),
     ),
     "events of trials": Kind(
         "trials",

@@ -72,7 +72,8 @@ def _few_images() -> dict[str, Callable[[], Any]]:
 
 
 def make_runs(folder: Path, replace: Callable[..., None] = setattr) -> dict[str, Path]:
-    """Return the runs whose files are mutated: a supernet search, a black-box one under way.
+    """Return the runs whose files are mutated: searches by a supernet with and without logits, and
+    a black-box one under way.
 
     Args:
         folder: for the runs.
@@ -86,13 +87,15 @@ def make_runs(folder: Path, replace: Callable[..., None] = setattr) -> dict[str,
     quick = evidence.Level(num_random=2, seeds=1, share=0.3)
     replace(evidence, "LEVELS", evidence.LEVELS | {"quick": quick})
     (folder / "mine.py").write_text(SPACE)
-    runs = {"super": folder / "super", "trials": folder / "trials"}
+    runs = {name: folder / name for name in ("super", "logits", "trials")}
     run = runs["super"]
     name, quiet = f"{folder}/mine.py:Mine", {"quiet": True}
-    nastk.search(name, "90%", steps=4, out=run, evidence="quick", **quiet)
+    budgets = "90%,95%"  # the front of a search has a file too
+    nastk.search(name, budgets, steps=4, out=run, evidence="quick", **quiet)
     nastk.retrain(run, steps=3, hold_out=True, **quiet)
     nastk.evaluate(run)
     nastk.compare(run, seeds=2, random=1, steps=1, processes=1, **quiet)
+    nastk.search("toy", "90%", steps=4, strategy="gumbel", out=runs["logits"], **quiet)
     given = {"strategy": "local", "evaluations": 3, "steps": 2, "processes": 1}
     replace(finding, "close_trials", lambda run: 0)  # they are kept
     nastk.search("toy", "90%", out=runs["trials"], quiet=True, **given)

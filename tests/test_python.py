@@ -128,7 +128,10 @@ def test_a_space_of_a_notebook_is_held_by_its_process(tmp_path):
     found = nastk.search(cell["Mine"], "100%", **options, out=tmp_path / "run")
     name = Run.open(found.run).manifest["space"]
     assert name.startswith("python:Mine-")
-    assert nastk.compare(found.run, seeds=1, random=1, steps=1, quiet=True)["rows"]
+    events = []
+    assert nastk.compare(found.run, seeds=1, random=1, steps=2, report=events.append)["rows"]
+    done = [event["done"] for event in events if "done" in event]
+    assert done[0] == 0.5 and done == sorted(done)  # the time left moves inside a training
     again = {"__name__": "__main__", "__builtins__": __builtins__}
     exec(compile("# moved\n" + SCRIPT, "<ipython-input-2>", "exec"), again)
     assert nastk.resume(found.run, space=again["Mine"]) == found
