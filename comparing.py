@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .core.arch import Arch
+from .core.arguments import typed_arguments
 from .core.budget import recorded_budget
 from .core.files import make_folder
 from .core.loop import Report
@@ -41,6 +43,7 @@ from .progress import shown
 NUM_RANDOM = 8  # archs around that of a search
 
 
+@typed_arguments
 @guarded_call()
 def compare(
     what: str | Path | Sequence[str | Path],
@@ -97,15 +100,12 @@ def compare(
     Raises:
         ValueError: if an argument is wrong, or the run has found nothing yet.
     """
-    if seeds < 1:
-        raise ValueError(f"--seeds takes at least 1 training of each network, got {seeds}")
-    if random is not None and random < 0:
-        raise ValueError(f"--random takes a whole number of at least 0, got {random}")
+    check_numbers(seeds=seeds, random=random)
     check_numbers(seed=seed, steps=steps, workers=workers, processes=processes)
     memory = default_memory(find_device(device))
     start = time.perf_counter()
     data, _alive = (None, None) if data is None else given_data(data)
-    names = [what] if isinstance(what, str | Path) else list(what)
+    names = [what] if isinstance(what, str | os.PathLike) else list(what)
     check_length(steps, epochs)
     changes = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
     check_changes(**changes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,11 +39,12 @@ def entropy_in_words(entropy: float) -> str:
 
 def after_search(run: str) -> str:
     """Return what comes behind a search."""
-    return f"next: nastk retrain {run} (trains the found network and tests it)"
+    return f"next: nastk retrain {shlex.quote(run)} (trains the found network and tests it)"
 
 
 def after_retrain(run: str) -> str:
     """Return what comes behind a retraining."""
+    run = shlex.quote(run)
     return (
         f"next: nastk evaluate {run} (tests it again, or on other --data), "
         f"nastk export {run} --to model.onnx (a file that runs without nastk)"
@@ -51,4 +53,6 @@ def after_retrain(run: str) -> str:
 
 def after_comparison(run: str | None) -> str | None:
     """Return what comes behind a comparison around the run of a search."""
-    return None if run is None else f"next: nastk report {run} (one page about all of it)"
+    return (
+        None if run is None else f"next: nastk report {shlex.quote(run)} (one page about all of it)"
+    )

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .core.arguments import typed_arguments
 from .core.files import temporary_name, write_atomically
 from .core.lookup import lookup
 from .core.preprocessing import Preprocessing
@@ -29,6 +30,7 @@ from .weights import check_owner, last_weights, load_weights, metadata_of
 _SAME = 1e-5
 
 
+@typed_arguments
 @own_torch_state()
 def export(
     what: str | Path,

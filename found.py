@@ -53,6 +53,10 @@ class Found(Mapping[str, Any]):
             f"in {self.run})"
         )
 
+    def __fspath__(self) -> str:
+        """Return the run folder, so that every function of `nastk` takes what was found for it."""
+        return str(self.run)
+
     @property
     def arch(self) -> Arch:
         """The arch that was found."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .core.arguments import shown
 from .core.bounds import WORDS
 from .core.budget import Budget
 from .core.space import Space
@@ -23,7 +24,7 @@ from .nasbench.in_memory import code_hash, hold_class
 _log = logging.getLogger(__name__)
 
 SpaceLike = str | type[Space] | Space
-BudgetLike = str | int | float | Budget | Sequence["str | int | float | Budget"]
+BudgetLike = str | int | float | Budget | Sequence[str | int | float | Budget]
 
 
 def budget_texts(budgets: Mapping[str, BudgetLike | None]) -> dict[str, str]:
@@ -50,7 +51,9 @@ def budget_texts(budgets: Mapping[str, BudgetLike | None]) -> dict[str, str]:
         for part in (part for part in parts if part is not None):
             bounded = part.metric if isinstance(part, Budget) and len(parts) > 1 else metric
             if bounded in texts or _is_of_another(part, bounded):
-                raise ValueError(f"give one budget of each cost; got {part!r} as one of {bounded}")
+                raise ValueError(
+                    f"give one budget of each cost; got {shown(part)} as one of {bounded}"
+                )
             texts[bounded] = ",".join(_checked_texts(part, bounded))
     if not texts:
         raise ValueError("a search needs a budget, for example --flops 357M")
@@ -84,7 +87,7 @@ def _budget_text(given: BudgetLike, metric: str) -> str:
     except (TypeError, ValueError, OverflowError):
         raise ValueError(
             f"a budget is a whole number of {WORDS[metric]}, text such as '357M' or '60%' (of the "
-            f"largest), or a Budget; got {given!r}"
+            f"largest), or a Budget; got {shown(given)}"
         ) from None
 
 
@@ -121,7 +124,7 @@ def given_space(space: SpaceLike) -> tuple[str, dict[str, Any] | None]:
     if not issubclass(family, Space):
         raise ValueError(
             "space= takes the name of a space, 'FILE.py:CLASS', a class derived from nastk.Space, "
-            f"or an instance of one; got {space!r}"
+            f"or an instance of one; got {shown(space)}"
         )
     check_whole(family, "space")
     options = None if isinstance(space, type) else space.options
@@ -165,7 +168,7 @@ def check_recordable(owner: str, options: Mapping[str, Any]) -> None:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError):
             raise ValueError(
-                f"option {name} of {owner} is {value!r}, which a run cannot record; use "
+                f"option {name} of {owner} is {shown(value)}, which a run cannot record; use "
                 "numbers, text, true or false, None, or tuples of these"
             ) from None
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from numbers import Integral
 from pathlib import Path
 
 import torch
 
 from .core.arch import Arch
 from .core.lookup import lookup
-from .core.manifest import MOST_PROCESSES
+from .core.manifest import MOST_PROCESSES, MOST_SEED
 from .core.run import Run
 from .core.space import Space
 from .nasbench.families import make_space, named_space
@@ -71,34 +72,41 @@ def check_length(steps: int | None, epochs: int | None) -> None:
         raise ValueError("--steps and --epochs both say how long to train: leave one out")
 
 
-def check_numbers(
-    *,
-    seed: int = 0,
-    steps: int | None = None,
-    workers: int = 0,
-    processes: int | None = None,
-) -> None:
+# The least and the most of each number that a user may give; more of anything nobody can mean.
+_BOUNDS = {
+    "seed": (0, MOST_SEED),
+    "steps": (1, MOST_STEPS),
+    "workers": (0, MOST_PROCESSES),
+    "processes": (1, MOST_PROCESSES),
+    "seeds": (1, 1000),
+    "random": (0, 10_000),
+    "archs": (2, 10_000),
+}
+
+
+def check_numbers(**numbers: int | None) -> None:
     """Refuse numbers that mean nothing.
 
+    Args:
+        numbers: by name of their option, with underscores; None where it is not given.
+
     Raises:
-        ValueError: if the seed or the workers are negative, there is less than one step or
-            process, or more of anything than somebody can mean.
+        ValueError: if one is no whole number, or less or more than anybody can mean.
+
+    Example:
+        >>> check_numbers(seed=0, steps=None)
+        >>> check_numbers(steps=0)
+        Traceback (most recent call last):
+        ValueError: --steps takes a whole number of at least 1 and at most 2,147,483,647, got 0
     """
-    if not 0 <= seed < 2**32:
+    for name, value in numbers.items():
+        least, most = _BOUNDS[name]
+        is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+        if value is None or (is_whole and least <= value <= most):
+            continue
         raise ValueError(
-            f"--seed takes a whole number of at least 0 and at most {2**32 - 1}, got {seed}"
-        )
-    if steps is not None and not 1 <= steps <= MOST_STEPS:
-        raise ValueError(f"--steps takes at least 1 step and at most {MOST_STEPS:,}, got {steps}")
-    if processes is not None and not 1 <= processes <= MOST_PROCESSES:
-        raise ValueError(
-            f"--processes takes at least 1 training at a time and at most {MOST_PROCESSES:,}, "
-            f"got {processes}"
-        )
-    if not 0 <= workers <= MOST_PROCESSES:
-        raise ValueError(
-            f"--workers takes a whole number of at least 0 and at most {MOST_PROCESSES:,}, "
-            f"got {workers}"
+            f"--{name.replace('_', '-')} takes a whole number of at least {least} and at most "
+            f"{most:,}, got {value!r:.60}"
         )
 
 

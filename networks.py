@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from .core.arguments import typed_arguments
 from .core.run import Run
 from .core.torch_state import own_torch_state
 from .evaluators.efficiency import outside_flops, per_layer
@@ -16,6 +17,7 @@ from .nasbench.trust import UntrustedCodeError
 from .weights import check_owner, last_weights, load_weights
 
 
+@typed_arguments
 @own_torch_state()
 def count(
     what: str | Path,
@@ -81,6 +83,7 @@ def _recorded(run: Path, layers: bool) -> dict[str, Any]:
     return {"name": str(run), **{k: v for k, v in counted.items() if k not in left_out}}
 
 
+@typed_arguments
 @own_torch_state()
 def load(
     what: str | Path,

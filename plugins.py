@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .core.arch import Arch
+from .core.arguments import shown
 from .core.bounds import WORDS
 from .core.budget import Budget
 from .core.check import as_tuple
@@ -94,7 +95,7 @@ def given_strategy(strategy: StrategyLike) -> tuple[str, dict[str, Any] | None]:
     if not issubclass(family, Strategy):
         raise ValueError(
             "strategy= takes a name, 'FILE.py:CLASS', a class derived from nastk.Strategy, or an "
-            f"instance of one; got {strategy!r}"
+            f"instance of one; got {shown(strategy)}"
         )
     options = None if isinstance(strategy, type) else _own_options(strategy)
     return _recorded_name(family, "strategy"), options
@@ -111,7 +112,7 @@ def given_evaluator(evaluator: EvaluatorLike) -> str:
     if not isinstance(evaluator, type) or not issubclass(evaluator, Evaluator):
         raise ValueError(
             "evaluator= takes a name, 'FILE.py:CLASS', or a class derived from nastk.Evaluator, "
-            f"whose options are evaluator_options; got {evaluator!r}"
+            f"whose options are evaluator_options; got {shown(evaluator)}"
         )
     return _recorded_name(evaluator, "evaluator")
 

@@ -82,6 +82,7 @@ def bench_proxy(
     start = time.perf_counter()
     if archs < FEWEST or seeds < 2:
         raise ValueError(f"needs at least {FEWEST} archs and 2 seeds, got {archs} and {seeds}")
+    check_numbers(archs=archs, seeds=seeds)
     check_numbers(seed=seed, steps=steps, workers=workers, processes=processes)
     memory = default_memory(find_device(device))
     data = absolute_data(data)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .core.arguments import typed_arguments
 from .core.files import jsonable, make_folder, read_json, write_atomically
 from .core.run import write_json
 from .core.torch_state import own_torch_state
@@ -18,9 +20,10 @@ from .nasbench.story import Story, read_story
 _KIND = "nastk report"
 
 
+@typed_arguments
 @own_torch_state()
 def report(
-    runs: Sequence[str | Path],
+    runs: str | Path | Sequence[str | Path],
     *,
     out: str | Path | None = None,
     tensorboard: str | Path | None = None,
@@ -28,7 +31,7 @@ def report(
     """Write a page about runs, finished or not, that needs nothing outside of it.
 
     Args:
-        runs: run folders; several are shown side by side.
+        runs: a run folder, or several, which are shown side by side.
         out: the HTML file; `report.html` in the run, or here where there are several, if None.
             The JSON file gets the same name.
         tensorboard: folder for curves, one folder a run in it; needs the extra `report`.
@@ -40,7 +43,8 @@ def report(
     Raises:
         ValueError: if a folder holds no run, or `out` is no name of a page.
     """
-    folders = [Path(run) for run in runs]
+    given = [runs] if isinstance(runs, str | os.PathLike) else runs
+    folders = [Path(run) for run in given]
     if not folders:
         raise ValueError("report takes at least one run folder, for example runs/toy-meta_kernel-0")
     stories = [read_story(folder) for folder in folders]

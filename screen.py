@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from .core.bounds import WORDS
@@ -22,9 +21,10 @@ from .search_spaces import SPACES, Sandglass
 
 # Nobody scrolls a file sideways, but a figure cut off by the width of a screen is lost: what is
 # piped is as wide as its contents.
-_console = Console()
+PLAIN = {"markup": False, "highlight": False, "emoji": False}  # names are shown as they are
+_console = Console(**PLAIN)
 if not _console.is_terminal:
-    _console = Console(width=10_000)
+    _console = Console(width=10_000, **PLAIN)
 
 
 def _table(*headings: str, num_left: int = 1, gap: int = 2, title: str | None = None) -> Table:
@@ -39,6 +39,8 @@ def _table(*headings: str, num_left: int = 1, gap: int = 2, title: str | None = 
 
 def print_search(result: dict[str, Any]) -> None:
     """Print the table at the end of a search and where its results are."""
+    from .naming import spaces_of
+
     run = Run.open(Path(result["run"]))
     manifest = run.manifest
     table = Table(title=f"arch {result['arch_id']}")
@@ -49,8 +51,8 @@ def print_search(result: dict[str, Any]) -> None:
     table.add_row("budget", *(f"{highs[m]:,}" if m in highs else "" for m in metrics))
     table.add_row("found", *(f"{result[metric]:,}" for metric in metrics))
     if manifest["space"] == "sandglass":
-        options = {k: manifest["target"][k] for k in ("resolution", "num_classes")}
-        space = Sandglass(**options)
+        target = spaces_of(run)[0]
+        space = Sandglass(resolution=target.resolution, num_classes=target.num_classes)
         published = space.cost.count(space.indices(space.uniform()))
         table.add_row("MobileNeXt-1.0", *(f"{published[metric]:,}" for metric in metrics))
     _console.print(table)
@@ -60,13 +62,10 @@ def print_search(result: dict[str, Any]) -> None:
         f"{_effort(run.events())}, {result['seconds']:.0f} s wall, "
         f"{result['cpu_seconds']:.0f} CPU s, peak "
         f"{result['peak_memory_bytes'] / 2**30:.2f} GiB; results in {result['run']}",
-        highlight=False,
     )
     _print_skipped(result)
     if result.get("entropy") is not None:
-        _console.print(entropy_in_words(result["entropy"]), highlight=False)
-    from .naming import spaces_of
-
+        _console.print(entropy_in_words(result["entropy"]))
     if blind := observable(spaces_of(run)[1]):
         named = [name for name in blind if name in spaces_of(run)[1].choices()]
         if named:
@@ -75,9 +74,8 @@ def print_search(result: dict[str, Any]) -> None:
         _console.print(
             f"{manifest['data']} is embedded demonstration data; --data imagefolder:PATH is the "
             "real thing.",
-            highlight=False,
         )
-    _console.print(after_search(result["run"]), markup=False, highlight=False)
+    _console.print(after_search(result["run"]))
 
 
 def _print_front(rows: list[dict[str, Any]], run: str) -> None:
@@ -119,20 +117,20 @@ def print_metrics(result: dict[str, Any]) -> None:
         _console.print(
             f"{name:24} {value:,.4g}" if value < 1e6 else f"{name:24} {value:,.0f}", highlight=False
         )
-    _console.print(result["weakest_classes"], markup=False, highlight=False)
+    _console.print(result["weakest_classes"])
     if "network" in result:
         network = ", ".join(f"{key} {value}" for key, value in result["network"].items())
-        _console.print(f"trained network: {network}", highlight=False)
-    _console.print(f"weights: {result['weights']}", highlight=False)
+        _console.print(f"trained network: {network}")
+    _console.print(f"weights: {result['weights']}")
     for change in result.get("changes", []):
-        _console.print(change, highlight=False)
+        _console.print(change)
     _print_skipped(result)
 
 
 def print_retrained(result: dict[str, Any]) -> None:
     """Print the metrics of a training and what comes next."""
     print_metrics(result)
-    _console.print(after_retrain(result["run"]), markup=False, highlight=False)
+    _console.print(after_retrain(result["run"]))
 
 
 def _print_skipped(result: dict[str, Any]) -> None:
@@ -140,7 +138,6 @@ def _print_skipped(result: dict[str, Any]) -> None:
         what, were, them = ("image", "was", "it") if count == 1 else ("images", "were", "them")
         _console.print(
             f"{count} {what} could not be read and {were} left out (--strict refuses {them})",
-            highlight=False,
         )
 
 
@@ -157,7 +154,6 @@ def print_count(result: dict[str, Any]) -> None:
             _console.print(
                 f"{counter} counts the same {counted:,} FLOPs, "
                 f"the built module has the same {result['module_params']:,} params",
-                highlight=False,
             )
 
 
@@ -199,7 +195,7 @@ def print_space(found: dict[str, Any]) -> None:
     """Print the choices of one space, its size, and what is wrong with it."""
     table = _table("choice", "candidates", num_left=2)
     for name, candidates in found["choices"].items():
-        table.add_row(escape(name), escape(", ".join(map(str, candidates))))
+        table.add_row(name, ", ".join(map(str, candidates)))
     if found["choices"]:
         _console.print(table)
     if found["flops_min"] is not None:
@@ -210,7 +206,6 @@ def print_space(found: dict[str, Any]) -> None:
             f"{len(found['choices'])} {choices}, {archs} archs of "
             f"{found['flops_min']:,} to {found['flops_max']:,} FLOPs at "
             f"{found['options']['resolution']} px and {found['options']['num_classes']} classes",
-            highlight=False,
         )
     for check, wrong in found["checks"].items():
         print(f"{check}: {wrong or 'fine'}")
@@ -240,21 +235,21 @@ def print_comparison(result: dict[str, Any]) -> None:
     if "found" in kinds and "reference" not in kinds:
         _console.print("no reference that nastk can build lies within 15 % of the budget")
     if "rank" in result:
+        gain = result["improvement_percent"]
         count = sum(row["kind"] == "random" for row in rows)
         spread = _plus_minus(result["random_mean_loss_nats"], result["random_spread_loss_nats"], 3)
+        beside = "% (relative) to the random mean in top-1"
         _console.print(
-            f"random mean {spread}; the found arch ranks {result['rank']} of {count + 1} by loss, "
-            f"{result['improvement_percent']:+.2f} % (relative) to the random mean in top-1",
-            highlight=False,
+            f"random mean {spread}; the found arch ranks {result['rank']} of {count + 1} by loss"
+            + ("" if gain is None or math.isnan(gain) else f", {gain:+.2f} {beside}"),
         )
     _console.print(
         f"{result['num_trainings']} trainings, {result['cpu_seconds']:.0f} CPU s in all, "
         f"{result['seconds']:.0f} s wall now; results in {result['file']}",
-        highlight=False,
     )
     _print_skipped(result)
     if (following := after_comparison(result.get("run"))) is not None:
-        _console.print(following, markup=False, highlight=False)
+        _console.print(following)
 
 
 def print_proxy(result: dict[str, Any]) -> None:
@@ -275,10 +270,9 @@ def print_proxy(result: dict[str, Any]) -> None:
         f"{result['loss_mean_nats']:.3f}, spread {result['loss_between_archs_nats']:.3f} between "
         f"archs, {result['loss_between_seeds_nats']:.3f} between seeds; "
         f"{result['cpu_seconds']:.0f} CPU s; trainings in {result['out']}",
-        highlight=False,
     )
     if result["warning"]:
-        _console.print(f"warning: {result['warning']}", highlight=False)
+        _console.print(f"warning: {result['warning']}")
 
 
 def _plus_minus(value: float | None, spread: float | None, digits: int) -> str:
@@ -317,9 +311,9 @@ def print_references(rows: list[dict[str, Any]]) -> None:
         "counted: by nastk at 224 px; diff: its FLOPs against the printed; #: note",
         *["*: inside the budget"] * has_budget,
     ]
-    _console.print("\n".join(legend), highlight=False)
+    _console.print("\n".join(legend))
     for number, note in enumerate(notes, 1):
-        _console.print(escape(f"[{number}] {note}"), highlight=False)
+        _console.print(f"[{number}] {note}")
 
 
 def _printed(row: dict[str, Any]) -> str:
@@ -345,6 +339,5 @@ def print_doctor(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         _console.print(
             f"{row['name']:{width}}  {row['status']:8} {row['detail']}",
-            markup=False,
             soft_wrap=True,
         )

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from .appointing import check_evaluator
+from .core.arguments import typed_arguments
 from .core.folder import free_folder
 from .core.lookup import lookup
 from .core.loop import Report
@@ -35,7 +36,7 @@ from .manifests import circumstances, manifest_of
 from .naming import check_length, check_numbers, check_recording, find_device
 from .nasbench.families import find_space, with_options
 from .nasbench.results import SearchResult
-from .nasbench.trust import keep_code
+from .nasbench.trust import keep_code, recorded_space
 from .ops.chain import MEMORY, default_memory
 from .planning import check_followed
 from .plugins import (
@@ -55,6 +56,7 @@ from .strategies.supernet_strategy import SupernetStrategy
 EVIDENCE = {"quick": "quick", "full": "full"}
 
 
+@typed_arguments
 @guarded_call()
 def search(
     space: SpaceLike = "sandglass",
@@ -241,6 +243,7 @@ def search(
         return Found(_with_evidence(folder, result, evidence, report), keep)
 
 
+@typed_arguments
 @guarded_call()
 def resume(
     path: str | Path,
@@ -290,6 +293,7 @@ def resume(
     asked = {"flops": flops, "params": params, "activations": activations}
     further = budget_texts(asked) if any(asked.values()) else {}
     keep = given_again(run, space, strategy, evaluator, data)
+    recorded_space(manifest, run.path)  # also of a finished search, whose end is told by its space
     file = run.path / "result.json"
     with shown(report, quiet) as report:
         if file.exists():

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from .core.answers import Answers, Tally
+from .core.arguments import typed_arguments
 from .core.metrics import test_metrics
 from .core.run import write_json
 from .core.task import Metrics, Task
@@ -42,6 +43,7 @@ def write_answers(file: Path, answers: Answers, data: str, metrics: Metrics) -> 
     write_json(file, answers.to_json() | {"data": data, "metrics": metrics})
 
 
+@typed_arguments
 @guarded_call()
 def evaluate(
     what: str | Path,

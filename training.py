@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from .core.arch import Arch
+from .core.arguments import typed_arguments
 from .core.checkpoint import load_checkpoint
 from .core.files import write_atomically
 from .core.inherit import inherit as inherit_weights
@@ -56,6 +57,7 @@ from .testing import answers_file, test_answers, write_answers
 from .weights import save_weights
 
 
+@typed_arguments
 @guarded_call()
 def retrain(
     what: str | Path,

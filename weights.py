@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from .core.arch import Arch
-from .core.files import write_atomically
+from .core.files import parse_json, write_atomically
 from .core.preprocessing import Preprocessing
 from .core.record import read_record
 from .core.space import Space
@@ -98,7 +100,8 @@ def load_weights(path: Path, family: type[Space] | None = None) -> nn.Module:
         family = named_space(arch.space, path)
     network = make_space(family, metadata["options"]).build(arch.choices)
     try:
-        network.load_state_dict(load_file(path))
+        with _readable(path) as name:
+            network.load_state_dict(load_file(name))
     except (SafetensorError, RuntimeError) as error:
         raise ValueError(f"{path} does not hold the weights of its network ({error})") from None
     return network.eval()
@@ -123,6 +126,16 @@ def check_owner(path: Path, what: str | Path) -> None:
     raise ValueError(f"{path} belongs to another network than {what}: {detail or 'other choices'}")
 
 
+@contextmanager
+def _readable(path: Path) -> Iterator[str]:
+    """Yield a name of a file that is UTF-8, as the readers of its format want it."""
+    if os.fsencode(path) == str(path).encode(errors="replace"):
+        yield str(path)
+        return
+    with open(path, "rb") as file:
+        yield f"/dev/fd/{file.fileno()}"
+
+
 def metadata_of(path: Path) -> dict[str, Any]:
     """Return what a weights file says about its network.
 
@@ -136,17 +149,17 @@ def metadata_of(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"no file {path}; expected weights written by `nastk retrain`")
     try:
-        with safe_open(path, "pt") as file:
+        with _readable(path) as name, safe_open(name, "pt") as file:
             entries = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is no safetensors file ({error})") from None
     if _METADATA not in entries:
         raise ValueError(f"{path} was not written by nastk: it does not say which arch it is of")
     try:
-        content = dict(json.loads(entries[_METADATA]))
+        content = dict(parse_json(entries[_METADATA]))
         for key, name in {PREPROCESSING: "preprocessing", CLASSES: "classes"}.items():
-            content |= {name: json.loads(entries[key])} if key in entries else {}
-    except (ValueError, TypeError, RecursionError) as error:
+            content |= {name: parse_json(entries[key])} if key in entries else {}
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is damaged: its metadata are no JSON ({error})") from None
     for name, kind in _KINDS.items():
         if name not in content:

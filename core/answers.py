@@ -105,7 +105,8 @@ class Answers:
         try:
             return _checked(content)
         except (KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise ValueError(f"these are no {KIND}: {type(error).__name__} {error}") from None
+            detail = f"{type(error).__name__} {str(error)[:60]}"
+            raise ValueError(f"these are no {KIND}: {detail}") from None
 
 
 def _checked(content: Mapping[str, Any]) -> Answers:

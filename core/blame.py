@@ -31,6 +31,14 @@ def blame(error: BaseException) -> str | None:
     return None
 
 
+def place_of(family: type) -> str:
+    """Return where a user's class stands, ready to follow its name; empty for any other class."""
+    code = getattr(vars(family).get("network"), "__code__", None)
+    if code is None or code.co_filename not in _files:
+        return ""
+    return f" ({_files[code.co_filename]}, line {code.co_firstlineno}, in {code.co_name})"
+
+
 def keep_blame(error: BaseException) -> None:
     """Note within an error where it happened, before its traceback is lost."""
     if (place := blame(error)) is not None:

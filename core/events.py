@@ -36,16 +36,20 @@ def read_events(path: Path) -> list[dict[str, Any]]:
 def is_event(event: Any) -> bool:
     """Tell whether this is an event: its entries are of the types that writers give them.
 
-    `step` and `trial` are numbers from 0 on, `share` is above 0, `probs` holds the shares of the
-    candidates of each choice by name, `mixture` in their order, `indices` a candidate for each,
-    `choices` a value for each; losses and other figures are numbers or
-    null. Entries of other versions are as they please.
+    `step` and `trial` are numbers from 0 on, `share` is above 0, `probs` (of a `step`) holds the
+    shares of the candidates of each choice by name, `mixture` in their order, `indices` a candidate
+    for each, `choices` a value for each; losses and other figures are numbers or null. Entries of
+    other versions are as they please.
 
     Example:
         >>> is_event({"step": 0, "loss": None}), is_event({"step": "first"}), is_event([1])
         (True, False, False)
+        >>> is_event({"step": 0, "probs": {"kernel": [1.0]}}), is_event({"probs": {"kernel": [1]}})
+        (True, False)
     """
-    return isinstance(event, dict) and all(_is_entry(key, value) for key, value in event.items())
+    if not isinstance(event, dict) or ("probs" in event and "step" not in event):
+        return False
+    return all(_is_entry(key, value) for key, value in event.items())
 
 
 def _is_entry(key: str, value: Any) -> bool:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+_MOST = 1e150  # of numbers in files: squares and sums of such are still numbers
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 
@@ -105,7 +106,11 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        try:
+            os.replace(temporary, path)
+        except OSError as error:
+            error.filename = str(path)  # and not a name that is gone
+            raise
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
@@ -185,7 +190,7 @@ def _whole(digits: str) -> int:
 
 def _number(digits: str) -> float:
     number = float(digits)
-    if not math.isfinite(number):
+    if not abs(number) <= _MOST:
         raise ValueError(f"it holds the number {digits[:40]}")
     return number
 

@@ -82,7 +82,7 @@ class Limit(Record):
 
     metric: str
     high: Count
-    low: Count | None = None
+    low: Count | None
 
     def __post_init__(self) -> None:
         if self.metric not in BOUNDED:

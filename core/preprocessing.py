@@ -61,6 +61,7 @@ class Preprocessing:
         is_sound = (
             _is_number(self.resolution)
             and self.resolution == int(self.resolution) > 0
+            and isinstance(self.resize, str)
             and self.resize in FILTERS
             and self.channels == "RGB"
             and len(self.mean) == len(self.deviation) == 3

@@ -88,6 +88,27 @@ class Record(Mapping[str, Any]):
 _OWN = {field.name for field in dataclasses.fields(Record)}
 
 
+def filled(record: Record) -> dict[str, Any]:
+    """Return the entries of a record, and the defaults of those that its file misses.
+
+    Example:
+        >>> @dataclass(frozen=True, kw_only=True, eq=False)
+        ... class Row(Record):
+        ...     seeds: int = 0
+        >>> filled(as_record({"name": "found"}, Row, "rows.json"))
+        {'name': 'found', 'seeds': 0}
+    """
+    return {**record.content, **{k: _filled(getattr(record, k)) for k in _fields_of(type(record))}}
+
+
+def _filled(value: Any) -> Any:
+    if isinstance(value, Record):
+        return filled(value)
+    if isinstance(value, list):
+        return [_filled(part) for part in value]
+    return {k: _filled(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
 def read_record(path: Path, kind: type[R]) -> R:
     """Return the record in a file.
 

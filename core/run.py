@@ -273,7 +273,7 @@ def fresh_run(path: Path, manifest: dict[str, Any]) -> Iterator[Run]:
     run = Run.create(path, manifest)
     try:
         yield run
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a user's code may call sys.exit
         has_trials = any((path / "trials").glob("*/result.json"))
         # What failed in the middle of its work, as a search that diverged, stays to be looked at.
         has_begun = run.events_size > 0 and not isinstance(error, ValueError)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from .arch import Arch
-from .blame import blame, failed_module
+from .blame import blame, failed_module, place_of
 from .choice import Choice, Choose, ChooseAll, ChooseValues, Value
 from .constraint import Constraint
 from .cost import METRICS, Cost
@@ -212,8 +212,8 @@ def _describe(space: Space) -> tuple[ChooseAll, Cost]:
         network = space.network(choose)
         if not isinstance(network, nn.Module):
             raise ValueError(
-                f"network(self, choose) of {space.name} returns {type(network).__name__}; it has "
-                "to return a torch.nn.Module"
+                f"network(self, choose) of {space.name}{place_of(type(space))} returns "
+                f"{type(network).__name__}; it has to return a torch.nn.Module"
             )
         supernet = Supernet(network, choose.choices).eval()
         try:
@@ -229,8 +229,8 @@ def _describe(space: Space) -> tuple[ChooseAll, Cost]:
             if blame(error) is not None:
                 raise
             raise ValueError(
-                f"a network of {space.name} cannot compute an input {[1, *space.input_shape]}: "
-                f"{failed_module(error)}: {error}"
+                f"a network of {space.name}{place_of(type(space))} cannot compute an input "
+                f"{[1, *space.input_shape]}: {failed_module(error)}: {error}"
             ) from error
     return choose, cost
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from numbers import Real
+from typing import Any
 
 from ..core.lookup import lookup
 from ..core.space import Space
@@ -165,6 +166,8 @@ CHANGEABLE: Mapping[str, Callable[[float | str], int | float]] = {
     "batch_size": int,
     "lr": float,
 }
+_MOST = 10**6
+"""More epochs, images an update, or a higher rate nobody means."""
 
 RECIPES: dict[str, Recipe] = {
     r.name: r
@@ -220,7 +223,7 @@ def find_recipe(text: str) -> Recipe:
         try:
             given[key] = CHANGEABLE[key](value)
         except ValueError:
-            raise ValueError(f"recipe {text!r}: {key} takes a number, got {value!r}") from None
+            raise ValueError(f"recipe {text!r}: {key} takes a number, got {value!r:.60}") from None
     return with_changes(recipe, **given)
 
 
@@ -239,8 +242,8 @@ def with_changes(
         ValueError: if a number means nothing.
     """
     given = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
+    check_changes(**given)
     changes = {key: CHANGEABLE[key](v) for key, v in given.items() if v is not None}
-    check_changes(**changes)
     is_freed = recipe.least_steps > 0 and epochs is not None
     usual = {key for key, value in changes.items() if getattr(recipe, key) == value}
     changes = {k: v for k, v in changes.items() if k not in usual or (k == "epochs" and is_freed)}
@@ -262,10 +265,17 @@ def check_changes(
         ValueError: naming the option.
     """
     for name, value in (("--epochs", epochs), ("--batch-size", batch_size)):
-        if value is not None and (isinstance(value, bool) or value != int(value) or value < 1):
-            raise ValueError(f"{name} takes a whole number of at least 1, got {value}")
-    if lr is not None and not 0 < lr < math.inf:
-        raise ValueError(f"--lr takes a rate above 0, got {lr}")
+        if value is None or (_is_number(value) and 1 <= value <= _MOST and value == int(value)):
+            continue
+        raise ValueError(
+            f"{name} takes a whole number of at least 1 and at most {_MOST:,}, got {value!r:.60}"
+        )
+    if lr is not None and not (_is_number(lr) and 0 < lr <= _MOST):
+        raise ValueError(f"--lr takes a rate above 0 and at most {_MOST:,}, got {lr!r:.60}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def recipe_hash(recipe: Recipe) -> str:

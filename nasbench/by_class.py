@@ -89,6 +89,10 @@ def _heat(count: int, total: int, is_right: bool) -> str | None:
     return f"{'g' if is_right else 'r'}{min(10, max(1, round(10 * count / total)))}"
 
 
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count:,} images"
+
+
 def pairs(fact: Facts) -> Markup | None:
     """Return the pairs of classes that are confused most."""
     told = fact["by_class"]
@@ -100,7 +104,7 @@ def pairs(fact: Facts) -> Markup | None:
             tag("b", pair["true"]),
             " taken for ",
             tag("b", pair["predicted"]),
-            f": {pair['num_images']:,} images, {percent(pair['percent'])} of the class",
+            f": {_images(pair['num_images'])}, {percent(pair['percent'])} of the class",
         )
         for pair in told["confused"][:_PAIRS]
     ]

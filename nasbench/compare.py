@@ -8,10 +8,10 @@ import math
 import os
 import shutil
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,8 @@ def train_all(jobs: Sequence[Job], processes: int, report: Report) -> None:
         return
     if any(is_in_memory(job.contestant.family) for job in waiting):  # no process could find it
         for job in waiting:
-            loss = _train(job)[f"{job.measured}_loss_nats"]
+            begun = {"phase": "train", "step": done, "total": total}
+            loss = _train(job, partial(_tell, report, begun))[f"{job.measured}_loss_nats"]
             done += 1
             report({"phase": "train", "step": done, "total": total, "loss": loss})
         return
@@ -142,8 +143,12 @@ def _task(data: str, resolution: int, workers: int, strict: bool) -> Task:
     return make_task(data, resolution, workers=workers, strict=strict)
 
 
-def _train(job: Job) -> dict[str, float]:
-    """Train one contestant with one seed and write its metrics."""
+def _tell(report: Report, begun: dict[str, Any], share: float) -> None:
+    report(begun | {"done": begun["step"] + share})
+
+
+def _train(job: Job, tell: Callable[[float], None] = lambda share: None) -> dict[str, float]:
+    """Train one contestant with one seed and write its metrics; tell the share that is done."""
     torch.set_num_threads(job.threads)
     job.path.mkdir(parents=True, exist_ok=True)
     run = Run(job.path)
@@ -157,6 +162,7 @@ def _train(job: Job) -> dict[str, float]:
         def watch(event: dict[str, Any]) -> None:
             check_stop()
             note(event)
+            tell(event["step"] / event["total"])
 
         device = torch.device(job.device)
         training = Training(
@@ -215,7 +221,8 @@ def summary(jobs: Sequence[Job]) -> dict[str, Any]:
         answer["random_mean_top1_percent"] = mean
         answer["random_mean_loss_nats"] = statistics.mean(row["loss_nats"] for row in rivals)
         answer["random_spread_loss_nats"] = _spread([row["loss_nats"] for row in rivals])
-        answer["improvement_percent"] = 100 * (found["top1_percent"] - mean) / mean
+        gain = found["top1_percent"] - mean
+        answer["improvement_percent"] = 100 * gain / mean if mean else math.nan
         own = as_ranked(found["loss_nats"])
         better = [row for row in rivals if as_ranked(row["loss_nats"]) < own]
         # One that has diverged is the last, also of many that have.

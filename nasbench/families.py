@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.util
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
@@ -100,13 +101,21 @@ def find_class(name: str, base: type[T], kind: str, known: Mapping[str, type[T]]
 
 
 def check_whole(found: type, kind: str) -> None:
-    """Refuse a class that lacks methods.
+    """Refuse a class that lacks methods, or whose options are not those that it shows.
 
     Raises:
         ValueError: naming them.
     """
     if lacking := sorted(getattr(found, "__abstractmethods__", ())):
         raise ValueError(f"{kind} {found.__name__} has no method {' and no '.join(lacking)} yet")
+    for field in dataclasses.fields(found) if dataclasses.is_dataclass(found) else ():
+        shown = getattr(found, field.name, field.default)
+        if isinstance(shown, int | float | str) and shown != field.default:
+            raise ValueError(
+                f"{kind} {found.__name__} says {field.name} = {shown!r}, which makes no option of "
+                f"it: write {field.name}: {type(shown).__name__} = {shown!r}, and above the class "
+                "@dataclass(frozen=True, kw_only=True)"
+            )
 
 
 def _is_own(member: Any, base: type, module: ModuleType) -> bool:
@@ -163,7 +172,7 @@ def with_options(family: type[Space], options: Mapping[str, Any]) -> Space:
 @lru_cache(maxsize=16)
 def _module_of(file: Path, modified_ns: int) -> ModuleType:
     """Run a user's file once for each of its versions, so that its classes stay the same."""
-    name = f"nastk_space_{hashlib.sha256(f'{file} {modified_ns}'.encode()).hexdigest()[:10]}"
+    name = f"nastk_space_{hashlib.sha256(os.fsencode(f'{file} {modified_ns}')).hexdigest()[:10]}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise ValueError(f"{file} is no Python file; a class of your own is given as FILE.py:CLASS")

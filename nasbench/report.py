@@ -258,6 +258,6 @@ def _recipe(files: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return name and hash of the recipe, as they were when it was used."""
     source = files.get("compare") or files.get("evidence")
     source = source or files.get("retrain", {}).get("record", {})
-    if "recipe" not in source:
+    if source.get("recipe") is None:
         return None
     return {"name": source["recipe"], "sha256": source.get("recipe_sha256")}

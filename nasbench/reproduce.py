@@ -39,7 +39,8 @@ def commands(story: Story) -> list[str]:
     if "compare" in story.files:
         made = story.files["compare"]
         count = sum(row["kind"] == "random" for row in made["rows"])
-        words = ["--seeds", str(max(row["seeds"] for row in made["rows"])), "--random", str(count)]
+        seeds = max((row["seeds"] for row in made["rows"]), default=3)
+        words = ["--seeds", str(seeds), "--random", str(count)]
         words += _flags(made, "recipe", "steps", "data")
         words += _flags(made.get("record", {}), "seed", "device", "workers", "strict")
         commands.append(shlex.join(["nastk", "compare", again, *words]))
@@ -78,15 +79,15 @@ def _sizes(story: Story) -> list[str]:
     manifest = story.manifest
     try:
         family = recorded_space(manifest, story.path)
+        usual = make_space(family, manifest["target"])
     except ValueError:
         return words
-    target, proxy = manifest["target"], manifest["proxy"]
-    if target.get("resolution") != family().resolution:
-        words += ["--target-resolution", str(target["resolution"])]
-    usual = make_space(family, target)
+    proxy = manifest["proxy"]
+    if usual.resolution != family().resolution:
+        words += ["--target-resolution", str(usual.resolution)]
     usual = usual if ":" in manifest["data"] else usual.proxy()
     for key in ("resolution", "scale"):
-        if key in proxy and proxy[key] != usual.options[key]:
+        if key in proxy and proxy[key] != usual.options.get(key):
             words += [f"--proxy-{key}", str(proxy[key])]
     return words
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from ..core.files import load_json, with_nan
+from ..core.manifest import Limit
 from ..core.record import Between, Count, Record, Seconds, checked, read_record
+from .front import FrontRow
 
 Figure = float | None
 """A number that is null where it is not finite."""
@@ -22,12 +24,24 @@ class SearchResult(Record):
     seconds: Seconds
     cpu_seconds: Seconds
     peak_memory_bytes: Count
+    flops: Count
+    params: Count
+    budget_flops: Count | None
     run: str = ""
-    flops: Count = 0
-    params: Count = 0
-    budget_flops: Count | None = None
     evaluations: Count = 0
     num_skipped: Count = 0
+    budgets: list[Limit] = field(default_factory=list)
+    bands: list[Limit] | None = None
+    band: list[Count | None] | None = None
+    band_archs: Annotated[float, Between(0)] | None = None
+    band_is_exact: bool = False
+    all_evaluated: bool = False
+    entropy: Figure = None
+    front: list[FrontRow] | None = None
+
+    def __post_init__(self) -> None:
+        if self.band is not None and (len(self.band) != 2 or self.band[1] is None):
+            raise ValueError(f"{self.source} is damaged: its band is {self.band}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -145,9 +159,10 @@ class Evidence(Compared):
     level: str
     verdict: Verdict | None
     ranking: Ranking | None
-    num_trainings: Count = 0
-    inherited_seconds: Figure = None
-    share_percent: Figure = None
+    num_trainings: Count
+    steps: Count
+    inherited_seconds: Figure
+    share_percent: Figure
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

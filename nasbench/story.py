@@ -12,7 +12,7 @@ from ..core.answers import Answers
 from ..core.arch import Arch
 from ..core.files import read_json, with_nan
 from ..core.manifest import Manifest
-from ..core.record import read_record
+from ..core.record import filled, read_record
 from ..core.run import Run
 from ..core.space import Space
 from ..evaluators.curve import Curve, read_curve
@@ -128,7 +128,7 @@ def _read_file(story: Story, run: Run, name: str) -> None:
     file = run.path / f"{name}.json"
     if not file.is_file():
         return
-    content = dict(read_record(file, RESULTS[name]))
+    content = filled(read_record(file, RESULTS[name]))
     if rows := content.get("rows"):
         means = [with_nan({key: row[key] for key in _MAY_DIVERGE}) for row in rows]
         content["rows"] = [row | mean for row, mean in zip(rows, means, strict=True)]

@@ -188,14 +188,15 @@ def comparison(fact: Facts) -> Markup:
     if not all(row["inside_budget"] for row in compared["rows"]):
         words += " ^: above the budget."
     parts = [shown, tag("p", words, class_="soft")]
-    if "improvement_percent" in compared:
+    improvement, rank = compared.get("improvement_percent"), compared.get("rank")
+    if improvement is not None and rank is not None:
         count = sum(row["kind"] == "random" for row in compared["rows"])
         parts.append(
             tag(
                 "p",
                 f"Relative improvement over the mean of {count} random archs of the budget, "
-                f"100 (a - r) / r in top-1: {compared['improvement_percent']:+.2f}%. By test loss "
-                f"the found arch ranks {compared['rank']} of {count + 1}.",
+                f"100 (a - r) / r in top-1: {improvement:+.2f}%. By test loss "
+                f"the found arch ranks {rank} of {count + 1}.",
             )
         )
     return join(parts)

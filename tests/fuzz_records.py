@@ -1,14 +1,16 @@
-"""Mutate the files of run folders by the thousand: every command answers in one line or works.
+"""Mutate the files of run folders by the thousand: every reader answers in one line or works.
 
 `NASTK_FUZZ=10000 python tests/fuzz_records.py [KIND...]` mutates each kind of file so often, a seed
-a mutation (`NASTK_FUZZ_FROM` is the first); `test_fuzz_records.py` is its short form.
+a mutation (`NASTK_FUZZ_FROM` is the first). Every mutation goes through the reader of its file;
+one in `NASTK_FUZZ_EVERY` (5) of those that it lets through goes through the page, the counts or
+whatever else uses the file; and one in twenty of these through a whole command, on a few images.
+`test_fuzz_records.py` is the short form.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
+import dataclasses
+import logging
 import os
 import random
 import shutil
@@ -17,259 +19,205 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
-from concurrent.futures import Future
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import nastk
 import torch
-from nastk import evaluating, evidence, exporting, finding
-from nastk.core.files import is_temporary
-from nastk.nasbench import compare as comparison
+from mutations import mutate
+from nastk.core.answers import Answers
+from nastk.core.checkpoint import load_checkpoint
+from nastk.core.files import is_temporary, load_json, read_json
+from nastk.core.record import checked, read_record
+from nastk.core.run import Run
+from nastk.endings import last_entropy
+from nastk.evaluators.curve import read_curve
+from nastk.naming import found_in, spaces_of
 from nastk.nasbench import trust
-from safetensors import safe_open
-from safetensors.torch import load, load_file, save
+from nastk.nasbench.counted import read_counts
+from nastk.nasbench.front import read_front
+from nastk.nasbench.results import RESULTS, Figure, read_learned, read_metrics, read_trial
+from nastk.weights import metadata_of
+from run_folders import commands, make_runs
 
 SECONDS = 60  # that a command may take
 EXPECTED = (ValueError, RuntimeError, OSError)
-SPACE = """
-from nastk.search_spaces import SPACES
-
-class Mine(SPACES["toy"]):
-    name = "Mine"
-"""
-VALUES = [None, True, False, 0, 1, -1, 2, 1.5, -0.5, 1e308, 10**18, 2**64, 10**40, "", "x", "a:b"]
-VALUES += ["\ud800", "/", "..", "\0", "cpu", "9" * 30, [], [1], ["a"], [None, 1], [[1, 2]], {}]
-VALUES += [{"a": 1}]
-JUNK = [b"", b"[", b"null", b"{}", b"[]", b"\xff\xfe", b"1e999", b'{"a": NaN}', b"\0"]
-JUNK += [b"[" * 100_000]
 
 
-class _Inline:
-    """An executor that runs what is submitted at once."""
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A kind of file.
 
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(function(*arguments))
-        except BaseException as error:
-            future.set_exception(error)
-        return future
-
-
-@contextmanager
-def _inline(processes: int, option: str = "") -> Any:
-    yield _Inline()
-
-
-def make_runs(folder: Path, replace: Callable[..., None] = setattr) -> dict[str, Path]:
-    """Return the runs whose files are mutated: a supernet search, a black-box one under way.
-
-    Args:
-        folder: for the runs.
-        replace: as setattr; puts quick ways in place of slow ones.
+    Attributes:
+        run: which of the runs.
+        pattern: of its name within the run.
+        way: of the mutation.
+        read: the reader that every mutation goes through, of the run folder and the file.
+        uses: commands that write nothing, one of them for what the reader lets through.
+        long: commands, one of which some of these go through.
     """
-    for module in (comparison, evaluating):
-        replace(module, "worker_pool", _inline)
-    replace(exporting, "_written", lambda *_: 0.0)  # one second an export
-    quick = evidence.Level(num_random=2, seeds=1, share=0.004)
-    replace(evidence, "LEVELS", evidence.LEVELS | {"quick": quick})
-    (folder / "mine.py").write_text(SPACE)
-    runs = {"super": folder / "super", "trials": folder / "trials"}
-    run = runs["super"]
-    name, quiet = f"{folder}/mine.py:Mine", {"quiet": True}
-    nastk.search(name, "90%", steps=4, out=run, evidence="quick", **quiet)
-    nastk.retrain(run, steps=3, hold_out=True, **quiet)
-    nastk.evaluate(run)
-    nastk.compare(run, seeds=2, random=1, steps=1, processes=1, **quiet)
-    given = {"strategy": "local", "evaluations": 3, "steps": 2, "processes": 1}
-    replace(finding, "close_trials", lambda run: 0)  # they are kept
-    nastk.search("toy", "90%", out=runs["trials"], quiet=True, **given)
-    replace(finding, "close_trials", evaluating.close_trials)
-    for name in ("result.json", "arch.json", "cost.json"):
-        (runs["trials"] / name).unlink()
-    (runs["trials"] / "skipped.json").write_text('["a.png"]')
-    events = (runs["trials"] / "metrics.jsonl").read_bytes().splitlines(keepends=True)
-    (runs["trials"] / "metrics.jsonl").write_bytes(b"".join(events[:2]))
-    return runs
+
+    run: str
+    pattern: str
+    way: str
+    read: Callable[[Path, Path], Any]
+    uses: tuple[str, ...] = ("page",)
+    long: tuple[str, ...] = ("report",)
 
 
-def commands(run: Path) -> dict[str, Callable[[], Any]]:
-    """Return what is run on a mutated folder, by name."""
-    return {
-        "count": lambda: nastk.count(run, layers=True),
-        "report": lambda: nastk.report([run]),
-        "check": lambda: nastk.count(run, check=True),
-        "load": lambda: nastk.load(run),
-        "evaluate": lambda: nastk.evaluate(run),
-        "export": lambda: exporting.export(run, run.parent / "m.pt2", force=True),
-        "resume": lambda: nastk.resume(run, quiet=True),
-        "resume again": lambda: _resume_again(run),
-        "retrain": lambda: nastk.retrain(run, steps=3, hold_out=True, quiet=True),
-        "retrain from supernet": lambda: nastk.retrain(run, steps=1, inherit=True, quiet=True),
-        "compare": lambda: nastk.compare(run, seeds=2, random=1, steps=1, processes=1, quiet=True),
-        "evidence": lambda: _evidence_again(run),
-    }
+def _result(run: Path, file: Path) -> Any:
+    return read_record(file, RESULTS[file.stem])
 
 
-def _resume_again(run: Path) -> Any:
-    (run / "result.json").unlink(missing_ok=True)
-    return nastk.resume(run, quiet=True)
+def _checkpoint(run: Path, file: Path) -> Any:
+    return load_checkpoint(file.parent.parent, file.parent.name)
 
 
-def _evidence_again(run: Path) -> Any:
-    (run / "evidence.json").unlink(missing_ok=True)
-    return nastk.resume(run, evidence="quick", quiet=True)
-
-
-# Kind of file: its run, the pattern of its name, the mutation, and the commands that read it.
 ALL = ("count", "report", "check", "load", "evaluate", "export", "resume", "resume again")
 ALL += ("retrain", "retrain from supernet", "compare", "evidence")
-KINDS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
-    "manifest": ("super", "manifest.json", "json", ALL),
-    "manifest of trials": ("trials", "manifest.json", "json", ("report", "resume", "count")),
-    "arch": ("super", "arch.json", "json", ALL),
-    "cost": ("super", "cost.json", "json", ("count untrusted", "report untrusted")),
-    "result": ("super", "result.json", "json", ("report", "resume", "evidence", "compare")),
-    "ranking": ("super", "ranking.json", "json", ("report",)),
-    "retrain": ("super", "retrain.json", "json", ("report", "load", "evaluate", "export")),
-    "compare": ("super", "compare.json", "json", ("report",)),
-    "evidence": ("super", "evidence.json", "json", ("report", "resume")),
-    "inherited": ("super", "inherited.json", "json", ("evidence",)),
-    "training": ("super", "compare/*/metrics.json", "json", ("compare", "evidence")),
-    "curve": ("super", "retrain-*-curve.json", "json", ("report",)),
-    "answers": ("super", "retrain-*-answers.json", "json", ("report", "evaluate")),
-    "events": ("super", "metrics.jsonl", "lines", ("report", "resume again", "evidence")),
-    "events of trials": ("trials", "metrics.jsonl", "lines", ("report", "resume")),
-    "spent": ("trials", "spent.json", "json", ("resume", "report")),
-    "skipped": ("trials", "skipped.json", "json", ("resume",)),
-    "trial": ("trials", "trials/*/result.json", "json", ("resume",)),
-    "hashes": ("super", "checkpoints/*/sha256.json", "json", ("resume again", "retrain")),
-    "state": ("super", "checkpoints/*/state.pt", "state", ("resume again", "retrain")),
-    "tensors": (
+AGAIN = ("resume again", "retrain", "retrain from supernet", "evidence")
+KINDS = {
+    "manifest": Kind(
         "super",
-        "checkpoints/*/weights.safetensors",
-        "tensors",
-        ("resume again", "retrain", "retrain from supernet", "evidence"),
+        "manifest.json",
+        "json",
+        lambda run, file: spaces_of(Run.open(run)),
+        ("page", "problem", "count", "load"),
+        ALL,
     ),
-    "weights": ("super", "retrain-*.safetensors", "weights", ("load", "evaluate", "export")),
-    "code": ("super", "code/mine.py", "bytes", ("count", "report", "check", "load")),
+    "manifest of trials": Kind(
+        "trials",
+        "manifest.json",
+        "json",
+        lambda run, file: spaces_of(Run.open(run)),
+        ("page", "problem"),
+        ("report", "resume", "count"),
+    ),
+    "arch": Kind(
+        "super",
+        "arch.json",
+        "json",
+        lambda run, file: found_in(Run.open(run)),
+        ("page", "count", "check", "load"),
+        ALL,
+    ),
+    "cost": Kind(
+        "super", "cost.json", "json", lambda run, file: read_counts(Run(run)), ("count", "page")
+    ),
+    "result": Kind(
+        "super",
+        "result.json",
+        "json",
+        _result,
+        ("page", "result"),
+        ("report", "evidence", "compare"),
+    ),
+    "ranking": Kind("super", "ranking.json", "json", lambda run, file: read_learned(file, None)),
+    "front": Kind(
+        "super", "front.json", "json", lambda run, file: read_front(Run(run)), (), ("compare",)
+    ),
+    "retrain": Kind(
+        "super", "retrain.json", "json", _result, ("page", "load"), ("report", "evaluate", "export")
+    ),
+    "compare": Kind("super", "compare.json", "json", _result),
+    "evidence": Kind(
+        "super", "evidence.json", "json", _result, ("page", "result"), ("report", "resume")
+    ),
+    "inherited": Kind(
+        "super",
+        "inherited.json",
+        "json",
+        lambda run, file: checked(load_json(file), dict[str, Figure], str(file)),
+        (),
+        ("evidence",),
+    ),
+    "training": Kind(
+        "super",
+        "compare/*/metrics.json",
+        "json",
+        lambda run, file: read_metrics(file, "test_loss_nats", "test_top1_percent"),
+        (),
+        ("compare", "evidence"),
+    ),
+    "curve": Kind("super", "retrain-*-curve.json", "json", lambda run, file: read_curve(file)),
+    "answers": Kind(
+        "super",
+        "retrain-*-answers.json",
+        "json",
+        lambda run, file: Answers.from_json(read_json(file)),
+        long=("report", "evaluate"),
+    ),
+    "events": Kind(
+        "super",
+        "metrics.jsonl",
+        "lines",
+        lambda run, file: last_entropy(Run(run).events()),
+        long=("report", "resume again", "evidence"),
+    ),
+    "events of logits": Kind(
+        "logits",
+        "metrics.jsonl",
+        "lines",
+        lambda run, file: last_entropy(Run(run).events()),
+        long=("report", "resume again"),
+    ),
+    "events of trials": Kind(
+        "trials",
+        "metrics.jsonl",
+        "lines",
+        lambda run, file: last_entropy(Run(run).events()),
+        long=("report", "resume"),
+    ),
+    "spent": Kind(
+        "trials",
+        "spent.json",
+        "json",
+        lambda run, file: Run(run).restore_spent(),
+        long=("resume", "report"),
+    ),
+    "skipped": Kind(
+        "trials",
+        "skipped.json",
+        "json",
+        lambda run, file: checked(load_json(file), list[str], str(file)),
+        long=("resume",),
+    ),
+    "trial": Kind(
+        "trials",
+        "trials/*/result.json",
+        "json",
+        lambda run, file: read_trial(file),
+        long=("resume",),
+    ),
+    "hashes": Kind(
+        "super",
+        "checkpoints/*/sha256.json",
+        "json",
+        _checkpoint,
+        (),
+        AGAIN,
+    ),
+    "state": Kind("super", "checkpoints/*/state.pt", "state", _checkpoint, (), AGAIN),
+    "tensors": Kind(
+        "super", "checkpoints/*/weights.safetensors", "tensors", _checkpoint, (), AGAIN
+    ),
+    "weights": Kind(
+        "super",
+        "retrain-*.safetensors",
+        "weights",
+        lambda run, file: metadata_of(file),
+        ("load",),
+        ("evaluate", "export"),
+    ),
+    "code": Kind(
+        "super",
+        "code/mine.py",
+        "bytes",
+        lambda run, file: found_in(Run.open(run)),
+        ("count", "page", "load"),
+        ("check", "report"),
+    ),
 }
-
-
-def mutated_bytes(content: bytes, chance: random.Random) -> bytes:
-    """Return bytes that were flipped, cut, doubled, lost, or are others altogether."""
-    way = chance.randrange(6)
-    place = chance.randrange(len(content) + 1)
-    size = chance.choice((1, 2, 7, 40))
-    if way == 0 and content:
-        changed = bytearray(content)
-        for _ in range(size):
-            changed[chance.randrange(len(changed))] ^= 1 << chance.randrange(8)
-        return bytes(changed)
-    if way == 1:
-        return content[:place]
-    if way == 2:
-        return content[:place] + content[place : place + size] * 2 + content[place + size :]
-    if way == 3:
-        return content[:place] + content[place + size :]
-    if way == 4:
-        return content[:place] + chance.randbytes(size) + content[place:]
-    return chance.choice(JUNK)
-
-
-def mutated_value(document: Any, chance: random.Random, values: list[Any] = VALUES) -> Any:
-    """Return a document in which one entry is another, is gone, is doubled or has another name."""
-    places: list[tuple[Any, Any]] = []
-
-    def walk(node: Any) -> None:
-        keys = node if isinstance(node, dict) else range(len(node))
-        for key in list(keys):
-            places.append((node, key))
-            if isinstance(node[key], dict | list):
-                walk(node[key])
-
-    if isinstance(document, dict | list):
-        walk(document)
-    if not places or chance.random() < 0.02:
-        return chance.choice(values)
-    for _ in range(chance.choice((1, 1, 1, 2))):
-        node, key = chance.choice(places)
-        if key not in (node if isinstance(node, dict) else range(len(node))):
-            continue
-        way = chance.random()
-        if way < 0.6:
-            node[key] = chance.choice(values)
-        elif way < 0.8:
-            del node[key]
-        elif way < 0.9 and isinstance(node, dict):
-            node[chance.choice(("x", "", "arch", "probs", "code"))] = node.pop(key)
-        else:
-            other, wanted = chance.choice(places)
-            if wanted in (other if isinstance(other, dict) else range(len(other))):
-                node[key] = json.loads(json.dumps(other[wanted], default=str))
-    return document
-
-
-def mutate(file: Path, way: str, chance: random.Random) -> None:
-    """Change a file, its checksum with it where it has one."""
-    content = file.read_bytes()
-    if way == "bytes" or chance.random() < 0.25:
-        file.write_bytes(mutated_bytes(content, chance))
-    elif way == "json":
-        file.write_text(json.dumps(mutated_value(json.loads(content), chance)))
-    elif way == "lines":
-        lines = [json.loads(line) for line in content.splitlines()]
-        place = chance.randrange(len(lines))
-        lines[place] = mutated_value(lines[place], chance)
-        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    elif way == "state":
-        values = [*VALUES, torch.zeros(3), torch.tensor(2.0), (1, 2), [1.0, 2.0]]
-        state = mutated_value(torch.load(io.BytesIO(content), weights_only=True), chance, values)
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        file.write_bytes(buffer.getvalue())
-    elif way == "tensors":
-        file.write_bytes(save(_other_tensors(load(content), chance)))
-    else:
-        _mutate_weights(file, chance)
-    if way in ("state", "tensors") and chance.random() < 0.8:
-        names = ("weights.safetensors", "state.pt")
-        sums = {n: hashlib.sha256((file.parent / n).read_bytes()).hexdigest() for n in names}
-        (file.parent / "sha256.json").write_text(json.dumps(sums))
-
-
-def _other_tensors(tensors: dict[str, Any], chance: random.Random) -> dict[str, Any]:
-    name = chance.choice(list(tensors))
-    way = chance.randrange(4)
-    if way == 0:
-        del tensors[name]
-    elif way == 1:
-        tensors[name] = torch.zeros(chance.choice(((0,), (3,), (1, 2, 3))))
-    elif way == 2:
-        tensors[name] = tensors[name].to(chance.choice((torch.int8, torch.float64, torch.bool)))
-    else:
-        tensors["x"] = tensors.pop(name)
-    return tensors
-
-
-def _mutate_weights(file: Path, chance: random.Random) -> None:
-    with safe_open(file, "pt") as opened:
-        metadata = opened.metadata()
-    tensors = load_file(file)
-    if chance.random() < 0.3:
-        tensors = _other_tensors(tensors, chance)
-    else:
-        key = chance.choice(list(metadata))
-        changed = mutated_value(json.loads(metadata[key]), chance)
-        metadata[key] = json.dumps(changed) if chance.random() < 0.9 else str(changed)[:20]
-    file.write_bytes(
-        save(
-            tensors, {key: str(v).encode(errors="replace").decode() for key, v in metadata.items()}
-        )
-    )
 
 
 class _TookTooLongError(BaseException):
@@ -280,65 +228,113 @@ def _stop(*_: object) -> None:
     raise _TookTooLongError
 
 
-def failure(name: str, command: Callable[[], Any], folder: Path) -> str | None:
-    """Run a command; return what is wrong with how it ended, None if nothing is."""
+def outcome(name: str, command: Callable[[], Any]) -> tuple[bool, str | None]:
+    """Run a command; return whether it worked, and what is wrong with how it ended, if anything."""
     signal.signal(signal.SIGALRM, _stop)
     signal.alarm(SECONDS)
+    works = False
     try:
         command()
+        works = True
     except EXPECTED as error:
         if isinstance(error, RecursionError | NotImplementedError | UnicodeError):
-            return f"{name}: {traceback.format_exc()}"
+            return False, f"{name}: {traceback.format_exc()}"
         message = " ".join(str(error).split())
         if not 0 < len(message) < 1500:
-            return f"{name}: a message of {len(message)} characters: {message[:200]}"
+            return False, f"{name}: a message of {len(message)} characters: {message[:200]}"
     except _TookTooLongError:
-        return f"{name}: took more than {SECONDS} s"
+        return False, f"{name}: took more than {SECONDS} s"
     except BaseException:
-        return f"{name}: {traceback.format_exc()}"
+        return False, f"{name}: {traceback.format_exc()}"
     finally:
         signal.alarm(0)
-    left = [entry for entry in folder.rglob(".*.tmp") if is_temporary(entry.name)]
-    return f"{name}: left {left[0]} behind" if left else None
+    return works, None
 
 
-def once(kind: str, seed: int, runs: dict[str, Path], most: int = 3) -> list[str]:
-    """Mutate a file of a kind and run commands on it; return what went wrong."""
-    chance = random.Random(f"{kind} {seed}")
-    which, pattern, way, wanted = KINDS[kind]
-    with tempfile.TemporaryDirectory(dir=runs[which].parent) as place:
-        run = Path(place, "run")
-        shutil.copytree(runs[which], run)
+class Place:
+    """A copy of a run in which one file after the other is mutated and put back.
+
+    Attributes:
+        kind: of the files.
+        folder: that holds the copy and nothing else.
+    """
+
+    def __init__(self, kind: str, runs: dict[str, Path], folder: Path) -> None:
+        self.kind, self.folder = kind, folder
+        self._how = KINDS[kind]
+        self._whole, self._run = runs[self._how.run], folder / "run"
+        shutil.copytree(self._whole, self._run)
+        self._is_own_code = self._how.run == "super"
+
+    def once(self, seed: int, every: int) -> list[str]:
+        """Mutate a file and use it; return what went wrong.
+
+        Args:
+            seed: of the mutation.
+            every: one in so many that the reader lets through is used.
+        """
+        chance = random.Random(f"{self.kind} {seed}")
+        file = chance.choice(sorted(self._run.glob(self._how.pattern)))
+        entries = {file, *file.parent.glob("sha256.json")}
+        content = {entry: entry.read_bytes() for entry in entries}
+        try:
+            mutate(file, self._how.way, chance)
+            self._trust(chance)
+            found = list(self._wrong(file, chance, every))
+        finally:
+            for entry, data in content.items():
+                entry.write_bytes(data)
+        return [f"{self.kind}, seed {seed}, {text}" for text in found]
+
+    def _trust(self, chance: random.Random, run: Path | None = None) -> None:
         trust._trusted_now.clear()
-        is_trusted = not wanted[0].endswith("untrusted")
-        if is_trusted and which == "super" and way != "bytes":
-            nastk.trust(run)
-        file = chance.choice(sorted(run.glob(pattern)))
-        mutate(file, way, chance)
-        if way == "bytes" and chance.random() < 0.7:
-            nastk.trust(run)
-        names = [name.removesuffix(" untrusted") for name in wanted]
-        table = commands(run)
-        chosen = chance.sample(names, min(most, len(names)))
-        found = (failure(name, table[name], Path(place)) for name in chosen)
-        return [f"{kind}, seed {seed}, {text}" for text in found if text is not None]
+        if self._is_own_code and chance.random() < 0.6:
+            file = self._run / "code" / "mine.py"
+            trust._trusted_now.add((str((run or self._run).resolve()), trust._sha256(file)))
+
+    def _wrong(self, file: Path, chance: random.Random, every: int) -> Iterator[str]:
+        works, text = outcome("reader", lambda: self._how.read(self._run, file))
+        if text:
+            yield text
+        uses, table = self._how.uses, commands(self._run)
+        if chance.random() * every > (1 if uses else 0.1) * (1 if works else 0.1):
+            return
+        if uses:
+            name = chance.choice(uses)
+            if text := outcome(name, table[name])[1]:
+                yield text
+        if not uses or chance.random() < 0.05:
+            yield from self._long(chance)
+
+    def _long(self, chance: random.Random) -> Iterator[str]:
+        name = chance.choice(self._how.long)
+        with tempfile.TemporaryDirectory(dir=self._whole.parent) as place:
+            run = Path(place, "run")
+            shutil.copytree(self._run, run)
+            self._trust(chance, run)
+            if text := outcome(name, commands(run)[name])[1]:
+                yield text
+            for entry in Path(place).rglob(".*.tmp"):
+                if is_temporary(entry.name):
+                    yield f"{name}: left {entry} behind"
 
 
 def main() -> int:
     """Mutate each kind of file, or those that are named, and tell what went wrong."""
-    count = int(os.environ.get("NASTK_FUZZ", "100"))
-    first = int(os.environ.get("NASTK_FUZZ_FROM", "0"))
-    kinds = sys.argv[1:] or list(KINDS)
+    count, first, every = (
+        int(os.environ.get(f"NASTK_FUZZ{name}", usual))
+        for name, usual in (("", "100"), ("_FROM", "0"), ("_EVERY", "5"))
+    )
     torch.set_num_threads(1)
+    logging.disable(logging.WARNING)  # of damaged checkpoints, and of code that has changed
     num_wrong = 0
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"NASTK_CHECKPOINT_SECONDS": "0", "XDG_STATE_HOME": f"{folder}/state"}
         runs = make_runs(Path(folder))
-        for kind in kinds:
+        for kind in sys.argv[1:] or KINDS:
             start = time.perf_counter()
-            wrong = [
-                text for seed in range(first, first + count) for text in once(kind, seed, runs)
-            ]
+            place = Place(kind, runs, Path(folder, kind.replace(" ", "-")))
+            wrong = [t for seed in range(first, first + count) for t in place.once(seed, every)]
             num_wrong += len(wrong)
             seconds = time.perf_counter() - start
             print(f"{kind}: {count} mutations in {seconds:.0f} s, {len(wrong)} wrong", flush=True)

@@ -8,12 +8,18 @@ from pathlib import Path
 import pytest
 from nastk.nasbench import trust
 
-spec = importlib.util.spec_from_file_location(
-    "fuzz_records", Path(__file__).with_name("fuzz_records.py")
-)
-assert spec is not None and spec.loader is not None
-fuzz_records = sys.modules["fuzz_records"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(fuzz_records)
+
+def _beside(name):
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_beside("mutations")
+run_folders = _beside("run_folders")
+fuzz_records = _beside("fuzz_records")
 
 
 @pytest.fixture(scope="module")
@@ -21,18 +27,19 @@ def runs(tmp_path_factory):
     """The runs to mutate; what the fuzz replaces for speed stands again afterwards."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("NASTK_CHECKPOINT_SECONDS", "0")
-        yield fuzz_records.make_runs(tmp_path_factory.mktemp("fuzz"), patched.setattr)
+        yield run_folders.make_runs(tmp_path_factory.mktemp("fuzz"), patched.setattr)
 
 
 @pytest.mark.slow
 def test_every_command_works_on_whole_runs(runs, tmp_path):
     shutil.copytree(runs["super"], tmp_path / "run")
     trust.trust(tmp_path / "run")
-    for command in fuzz_records.commands(tmp_path / "run").values():
+    for command in run_folders.commands(tmp_path / "run").values():
         command()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", fuzz_records.KINDS)
-def test_damaged_records_are_one_line(runs, kind):
-    assert [text for seed in range(2) for text in fuzz_records.once(kind, seed, runs, most=1)] == []
+def test_damaged_records_are_one_line(runs, tmp_path, kind):
+    place = fuzz_records.Place(kind, runs, tmp_path / "place")
+    assert [text for seed in range(40) for text in place.once(seed, 1)] == []

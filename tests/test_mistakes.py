@@ -456,8 +456,16 @@ def test_a_name_of_nothing_says_where_it_was_looked_for(mistake, command):
 @pytest.mark.parametrize(
     "command, words",
     [
-        ("compare . --seeds 0", "--seeds takes at least 1 training of each network, got 0"),
-        ("compare . --random -1", "--random takes a whole number of at least 0, got -1"),
+        (
+            "compare . --seeds 0",
+            "--seeds takes a whole number of at least 1 and at most 1,000, got 0",
+        ),
+        (f"compare . --seeds {'9' * 30}", "--seeds takes a whole number of at least 1 and at most"),
+        (f"compare . --random {'9' * 30}", "--random takes a whole number of at least 0 and at"),
+        (
+            "compare . --random -1",
+            "--random takes a whole number of at least 0 and at most 10,000, got -1",
+        ),
         ("search --space mine.py", "say which class of it, as mine.py:CLASS"),
     ],
 )

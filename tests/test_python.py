@@ -128,7 +128,10 @@ def test_a_space_of_a_notebook_is_held_by_its_process(tmp_path):
     found = nastk.search(cell["Mine"], "100%", **options, out=tmp_path / "run")
     name = Run.open(found.run).manifest["space"]
     assert name.startswith("python:Mine-")
-    assert nastk.compare(found.run, seeds=1, random=1, steps=1, quiet=True)["rows"]
+    events = []
+    assert nastk.compare(found.run, seeds=1, random=1, steps=2, report=events.append)["rows"]
+    done = [event["done"] for event in events if "done" in event]
+    assert done[0] == 0.5 and done == sorted(done)  # the time left moves inside a training
     again = {"__name__": "__main__", "__builtins__": __builtins__}
     exec(compile("# moved\n" + SCRIPT, "<ipython-input-2>", "exec"), again)
     assert nastk.resume(found.run, space=again["Mine"]) == found
@@ -159,6 +162,34 @@ def test_a_script_without_a_main_guard_is_told(tmp_path):
     done = script(tmp_path, "nastk.search(Mine, '100%', strategy='random', out='run')\n")
     assert 'put what it does below its classes under: if __name__ == "__main__"' in done.stderr
     assert done.stderr.count("UnguardedScriptError: ") == 1 and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"out": 5}, "out= takes text or a path or None, got 5"),
+        ({"device": 3}, "device= takes text, got 3"),
+        ({"memory": 3}, "memory= takes text or None, got 3"),
+        ({"proxy_scale": "half"}, "proxy_scale= takes a number or None, got 'half'"),
+        ({"space_options": [1]}, r"space_options= takes a dict or None, got \[1\]"),
+        ({"strict": "no"}, "strict= takes True or False, got 'no'"),
+        ({"evidence": True}, "evidence= takes text or None, got True"),
+        ({"report": 5}, "report= takes a function or None, got 5"),
+        ({"strategy": torch.nn.Sequential(torch.nn.ReLU())}, "strategy= takes a name"),
+        ({"space": torch.nn.Sequential(torch.nn.ReLU())}, "space= takes the name"),
+        ({"flops": np.zeros((9, 9))}, "a budget is a whole number"),
+    ],
+)
+def test_wrong_types_are_one_line(options, words, tmp_path):
+    with pytest.raises(ValueError, match=words) as caught:
+        nastk.search(**{"space": "toy", "flops": "90%", "out": tmp_path / "run"} | options)
+    assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
+
+
+def test_what_was_found_stands_for_its_folder(tmp_path):
+    found = nastk.search("toy", "90%", strategy="random", out=tmp_path / "run", quiet=True)
+    assert nastk.count(found)["flops"] == found["flops"]
+    assert nastk.report(found)["runs"][0]["run"] == str(found.run)
 
 
 def test_the_public_names_are_shown():

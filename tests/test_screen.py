@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ NASTK = [sys.executable, "-m", "nastk"]
 @pytest.fixture
 def narrow(monkeypatch):
     """Let this process print into 80 columns."""
-    monkeypatch.setattr(screen, "_console", Console(width=80))
+    monkeypatch.setattr(screen, "_console", Console(width=80, **screen.PLAIN))
 
 
 def in_terminal(*arguments, columns=80):
@@ -186,6 +187,18 @@ def test_a_search_ends_with_what_it_found_what_it_cost_and_where_it_is(searched,
     cost = "4 updates, 73 s wall, 139 CPU s, peak 1.50 GiB"
     assert f"{cost}; results in {result['run']}" in text.splitlines()
     assert "digits-photo is embedded demonstration data; --data imagefolder:PATH is" in text
+
+
+def test_names_are_printed_as_they_are(searched, tmp_path, capsys):
+    run = tmp_path / "of [bold] a :cat:"
+    shutil.copytree(searched[0]["run"], run)
+    screen.print_search(searched[0] | {"run": str(run)})
+    text = capsys.readouterr().out
+    assert f"results in {run}\n" in text
+    assert shlex.split(text.rpartition("next: ")[2].partition(" (")[0]) == [
+        *("nastk", "retrain"),
+        str(run),
+    ]
 
 
 def test_a_search_of_the_sandglass_space_stands_beside_mobilenext(searched, tmp_path, capsys):

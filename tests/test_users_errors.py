@@ -8,6 +8,7 @@ import pytest
 from nastk.cli_errors import code_of
 
 SPACE = """
+import sys
 from dataclasses import dataclass
 import nastk
 from nastk.ops import conv2d, linear
@@ -33,6 +34,10 @@ class Mine(nastk.Space):
             return nn.Sequentiall(kernel)
         if self.mistake == "nothing":
             return None
+        if self.mistake == "exit":
+            sys.exit(3)
+        if self.mistake == "pieces":
+            return nn.Sequential(conv2d(3, 4, kernel), nn.Flatten(), nn.Linear(7, 10))
         width = 9 if self.mistake == "shape" else 8
         head = Head(self.mistake == "training")
         return nn.Sequential(conv2d(3, width, kernel, stride=4), nn.AdaptiveAvgPool2d(1), head)
@@ -47,24 +52,38 @@ def line_of(text):
     ("mistake", "words"),
     [
         ("network", "mine.py, line {}, in network: AttributeError: module 'torch.nn' has no"),
-        ("nothing", "network(self, choose) of Mine returns NoneType"),
+        ("nothing", "mine.py, line {}, in network) returns NoneType"),
         ("shape", "mine.py, line {}, in forward: RuntimeError: "),
+        ("pieces", "mine.py, line {}, in network) cannot compute an input [1, 3, 16, 16]: Linear("),
+        ("exit", "mine.py, line {}, in network: SystemExit: 3"),
     ],
 )
 def test_a_mistake_is_one_line_with_its_place(mistake, words, tmp_path, capsys):
     (tmp_path / "mine.py").write_text(SPACE)
     options = {"space_options": {"mistake": mistake}, "strategy": "random"}
-    with pytest.raises(Exception) as raised:
+    with pytest.raises((Exception, SystemExit)) as raised:
         nastk.search(f"{tmp_path}/mine.py:Mine", "100%", **options, out=tmp_path / "run")
     assert code_of(raised.value) == 2
     said = capsys.readouterr().err
-    number = line_of(
-        "nn.Sequentiall" if mistake == "network" else "return self.linear(x.flatten(1))\n"
-    )
+    places = {"network": "nn.Sequentiall", "exit": "sys.exit", "shape": "x.flatten(1))\n"}
+    number = line_of(places.get(mistake, "def network"))
     assert words.format(number) in said and said.count("\n") == 1
     assert code_of(raised.value, shows_traceback=True) == 2
     assert "Traceback" in (shown := capsys.readouterr().err) and "nastk --traceback" not in shown
     assert str(tmp_path / "run") not in said and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("@dataclass(frozen=True, kw_only=True)\nclass Mine", "class Mine"),
+        ("resolution: int = 16", "resolution = 16"),
+    ],
+)
+def test_a_size_that_would_be_ignored_is_refused(before, after, tmp_path):
+    (tmp_path / "mine.py").write_text(SPACE.replace(before, after))
+    with pytest.raises(ValueError, match="says resolution = 16, which makes no option of it"):
+        nastk.search(f"{tmp_path}/mine.py:Mine", "100%", out=tmp_path / "run")
 
 
 @pytest.mark.slow

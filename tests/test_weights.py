@@ -1,6 +1,7 @@
 """Weights are loaded into the network that they belong to, and into no other."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 import nastk
@@ -44,6 +45,18 @@ def test_weights_of_proxy_and_target_are_loaded(what, scale, tmp_path):
     path, network = weights_of(what, tmp_path, scale=scale, resolution=32)
     x = torch.randn(2, 3, 32, 32)
     assert torch.equal(nastk.load(what, weights=path)(x), network.eval()(x))
+
+
+def test_a_name_of_any_bytes_is_read_and_its_space_is_run(tmp_path):
+    place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe4"))
+    place.mkdir()
+    path, network = weights_of("mobilenetv2-0.35", place, scale=0.1, resolution=32)
+    x = torch.randn(2, 3, 32, 32)
+    assert torch.equal(nastk.load("mobilenetv2-0.35", weights=path)(x), network.eval()(x))
+    text = "from nastk.search_spaces import SPACES\nclass Mine(SPACES['toy']):\n    pass\n"
+    (place / "mine.py").write_text(text)
+    found = nastk.search(f"{place}/mine.py:Mine", "90%", strategy="random", out=place / "run")
+    assert found.arch.space == "Mine"
 
 
 def test_loading_refuses_options_that_it_would_ignore(tmp_path):

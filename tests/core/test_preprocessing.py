@@ -25,6 +25,7 @@ def test_it_comes_back_from_json_as_it_was(crop: float | None) -> None:
         {"crop": 1.5},
         {"crop": float("nan")},
         {"resize": "nearest"},
+        {"resize": ["bilinear"]},
         {"deviation": [0.2, 0.0, 0.2]},
         {"mean": [0.5]},
         {"mean": ["a", "b", "c"]},

@@ -47,7 +47,8 @@ def test_a_wrong_entry_is_named(entries, words):
 
 
 @pytest.mark.parametrize(
-    "text", ["[" * 100_000, "1" + "0" * 30, "9" * 5000, "1e999", "nul", b"\xff", "", "[1]"]
+    "text",
+    ["[" * 100_000, "1" + "0" * 30, "9" * 5000, "1e999", '{"a": 1e200}', "nul", b"\xff", "", "[1]"],
 )
 def test_what_is_no_object_of_numbers_that_mean_something_is_named(tmp_path, text):
     file = tmp_path / "a.json"

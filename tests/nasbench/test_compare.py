@@ -83,7 +83,8 @@ def trained_to(monkeypatch):
         def train_all(jobs, processes, report):
             for job in jobs:
                 loss = losses[job.contestant.name.replace("-", "_")][job.seed]
-                metrics = {"test_loss_nats": loss, "test_top1_percent": 50.0, "num_skipped": 0}
+                right = 0.0 if loss > 9 else 50.0
+                metrics = {"test_loss_nats": loss, "test_top1_percent": right, "num_skipped": 0}
                 job.path.mkdir(parents=True, exist_ok=True)
                 metrics |= {"seconds": 1.0, "cpu_seconds": 1.0}
                 write_json(job.path / "metrics.json", metrics)
@@ -113,7 +114,9 @@ def test_a_diverged_training_ranks_last_and_breaks_nothing(run, trained_to, tmp_
         (line,) = [line for line in said.splitlines() if line.startswith("random-1")]
         assert "diverged" in line and "random mean not finite" in said
     (told,) = nastk.report([run])["runs"]
-    assert told["comparison"]["rows"] == written["rows"] and not told["notes"]
+    shown = told["comparison"]["rows"]
+    assert [row | known for row, known in zip(shown, written["rows"], strict=True)] == shown
+    assert not told["notes"]
 
 
 def test_a_found_arch_that_diverged_is_last(run, trained_to, tmp_path):
@@ -132,6 +135,19 @@ def test_a_comparison_in_which_nothing_trained_fails(run, trained_to, tmp_path):
     with pytest.raises(RuntimeError, match=r"all trainings diverged \(3\): train with"):
         nastk.compare(run, seeds=1, random=1)
     assert not (run / "compare.json").exists()
+
+
+def test_no_share_is_told_of_random_archs_that_are_never_right(run, trained_to, tmp_path, capfd):
+    run = shutil.copytree(run, tmp_path / "run")
+    trained_to(found=[0.5], most_params=[0.6], random_1=[9.5], random_2=[9.8])
+    result = nastk.compare(run, seeds=1, random=2)
+    written = json.loads((run / "compare.json").read_text(), parse_constant=pytest.fail)
+    assert written["improvement_percent"] is None and result["rank"] == 1
+    for shown in (result, written):
+        screen.print_comparison(shown)
+        assert "the found arch ranks 1 of 3 by loss\n" in capfd.readouterr().out
+    (told,) = nastk.report([run])["runs"]
+    assert told["comparison"]["rank"] == 1 and not told["notes"]
 
 
 @pytest.mark.slow

@@ -285,6 +285,43 @@ def test_a_damaged_file_is_a_note_and_no_end(file, content, copy):
     assert f"{file}.json is damaged" in note and note in read(result).text
 
 
+@pytest.mark.parametrize("odd", [{"band": [1, None]}, {"band": [1]}, {"band_archs": "many"}])
+def test_a_band_that_is_none_is_a_note(odd, copy):
+    content = json.loads((copy / "result.json").read_text()) | odd
+    (copy / "result.json").write_text(json.dumps(content))
+    (note,) = report([copy])["runs"][0]["notes"]
+    assert "result.json is damaged: its band" in note
+
+
+def test_what_an_older_or_torn_file_misses_is_left_out_of_the_page(copy):
+    compared(copy, 0.2, 0.4, 2.5, 0.5, 0.6)
+    content = json.loads((copy / "compare.json").read_text())
+    evidence = content | {
+        "level": "quick",
+        "steps": 9,
+        "verdict": {"sentence": "It was."},
+        "ranking": None,
+        "inherited_seconds": 0.0,
+        "share_percent": None,
+    }
+    (copy / "evidence.json").write_text(json.dumps(evidence))
+    del content["rank"]
+    (copy / "compare.json").write_text(json.dumps(content))
+    result = report([copy])
+    assert not result["runs"][0]["notes"] and result["runs"][0]["verdict"]["is_worth_it"] is None
+    text = read(result).text
+    assert "It was." in text and "the found arch ranks" not in text
+
+
+@pytest.mark.parametrize("odd", [{"target": {}, "proxy": {"scale": 2}}, {"target": {"kernels": 1}}])
+def test_sizes_that_a_manifest_does_not_say_are_left_out(odd, copy):
+    manifest = json.loads((copy / "manifest.json").read_text()) | odd
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    compared(copy, 0.2, 0.4, 2.5, 0.5, rows=[])
+    command = report([copy])["runs"][0]["commands"][0]
+    assert "--target-resolution" not in command
+
+
 def test_damaged_events_are_a_note_and_a_torn_last_line_of_an_unfinished_run_is_none(copy):
     events = copy / "metrics.jsonl"
     whole = events.read_text()

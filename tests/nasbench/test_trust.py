@@ -47,6 +47,8 @@ def test_code_of_a_received_run_does_not_run(received):
     ):
         with pytest.raises(ValueError, match="trust it"):
             refused()
+    with pytest.raises(ValueError, match="trust it"):
+        nastk.resume(run)  # which has ended
     (run / "result.json").unlink()
     with pytest.raises(ValueError, match="trust it"):
         nastk.resume(run)
