@@ -31,10 +31,15 @@ def linear(
     if not is_plain(in_features, out_features):
         return MetaLinear(in_features, out_features, bias, std)
     layer = nn.Linear(cast(int, in_features), cast(int, out_features), bias)
-    nn.init.normal_(layer.weight, 0.0, std or layer.in_features**-0.5)
+    _fill(layer.weight, std)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
+
+
+def _fill(weight_OI: Tensor, std: float) -> None:
+    if not weight_OI.is_meta:  # nothing to fill there, and torch takes long to find that out
+        nn.init.normal_(weight_OI, 0.0, std or weight_OI.shape[1] ** -0.5)
 
 
 class MetaLinear(MetaOperator):
@@ -46,7 +51,7 @@ class MetaLinear(MetaOperator):
         super().__init__()
         self.in_width, self.out_width = width_of(in_features), width_of(out_features)
         self.weight = nn.Parameter(torch.empty(self.out_width.size, self.in_width.size))
-        nn.init.normal_(self.weight, 0.0, std or self.in_width.size**-0.5)
+        _fill(self.weight, std)
         self.bias = nn.Parameter(torch.zeros(self.out_width.size)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:

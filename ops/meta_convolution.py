@@ -64,8 +64,8 @@ class MetaConv2d(MetaOperator):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return the convolution under the current mixtures."""
-        probs = self._probs()
-        columns = self.input_mask()
+        is_traced = active_tracer() is not None  # then only shapes matter, equal for all sizes
+        probs, columns = (None, None) if is_traced else (self._probs(), self.input_mask())
         if self._sums_features and probs is not None:
             y = self._features(x_BCHW, probs, columns)
         else:
@@ -74,7 +74,7 @@ class MetaConv2d(MetaOperator):
             y = F.conv2d(
                 x_BCHW, conv.weight, conv.bias, at.stride, at.padding, at.dilation, at.groups
             )
-        if active_tracer() is not None:
+        if is_traced:
             self._record(x_BCHW, y)
         return y
 
@@ -224,6 +224,8 @@ class MetaConv2d(MetaOperator):
         return fold_kernels(self._stored(), probs, columns)
 
     def _chosen_size(self) -> int:
+        if active_tracer() is not None:
+            return 0
         if isinstance(self.kernel, Choice):
             return self.sizes.index(self.kernel.values[cast(int, self.kernel.slot.index)])
         return 0

@@ -55,6 +55,10 @@ class MetaBatchNorm2d(MetaOperator):
         index = selection(self.width, x_BCHW.device)
         mean, var = self.running_mean[index], self.running_var[index]
         weight, bias = self.weight[index], self.bias[index]
+        if active_tracer() is not None:
+            self._record()
+            if len(weight) == x_BCHW.shape[1]:  # only shapes matter, which a norm keeps
+                return x_BCHW
         if gain is not None:
             weight, bias = weight * gain.to(weight), bias * gain.to(bias)
         y = F.batch_norm(x_BCHW, mean, var, weight, bias, self.training, self.momentum, self.eps)
@@ -63,8 +67,6 @@ class MetaBatchNorm2d(MetaOperator):
                 self.num_batches_tracked += 1
                 if isinstance(index, Tensor):  # a selection by index is a copy: write it back
                     self.running_mean[index], self.running_var[index] = mean, var
-        if active_tracer() is not None:
-            self._record()
         return y
 
     def extract(self, arch: Mapping[str, Value]) -> nn.Module:
@@ -121,6 +123,8 @@ class MetaLayerNorm(MetaOperator):
             self.width.record_uses()
             params = self.width.expression() * 2
             tracer.layer(self, "norm", flops=0, params=params, activations=0)
+            if weight.shape == x.shape[-1:]:  # only shapes matter, which a norm keeps
+                return x
         return F.layer_norm(x, weight.shape, weight, bias, self.eps)
 
     def extract(self, arch: Mapping[str, Value]) -> nn.Module:

@@ -1,7 +1,6 @@
 """`nastk bench proxy` says how much of a training's result is due to the arch."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from nastk.proxying import _random_archs, bench_proxy
 from nastk.screen import print_proxy
 from nastk.search_spaces import SandglassMicroTab
 
-NASTK = [sys.executable, "-m", "nastk"]
 OPTIONS = {
     "space": "sandglass-micro-tab",
     "flops": "60K",

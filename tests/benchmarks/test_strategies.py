@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -23,7 +22,6 @@ from nastk.nasbench.table import load_table
 from nastk.strategies import STRATEGIES
 from typer.testing import CliRunner
 
-NASTK = [sys.executable, "-m", "nastk"]
 KEYS = ["strategy", "seeds", "evaluations", "regret", "random_regret", "p_value"]
 
 
