@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ..core.cost import Indices
 from ..core.polynomial import Polynomial
-from ..core.sampler import gates_of
 from ..core.space import Space
+from ..core.tilt import gates_of
 
 Array = NDArray[np.float64]
 
