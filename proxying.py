@@ -150,8 +150,8 @@ def _random_archs(
     different = list(dict.fromkeys(map(tuple, rows)))[:count]
     if len(different) < count:
         raise ValueError(
-            f"met only {len(different)} different archs of {target.name} with {band[0]:,.0f} to "
-            f"{band[1]:,.0f} FLOPs; take fewer --archs or a wider budget"
+            f"met only {len(different)} different archs of {target.name} with {band}; "
+            "take fewer --archs or a wider budget"
         )
     result = []
     for number, row in enumerate(different, 1):

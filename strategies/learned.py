@@ -10,6 +10,7 @@ import numpy as np
 
 from ..core.arch import Arch
 from ..core.best import best_other
+from ..core.budget import NEARLY
 from ..core.loop import Report
 from ..core.run import Run, write_json
 from ..core.space import Space
@@ -18,7 +19,7 @@ from .ranking import Ranking
 
 FILE = "ranking.json"
 
-_LISTED = 10  # best archs of a budget that are looked at
+_LISTED = 5  # best archs of a budget that are looked at
 _GUESSING = 0.9  # of the loss of guessing: a supernet that ends above has learned nothing
 _EXPLAINED = 0.05  # share below which a ranking knows nothing
 
@@ -85,7 +86,7 @@ def tied_archs(ranking: Ranking, problem: Problem, arch: Arch) -> tuple[list[Arc
     space = problem.space
     found = [arch]
     while len(found) < _LISTED:
-        other = best_other(space, ranking.polynomial, problem.budget, found)
+        other = best_other(space, ranking.polynomial, problem.budget, found, gap=NEARLY)
         if other is None:
             return found, False
         rows = [space.indices(one) for one in (arch, other)]

@@ -109,7 +109,7 @@ def test_the_options_of_an_instance_are_those_of_the_target(tmp_path):
         ({"flops": 0.5}, "a budget is a whole number of FLOPs"),
         ({"flops": True}, "a budget is a whole number of FLOPs"),
         ({"flops": float("nan")}, "a budget is a whole number of FLOPs"),
-        ({"flops": [1]}, "a budget is a whole number of FLOPs"),
+        ({"flops": [1.5]}, "a budget is a whole number of FLOPs"),
         ({"data": 3}, "data= takes a name"),
     ],
 )

@@ -254,7 +254,7 @@ def test_progress_of_a_search_says_loss_expected_flops_and_entropy(searched, cap
     for event in events:
         assert 0 < event["loss"] < 10 and 0 < event["entropy"] <= 1
         assert smallest < event["expected_flops"] < largest
-    assert events[0]["entropy"] == pytest.approx(1)  # the logits still rest
+    assert events[0]["entropy"] > 0.99  # the logits still rest, and meet the budget
     with progress.progress(enabled=True) as report:
         report(events[-1])
     loss, flops, entropy = (events[-1][name] for name in ("loss", "expected_flops", "entropy"))

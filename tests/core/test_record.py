@@ -37,7 +37,10 @@ def test_a_manifest_has_typed_fields_and_every_entry(tmp_path):
         ({"budget": [1, 2, 3]}, r"its budget is \[1, 2, 3\]"),
         ({"budget": [5, "x"]}, r"its budget\[1\] is 'x'"),
         ({"budgets": [{"metric": "flops"}]}, r"it misses 'budgets\[0\]\.high'"),
-        ({"budgets": [{"metric": "watts", "high": 5}]}, "it bounds 'watts', expected one of flops"),
+        (
+            {"budgets": [{"metric": "watts", "low": 1, "high": 5}]},
+            "it bounds 'watts', expected one of flops",
+        ),
         ({"code": {"space": {"file": "a.py"}}}, r"it misses 'code\.space\.sha256'"),
     ],
 )

@@ -209,7 +209,7 @@ def wait_until_orphans_have_gone(run):
 
 @pytest.mark.parametrize(
     "options, words",
-    [({"seeds": 0}, "at least 1 training"), ({"recipe": "sgdd"}, "unknown recipe")],
+    [({"seeds": 0}, "at least 1 and at most 1,000"), ({"recipe": "sgdd"}, "unknown recipe")],
 )
 def test_wrong_options_are_refused(run, options, words):
     with pytest.raises(ValueError, match=words):

@@ -16,7 +16,7 @@ from .test_report import EVIL, compared, read
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "run"
-    nastk.search("toy", "55K", steps=3, data="digits", out=folder)
+    nastk.search("toy", "55K", steps=3, data="digits", strategy="logits", out=folder)
     nastk.retrain(folder, steps=30, data="digits", hold_out=True)
     return folder
 
@@ -201,7 +201,7 @@ def test_where_the_search_looked_is_said(run):
     ):
         change(
             run / "result.json",
-            band=[321_000_000, 357_000_000],
+            bands=[{"metric": "flops", "low": 321_000_000, "high": 357_000_000}],
             band_archs=archs,
             band_is_exact=is_exact,
         )

@@ -1,6 +1,8 @@
 """The steps of a search by mixtures: what is mixed, in which order, and what cannot be told."""
 
 import json
+from dataclasses import dataclass
+from typing import ClassVar
 
 import nastk
 import pytest
@@ -85,11 +87,12 @@ def test_steps_are_updates_and_tests_of_each_supernet_and_untrained_archs_behind
     assert search_of(Toy(), steps=12).in_words(0) == "training the supernet"
 
 
+@dataclass(frozen=True, kw_only=True)
 class Silent(Space):
     """A space without any module of an activation."""
 
-    name = "silent"
-    recipe = "small"
+    name: ClassVar[str] = "silent"
+    recipe: ClassVar[str] = "small"
     resolution: int = 28
     num_classes: int = 10
 

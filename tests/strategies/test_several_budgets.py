@@ -16,7 +16,7 @@ from nastk.nasbench.contestants import contestants
 from nastk.reporting import report
 from nastk.search_spaces import SPACES, SandglassMicro, SandglassMicroTab
 from nastk.strategies import STRATEGIES, BlackBox
-from nastk.strategies.differentiable import beyond
+from nastk.strategies.budget_term import beyond
 
 SPACE = SandglassMicroTab()
 TEXTS = {"flops": "106K", "params": "1800", "activations": "3K:6K"}
