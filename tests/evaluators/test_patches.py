@@ -98,6 +98,7 @@ def test_photos_that_are_not_installed_are_refused_with_the_way_out(monkeypatch,
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_search_records_what_the_patches_are(tmp_path):
     nastk.search("sandglass-micro", "0.8M", data="textures", steps=2, out=tmp_path / "run")
     record = Run.open(tmp_path / "run").manifest["data_record"]

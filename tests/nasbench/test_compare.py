@@ -37,6 +37,7 @@ def take_part(space, proxy, flops):
     return contestants(target=space, proxy=proxy, budget=budget, num_random=3, seed=0, **options)
 
 
+@pytest.mark.slow
 def test_neighbours_are_within_15_percent_and_scaled_as_the_found_arch_is():
     space = Sandglass()
     entrants = take_part(space, space.proxy(), "357M")
@@ -51,6 +52,7 @@ def test_neighbours_are_within_15_percent_and_scaled_as_the_found_arch_is():
     assert all(0.9 * 357e6 <= e.flops <= 357e6 for e in entrants if e.kind == "random")
 
 
+@pytest.mark.slow
 def test_most_params_is_the_null_hypothesis():
     entrants = take_part(SandglassMicro(), SandglassMicro(), "0.8M")
     params = {e.kind: e.params for e in entrants}

@@ -241,6 +241,7 @@ def test_switching_off_says_so_and_torch_folds_alone():
     assert result.stdout == "switched off by NASTK_KERNELS=definition\n54.0\n", result.stderr
 
 
+@pytest.mark.slow
 def test_instruction_set_can_be_forced():
     lowest = native.isas()[0]
     assert run_python("print(native.isa())", NASTK_ISA=lowest).stdout == f"{lowest}\n"

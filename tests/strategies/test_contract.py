@@ -150,6 +150,7 @@ def test_options_of_the_evaluator_are_used_and_recorded(tmp_path):
     assert scores[0] != scores[1]
 
 
+@pytest.mark.slow
 def test_inherited_weights_rank_archs(tmp_path):
     run("meta_kernel", tmp_path / "net")
     options = {"evaluator": "inherit", "supernet": tmp_path / "net", "steps": None}

@@ -74,6 +74,7 @@ def test_the_first_finalist_is_what_the_supernet_would_choose(tmp_path, trained_
     assert trials[0]["arch"] == alone["arch_id"]
 
 
+@pytest.mark.slow
 def test_stopped_between_finalists_and_resumed_equals_unbroken(
     tmp_path, monkeypatch, trained_at_once
 ):
@@ -94,6 +95,7 @@ def test_stopped_between_finalists_and_resumed_equals_unbroken(
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "broken" / file).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "space, budget, options",
     [
