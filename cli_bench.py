@@ -56,7 +56,9 @@ returned. halving asks for shorter trainings, which such a table cannot answer.
 """
 
 bench = typer.Typer(help="Measure nastk on this machine; markdown, or JSON with --json.")
-Rounds = Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians are reported.")]
+Rounds = Annotated[
+    int, typer.Option(min=1, max=10_000, help="Interleaved rounds; medians are reported.")
+]
 
 
 @bench.command("step")

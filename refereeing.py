@@ -29,6 +29,7 @@ from .plugins import find_strategy, make_strategy
 from .public_searches import Settings, search_rows
 from .strategies import BlackBox
 
+_MOST = 1_000_000  # searches or archs, more of which nobody means
 DEFAULT_FOLDER = Path("runs", "bench-public")
 
 
@@ -117,9 +118,11 @@ def _check(settings: Settings, given: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse numbers that mean nothing, unknown names, and options that a strategy lacks."""
     least = {"seeds": 1, "untrained": 2, "told_searches": 1}
     for name, number in least.items():
-        if (value := getattr(settings, name)) < number:
+        if not number <= (value := getattr(settings, name)) <= _MOST:
             flag = name.replace("_", "-")
-            raise ValueError(f"needs at least {number} of --{flag}, got {value}")
+            raise ValueError(
+                f"needs at least {number} and at most {_MOST:,} of --{flag}, got {value}"
+            )
     for name in settings.proxies:
         lookup("proxy", name, PROXIES)
     check_told(settings.told)

@@ -30,6 +30,7 @@ from .method import machine
 POINTS = (0.1, 0.2, 0.5, 1.0)
 # Strategies that need a package which nastk installs only on request, and those only asked for.
 OPTIONAL = {"on_optuna": "optuna", "on_nni": "nni"}
+_MOST = 1_000_000  # searches or evaluations, more of which nobody means
 ON_REQUEST = ("on_nni",)
 SLOW = ("thompson",)  # solves an integer program for each arch: 8 CPU s for 100 evaluations
 
@@ -182,9 +183,10 @@ def bench_strategies(
         ValueError: if a number means nothing, or the table is missing, damaged or wrong.
         InfeasibleBudgetError: if no arch of the space can meet the budget.
     """
-    if seeds < 2 or evaluations < 1:
+    if not (2 <= seeds <= _MOST and 1 <= evaluations <= _MOST):
         raise ValueError(
-            f"needs at least 2 --seeds and 1 of --evaluations, got {seeds} and {evaluations}"
+            f"needs at least 2 --seeds and 1 of --evaluations, and at most {_MOST:,} of each, got "
+            f"{seeds} and {evaluations}"
         )
     if nni and find_spec("nni") is None:
         raise ValueError("--nni needs the package nni: pip install 'nastk[nni]'")

@@ -154,7 +154,7 @@ def _collapse(story: Story) -> dict[str, Any]:
     """Return the signs of a collapse, and warnings in words where they are bad."""
     result: dict[str, Any] = {"warnings": []}
     warn = result["warnings"].append
-    entropies = [e["entropy"] for e in story.updates if "entropy" in e]
+    entropies = [e["entropy"] for e in story.updates if e.get("entropy") is not None]
     if entropies:
         result["entropy"] = entropies[-1]
         if entropies[-1] > UNDECIDED and story.status == "finished":

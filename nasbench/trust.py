@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.blame import watch_file
-from ..core.files import make_folder, read_json, write_atomically
+from ..core.files import read_json, write_atomically
 from ..core.manifest import Manifest
 from ..core.printable import printable
 from ..core.record import checked
@@ -140,9 +140,14 @@ def _file_of(role: str, manifest: Manifest, run: Path) -> Path:
     """
     folder, kept = run.resolve(), manifest.code.get(role)
     file = folder / (str(manifest[role]).rpartition(":")[0] if kept is None else kept.file)
-    if kept is not None and not file.resolve().is_relative_to(folder / CODE):
-        raise ValueError(f"{manifest.source} is damaged: {file} is no copy in the run's {CODE}/")
-    if "\0" in str(file) or not file.is_file():
+    try:
+        is_copy, is_there = file.resolve().is_relative_to(folder / CODE), file.is_file()
+    except (ValueError, OSError, RuntimeError):  # no file can have such a name
+        is_copy = is_there = False
+    if kept is not None and not is_copy:
+        named = repr(str(file))
+        raise ValueError(f"{manifest.source} is damaged: {named} is no copy in the run's {CODE}/")
+    if not is_there:
         raise ValueError(f"{run} needs the file {file}, which is not there; put it back")
     return file
 
@@ -200,7 +205,7 @@ def _remember(run: Path, sha256: str) -> None:
         known = _known()
         if sha256 not in known.get(folder, []):
             known[folder] = [*known.get(folder, []), sha256]
-            make_folder(_store().parent)
+            _store().parent.mkdir(parents=True, exist_ok=True)
             write_atomically(_store(), (json.dumps(known, indent=1) + "\n").encode())
     except (OSError, ValueError) as error:
         _log.warning("that %s is trusted cannot be remembered: %s", folder, error)

@@ -87,6 +87,8 @@ def test_the_incumbent_is_the_arch_of_the_lowest_loss():
     "options, words",
     [
         ({"seeds": 1}, "at least 2 --seeds"),
+        ({"seeds": 10**30}, "at most 1,000,000 of each"),
+        ({"evaluations": 10**30}, "at most 1,000,000 of each"),
         ({"evaluations": 0}, "1 of --evaluations"),
         ({"table": "sandglass"}, "did you mean 'sandglass-micro-tab'"),
         ({"space": "toy"}, "add --table FILE"),

@@ -250,6 +250,7 @@ def test_a_diverged_search_is_drawn_with_gaps_and_said(copy):
     lines = (copy / "metrics.jsonl").read_text().splitlines()
     events = [json.loads(line) for line in [*lines, *lines]]
     events[1]["loss"] = events[2]["loss"] = math.nan
+    events[3]["entropy"] = None
     (copy / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
     result = report([copy])
     assert "not finite at 2 of 6 steps" in read(result).text

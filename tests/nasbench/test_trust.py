@@ -120,6 +120,17 @@ def test_a_run_with_a_link_inside_is_refused(tmp_path, name):
     assert victim.read_text() == "precious"
 
 
+@pytest.mark.parametrize("name", ["/etc/hostname", "../mine.py", "\ud800", "a\0b", "x" * 999])
+def test_code_that_is_no_copy_in_the_run_is_refused(received, name):
+    run, ran = received
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["code"]["space"]["file"] = name
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="is no copy in the run's code/"):
+        nastk.trust(run)
+    assert not ran.exists()
+
+
 def test_a_page_replaces_a_link_instead_of_following_it(tmp_path):
     nastk.search("toy", "90%", strategy="random", out=tmp_path / "run")
     (tmp_path / "victim").write_text("precious")
