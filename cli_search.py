@@ -130,8 +130,8 @@ def search(
     strategy: Annotated[
         str,
         typer.Option(
-            help="meta_kernel, multi_feature, gumbel, single_path, evolution, halving, local, "
-            "thompson, random, on_nni, on_optuna or FILE.py:CLASS."
+            help="meta_kernel, logits, multi_feature, gumbel, single_path, evolution, halving, "
+            "local, thompson, random, on_nni, on_optuna or FILE.py:CLASS."
         ),
     ] = "meta_kernel",
     evaluator: Annotated[
@@ -238,5 +238,6 @@ def _check_resumed(context: typer.Context) -> None:
     if odd:
         raise ValueError(
             f"--resume goes on as the run was begun: leave out {', '.join(odd)} (--processes, "
-            "--evidence and --trust may change), or begin another run without --resume"
+            "--evidence and --trust may change, and a budget asks for one network more), or begin "
+            "another run without --resume"
         )

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from .benchmarks.judge import Judge, tau_all
-from .benchmarks.public_rows import Row, Trial, scored
+from .benchmarks.public_rows import Row, Trial
 from .benchmarks.public_table import PublicTable
 from .benchmarks.untrained import by_effects
-from .core.best import best_arch, log_probability
+from .core.best import log_probability
 from .core.loop import Report
 from .core.polynomial import Polynomial
 from .core.run import Run
@@ -78,7 +78,8 @@ def search_rows(
     for seed in _seeds(settings):
         found = _searched(name, table, judges[0], settings, seed, report)
         ranking = read_ranking(table.space, Run.open(found.run).events(), seed)
-        whole.append(_ranked(table, judges, ranking, seed, found["cpu_seconds"]))
+        how = {"seed": seed, "cpu_seconds": found["cpu_seconds"]}
+        whole.append(by_effects(table, judges, ranking.effects_F, **how))
         for part, said in PARTS.items():
             if trial := _alone(table, judges, ranking, part, seed):
                 parts.setdefault(said, []).append(trial)
@@ -93,18 +94,6 @@ def serves_all(name: str, options: Mapping[str, Any]) -> bool:
 
 def _seeds(settings: Settings) -> range:
     return range(settings.seeds)
-
-
-def _ranked(
-    table: PublicTable, judges: Sequence[Judge], ranking: Ranking, seed: int, cpu_seconds: float
-) -> Trial:
-    """Return what a ranking finds under every budget."""
-
-    def found(judge: Judge) -> int:
-        return table.position(best_arch(table.space, ranking.polynomial, judge.budget))
-
-    score_A = ranking.score(table.indices)
-    return scored(table, judges, score_A, found, seed=seed, cpu_seconds=cpu_seconds)
 
 
 def _alone(

@@ -85,11 +85,7 @@ def _print_front(rows: list[dict[str, Any]], run: str) -> None:
         counts = (f"{row[metric]:,}" for metric in ("flops", "params"))
         table.add_row(in_words(row["budgets"]), row["arch_id"], *counts, f"{row['score']:.2f}")
     _console.print(table)
-    _console.print(
-        f"their archs are in {run}/front; nastk compare {run} trains all of them alike",
-        markup=False,
-        highlight=False,
-    )
+    _console.print(f"their archs are in {run}/front; nastk compare {run} trains all of them alike")
 
 
 def _effort(events: list[dict[str, Any]]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..core.arch import Arch
 from ..core.cost import Indices
+from ..core.files import file_sha256
 from ..core.space import Space
 from ..nasbench.public_tables import read_nasbench201_csv, read_nasbench_macro
 from ..search_spaces import NasBench201, NasBenchMacro
@@ -86,7 +86,7 @@ def open_nasbench_macro(path: Path | str) -> PublicTable:
     return PublicTable(
         space=space,
         path=path,
-        sha256=_sha256(path),
+        sha256=file_sha256(path),
         accuracy=np.array([one.mean() for one in told]),
         told=told,
         budgets=("30%", "40%", "50%", "60%", "80%"),
@@ -118,7 +118,7 @@ def open_nasbench201(path: Path | str) -> PublicTable:
     return PublicTable(
         space=space,
         path=path,
-        sha256=_sha256(path),
+        sha256=file_sha256(path),
         accuracy=np.array([records[row][judged] for row in order_A]),
         told=[np.array([records[row][told]]) for row in order_A],
         budgets=("30M", "60M", "100M", None),
@@ -162,7 +162,3 @@ def _all_indices(space: Space) -> Indices:
 
 def _macro_key(row: dict[str, int]) -> str:
     return "".join(map(str, row.values()))
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,6 +1,7 @@
 """Writing so that a killed process leaves either the old file or the new one, never half of one."""
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -114,6 +115,11 @@ def write_atomically(path: Path, content: bytes) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+from .cost import METRICS
 from .record import Between, Count, Record
 
 MOST_PROCESSES = 1024
@@ -12,7 +13,6 @@ MOST_PROCESSES = 1024
 MOST_SEED = 2**32 - 1
 MOST_BUDGETS = 100
 """Of one search."""
-BOUNDED = ("flops", "params", "activations")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,8 +85,8 @@ class Limit(Record):
     low: Count | None
 
     def __post_init__(self) -> None:
-        if self.metric not in BOUNDED:
-            known = ", ".join(BOUNDED)
+        if self.metric not in METRICS:
+            known = ", ".join(METRICS)
             raise ValueError(
                 f"{self.source} is damaged: it bounds {self.metric!r}, expected one of {known}"
             )

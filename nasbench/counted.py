@@ -11,8 +11,6 @@ from ..core.run import Run, write_json
 from ..core.space import Space
 from ..evaluators.efficiency import per_layer
 
-COUNTS = ("flops", "params", "activations")
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Layer(Record):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib.util
 import os
 import sys
@@ -11,6 +10,8 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+
+from ..core.files import file_sha256
 
 _OWN = Path(__file__).resolve().parents[1]
 _LARGE = 1 << 24  # bytes that no file of code has
@@ -41,7 +42,7 @@ def file_hash(file: str | Path) -> str:
     """Return the SHA-256 of a file, nothing where there is no such file, or none of code."""
     if "\0" in str(file) or not os.path.isfile(file) or os.path.getsize(file) > _LARGE:
         return ""
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    return file_sha256(Path(file))
 
 
 def _imported(file: Path, package: str) -> Iterator[ModuleType]:

@@ -108,9 +108,10 @@ def sources(learned: Facts) -> Markup:
         for figures in learned["figures"]
     ]
     words = (
-        "Weight: how much each counts in the score, from 0 to 1; it is how far two halves of the "
-        "figures agree. Explained: how much of the differences between figures the candidates "
-        "tell that were learned from the other figures alone."
+        "Weight: the share of each in the score; the better it tells the losses of networks with "
+        "the supernet's weights that it has not seen, the more it counts. Explained: how much of "
+        "the differences between figures the candidates tell that were learned from the other "
+        "figures alone."
     )
     heads = ["learned from", "number", "weight", "explained"]
     return tag("div", table(heads, rows, 1), tag("p", words, class_="soft"))

@@ -10,10 +10,10 @@ from typing import Any
 from ..core.arch import Arch
 from ..core.band import band_of
 from ..core.budget import recorded_budget
+from ..core.cost import METRICS
 from ..core.manifest import Manifest
 from ..core.sampler import sample
 from ..core.space import Space
-from .counted import COUNTS
 from .learned import learned_facts
 from .ranking import judge, rank_scores
 from .reproduce import commands, missing_parts
@@ -101,7 +101,7 @@ def _source(files: Mapping[str, Any]) -> str:
 def _arch(story: Story) -> dict[str, Any] | None:
     if story.arch is None or story.counts is None:
         return None
-    counts = {name: story.counts[name] for name in COUNTS}
+    counts = {name: story.counts[name] for name in METRICS}
     return {"id": story.arch.id, "choices": dict(story.arch.choices), **counts}
 
 

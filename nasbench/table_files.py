@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import hashlib
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.choice import Choice, Value
-from ..core.files import parse_json, write_atomically
+from ..core.files import file_sha256, parse_json, write_atomically
 from .table_text import cell_number, csv_rows, finite, read_text
 
 FORMAT = (
@@ -81,7 +80,7 @@ def read_table_file(path: Path, choices: Mapping[str, Choice]) -> TableFile:
     kind, entries, left_out = readers[suffix](text, path, choices)
     if not entries:
         raise ValueError(f"{path} holds no archs; {FORMAT}")
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    sha256 = file_sha256(path)
     return TableFile(path=path, kind=kind, entries=entries, left_out=left_out, sha256=sha256)
 
 

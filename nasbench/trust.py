@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.blame import watch_file
-from ..core.files import read_json, write_atomically
+from ..core.files import file_sha256, read_json, write_atomically
 from ..core.manifest import Manifest
 from ..core.printable import printable
 from ..core.record import checked
@@ -89,7 +89,7 @@ def trust(run: str | Path) -> list[str]:
     roles = [role for role in ROLES if is_in_file(str(getattr(manifest, role) or ""))]
     files = [_file_of(role, manifest, folder) for role in roles]
     for file in files:
-        _remember(folder, _sha256(file))
+        _remember(folder, file_sha256(file))
     return [str(file) for file in files]
 
 
@@ -114,7 +114,7 @@ def code_name(role: str, manifest: Manifest, run: Path) -> str:
     if not is_in_file(name):
         return name
     file = _file_of(role, manifest, run)
-    if not _is_trusted(run, _sha256(file)):
+    if not _is_trusted(run, file_sha256(file)):
         raise UntrustedCodeError(
             f"{run} brings code of its own, {file}, which does not run unless you trust it: read "
             "it, then add --trust (in Python: nastk.trust(RUN))"
@@ -152,10 +152,6 @@ def _file_of(role: str, manifest: Manifest, run: Path) -> Path:
     return file
 
 
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
 def _compare_original(role: str, manifest: Manifest, file: Path) -> None:
     """Say once that the user's own files are not any more what the run was begun with."""
     kept = manifest.code.get(role)
@@ -170,7 +166,7 @@ def _compare_original(role: str, manifest: Manifest, file: Path) -> None:
     original = Path(manifest[role].rpartition(":")[0])
     if str(file) in _said or file == original or not original.is_file():
         return
-    if _sha256(original) == _sha256(file):
+    if file_sha256(original) == file_sha256(file):
         watch_file(file, original)
     else:
         _said.add(str(file))

@@ -71,14 +71,16 @@ class Features:
 
     @cached_property
     def _indicators(self) -> list[Polynomial]:
-        """What is 1 for archs that have a candidate where it is not idle, 0 for others."""
-        result = []
-        for name, index in self.names:
-            term = Polynomial.of(name, np.eye(self._space.num_candidates[name])[index])
-            for gate, alive in gates_of(self._space, name):
-                term = term * Polynomial.of(gate, [float(flag) for flag in alive])
-            result.append(term)
-        return result
+        """That of each feature."""
+        return [indicator(self._space, name, index) for name, index in self.names]
+
+
+def indicator(space: Space, name: str, index: int) -> Polynomial:
+    """Return what is 1 for archs of a candidate that is not idle, and 0 for others."""
+    result = Polynomial.of(name, np.eye(space.num_candidates[name])[index])
+    for gate, alive in gates_of(space, name):
+        result = result * Polynomial.of(gate, [float(flag) for flag in alive])
+    return result
 
 
 def ridge(rows_AF: Array, values_A: Array, strength: float) -> Array:

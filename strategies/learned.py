@@ -73,7 +73,7 @@ def explained_share(ranking: Ranking) -> float | None:
 
     It is the mean over supernets; None where no arch was tested.
     """
-    shares = [f.explained for f in ranking.figures if f.name.startswith("inherited")]
+    shares = [f.explained for f in ranking.figures if f.is_measure]
     return float(np.mean(shares)) if shares else None
 
 

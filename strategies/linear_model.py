@@ -15,7 +15,7 @@ from ..core.cost import Indices
 from ..core.polynomial import Polynomial
 from ..core.sampler import sample
 from ..core.space import Space
-from ..core.tilt import gates_of
+from .effects import indicator
 
 # A archs, F features: scores first, then every candidate of every choice
 
@@ -75,7 +75,7 @@ class LinearModel:
         drawn = sample(space, _MEASURED, (seed, _STREAM), band_of(space, budget).bounds)
         self._features = [_scaled(score, drawn) for score in scores]
         for name, count in space.num_candidates.items():
-            self._features += [_indicator(space, name, index) for index in range(count)]
+            self._features += [indicator(space, name, index) for index in range(count)]
         self._rows: dict[str, NDArray[np.float64]] = {}
         is_score = np.arange(len(self._features)) < len(scores)
         self._mean_F = np.where(is_score, self.prior.trend, 0.0)
@@ -151,11 +151,3 @@ def _scaled(score: Polynomial, drawn: Indices) -> Polynomial:
     """Return a score with deviation 1 over these archs, or 0 where they all have the same."""
     deviation = float(np.std(score.evaluate(drawn)))
     return score * (1 / deviation if deviation > 0 else 0.0)
-
-
-def _indicator(space: Space, name: str, index: int) -> Polynomial:
-    """Return what is 1 for archs of a candidate that is not idle, and 0 for others."""
-    result = Polynomial.of(name, np.eye(space.num_candidates[name])[index])
-    for gate, alive in gates_of(space, name):
-        result = result * Polynomial.of(gate, [float(flag) for flag in alive])
-    return result

@@ -1,4 +1,4 @@
-"""Meta-kernel search: candidates are summed in weight space, so one feature exists a choice."""
+"""Search by logits: they learn by gradient which of the candidates, summed in weight space, win."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -111,4 +111,4 @@ class MetaKernel(SupernetStrategy):
         else:  # a warning says so
             arch = most_params(problem.space, problem.budget)
         tell_learned(run, problem, ranking, arch, report)
-        return Learned(arch=arch, score=ranking.polynomial, ranking=ranking)
+        return Learned(arch=arch, score=ranking.polynomial)

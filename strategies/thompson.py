@@ -21,7 +21,6 @@ from ..core.polynomial import Polynomial
 from ..core.space import Space
 from .black_box import BlackBox
 from .linear_model import LinearModel, Prior
-from .ranking import Ranking
 
 _STREAM = 6  # of random numbers, beside those of models and samplers
 _TRIES = 8  # draws to find an arch that was not asked for before
@@ -34,12 +33,10 @@ class Learned:
     Attributes:
         arch: what it would choose by itself.
         score: of every arch, higher is better.
-        ranking: what the score was read from, None where it has no error.
     """
 
     arch: Arch
     score: Polynomial
-    ranking: Ranking | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

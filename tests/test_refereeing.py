@@ -85,7 +85,7 @@ def test_a_search_that_was_interrupted_goes_on(macro, tmp_path):
         (["--nb201", "n.csv", "--strategies", "meta_kernle"], "did you mean 'meta_kernel'"),
         (["--nb201", "n.csv", "--set", "logits.warmup=0"], "--strategies does not name"),
         (["--nb201", "n.csv", "--set", "archz=0"], "did you mean 'archs'"),
-        (["--nb201", "n.csv", "--seeds", "0"], "at least 1 of --seeds"),
+        (["--nb201", "n.csv", "--seeds", "0"], "at least 1 and at most 1,000,000 of --seeds"),
         (["--nb201", "n.csv", "--data", "digitz"], "did you mean 'digits'"),
     ],
 )

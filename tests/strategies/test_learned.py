@@ -64,7 +64,7 @@ def said(folder, losses, space=TOY, **options):
     values = rows @ np.array([0, 1.0, 0, 0.5])
     if options.get("order") == "none":
         values = np.random.default_rng(1).normal(size=40)
-    figures = Figures(name="inherited 0", rows=rows, values=values)
+    figures = Figures(name="inherited 0", rows=rows, values=values, is_measure=True)
     ranking = Ranking(space, [figures], seed=0)
     best = arch(space, width=8, kernel=3)
     content = tell_learned(run, problem(space), ranking, best, lambda e: lines.append(e["say"]))
