@@ -6,12 +6,15 @@ import dataclasses
 from functools import partial
 from typing import Any
 
+from .core.arch import Arch
 from .core.band import band_of, say_band, say_evaluated
+from .core.dead import dead_in_words, dead_operators
 from .core.files import write_atomically
 from .core.loop import Report
 from .core.run import Run, write_json
 from .core.skipped import remember_skipped
 from .core.standing import Parts
+from .core.strategy import Problem
 from .endings import last_entropy
 from .evaluating import close_trials, open_pool
 from .evaluators.efficiency import peak_memory_bytes
@@ -73,6 +76,7 @@ def search_in(run: Run, report: Report, processes: int | None) -> dict[str, Any]
         **say_evaluated(run, report),
         "entropy": last_entropy(events),
         "num_skipped": task.num_skipped,
+        "dead": _say_dead(problem, arch, report),
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
         "peak_memory_bytes": peak,
@@ -81,3 +85,23 @@ def search_in(run: Run, report: Report, processes: int | None) -> dict[str, Any]
         result["front"] = add_to_front(run, problem, budgets, report)
     write_json(run.path / "result.json", result)
     return result
+
+
+def _say_dead(problem: Problem, arch: Arch, report: Report) -> list[str] | None:
+    """Return the dead operators of what was found; say so where there are any.
+
+    None where the network does not run in a probe of them, as only a user's own might not.
+    """
+    network = problem.proxy.build(arch.choices)
+    try:
+        dead = dead_operators(network, problem.proxy.input_shape)
+    except Exception as error:  # of the user's code: the search has its result all the same
+        reason = str(error).partition("\n")[0]
+        line = f"could not look for dead operators in the found network: {reason:.200}"
+        report({"phase": "dead", "step": 1, "total": 1, "say": f"warning: {line}"})
+        return None
+    if dead:
+        way_out = "; --space-set alive=true excludes such archs"
+        line = dead_in_words(dead) + (way_out if "alive" in problem.space.options else "")
+        report({"phase": "dead", "step": 1, "total": 1, "say": f"warning: {line}"})
+    return dead

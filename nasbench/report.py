@@ -7,10 +7,14 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..core.arch import Arch
 from ..core.band import band_of
 from ..core.budget import recorded_budget
+from ..core.choice import Value
 from ..core.cost import METRICS
+from ..core.dead import dead_in_words
 from ..core.manifest import Manifest
 from ..core.sampler import sample
 from ..core.space import Space
@@ -33,6 +37,8 @@ SCHEMA = 1
 UNDECIDED, DECIDED = 0.9, 0.05
 # Random archs of the band whose skips are the measure for those of the found one.
 _SAMPLE = 200
+# Names of candidates that stand for no operator at all.
+_SKIPS = ("none", "zero", "zeroize", "identity", "id")
 
 
 def document(story: Story) -> dict[str, Any]:
@@ -171,6 +177,9 @@ def _collapse(story: Story) -> dict[str, Any]:
         result["warnings"] += map(sentence_of, story.learned.warnings)
     if count := sum(not math.isfinite(e["loss"]) for e in story.updates):
         warn(f"The loss was not finite at {count} of {len(story.updates)} steps: it diverged.")
+    if dead := story.files.get("result", {}).get("dead"):
+        result["dead"] = dead
+        warn(f"{sentence_of(dead_in_words(dead))}")
     if story.arch is not None and story.space is not None:
         result |= _skips(story, story.space, story.arch)
         share, usual = result["share_skipped"], result["share_skipped_random"]
@@ -183,27 +192,41 @@ def _collapse(story: Story) -> dict[str, Any]:
 
 
 def _skips(story: Story, space: Space, arch: Arch) -> dict[str, Any]:
-    """Return how much of what may be absent (a candidate 0) is absent, and in random archs."""
-    zeros = {
-        name: choice.candidates.index(0)
-        for name, choice in space.choices().items()
-        if any(c == 0 and not isinstance(c, str) for c in choice.candidates)
-    }
+    """Return how much of what may be absent is absent, and in random archs.
+
+    Absent is a candidate 0, or one that is named as nothing or as a skip.
+    """
+    known = {n: [*map(is_skip, choice.candidates)] for n, choice in space.choices().items()}
+    zeros = {n: np.flatnonzero(skips) for n, skips in known.items() if any(skips)}
+    zeros = {n: indices for n, indices in zeros.items() if len(indices) < len(known[n])}
     answer: dict[str, Any] = {"num_skippable": len(zeros), "share_skipped": None}
     answer["share_skipped_random"] = None
     if not zeros or story.manifest.limits is None:
         return answer
     indices = space.indices(arch)
-    answer["num_skipped"] = sum(indices[name] == zero for name, zero in zeros.items())
+    answer["num_skipped"] = sum(int(indices[name] in zero) for name, zero in zeros.items())
     answer["share_skipped"] = answer["num_skipped"] / len(zeros)
     try:
         band = band_of(space, recorded_budget(story.manifest)).bounds
         drawn = sample(space, _SAMPLE, 0, band)
     except ValueError:  # a band so thin that hardly an arch lies in it
         return answer
-    shares = [float((drawn[name] == zero).mean()) for name, zero in zeros.items()]
+    shares = [float(np.isin(drawn[name], zero).mean()) for name, zero in zeros.items()]
     answer["share_skipped_random"] = statistics.mean(shares)
     return answer
+
+
+def is_skip(candidate: Value) -> bool:
+    """Tell whether a candidate is the absence of an operator, by its value or by its name.
+
+    Example:
+        >>> [is_skip(c) for c in (0, 3, "none", "skip_connect", "Identity", "conv_3x3", "0")]
+        [True, False, True, True, True, False, False]
+    """
+    if isinstance(candidate, str):
+        word = candidate.lower()
+        return word in _SKIPS or word.startswith("skip")
+    return candidate == 0
 
 
 def _trainings(story: Story) -> float | None:

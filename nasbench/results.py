@@ -38,6 +38,7 @@ class SearchResult(Record):
     all_evaluated: bool = False
     entropy: Figure = None
     front: list[FrontRow] | None = None
+    dead: list[str] | None = None
 
     def __post_init__(self) -> None:
         if self.band is not None and (len(self.band) != 2 or self.band[1] is None):

@@ -38,6 +38,7 @@ def run(tmp_path_factory):
         "band_is_exact",
         "entropy",
         "num_skipped",
+        "dead",
         "seconds",
         "cpu_seconds",
         "peak_memory_bytes",

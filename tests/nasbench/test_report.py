@@ -12,6 +12,8 @@ import pytest
 from nastk.cli import app
 from nastk.core.budget import flops_range
 from nastk.core.run import Run
+from nastk.nasbench.report import document
+from nastk.nasbench.story import read_story
 from nastk.reporting import report
 from nastk.search_spaces import SPACES
 from typer.main import get_command
@@ -432,3 +434,24 @@ def parsed(command):
     nastk_, name, *words = shlex.split(command)
     assert nastk_ == "nastk"
     return get_command(app).commands[name].make_context(name, words).params
+
+
+def test_skips_by_name_and_dead_operators_are_told(tmp_path):
+    """Of random archs of NAS-Bench-201 the first with a dead convolution is looked at."""
+    for seed in range(20):
+        events = []
+        folder = tmp_path / str(seed)
+        options = {"strategy": "random", "data": "digits", "seed": seed, "out": folder}
+        found = nastk.search("nasbench201", "0:200M", report=events.append, **options)
+        if found["dead"]:
+            break
+    said = [event.get("say", "") for event in events]
+    (line,) = (line for line in said if "dead in the found network" in line)
+    assert line.endswith("--space-set alive=true excludes such archs") and found["dead"][0] in line
+    told = document(read_story(folder))["collapse"]
+    assert told["dead"] == found["dead"]
+    assert any(found["dead"][0] in warning for warning in told["warnings"])
+    names = list(nastk.Arch.from_json((folder / "arch.json").read_text()).choices.values())
+    assert told["num_skippable"] == 6
+    assert told["num_skipped"] == names.count("none") + names.count("skip_connect")
+    assert 0.3 < told["share_skipped_random"] < 0.5  # two of five operations
