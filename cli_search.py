@@ -185,9 +185,10 @@ def search(
     evidence: Annotated[
         str | None,
         typer.Option(
-            help="Was the search worth its cost? quick trains the found arch, the one with the "
-            "most params and 6 random ones for a quarter of the recipe, the cost of 2 trainings; "
-            "full 16 random ones, whole recipe, 3 seeds: 54 trainings. Also with --resume RUN."
+            help="Was the search worth its cost? quick trains the found arch, those with the most "
+            "params, FLOPs and activations and 6 random ones for a quarter of the recipe, at most "
+            "the cost of 2.5 trainings; full 16 random ones, whole recipe, 3 seeds: at most 60 "
+            "trainings. Also with --resume RUN."
         ),
     ] = None,
     trust: Trust = False,

@@ -68,9 +68,9 @@ def compare(
     """Train networks alike with several seeds and say where each stands.
 
     Given the run of a search, its arch stands beside those that it found for other budgets and
-    beside its neighbours: the arch of the space with
-    the most params within the budget (which costs no search), random archs of the budget's band,
-    and the references within 15 % of the budget. Given several archs, those stand beside each
+    beside its neighbours: the archs of the space with the most params, FLOPs and activations
+    within the budget (which cost no search), random archs of the budget's band, and the
+    references within 15 % of the budget. Given several archs, those stand beside each
     other. On embedded data all are trained as proxies, by the same rule. Given again, the command
     goes on with what is not trained yet.
 

@@ -37,7 +37,7 @@ class Level:
     """How much evidence is made.
 
     Attributes:
-        num_random: random archs of the band, trained beside the found one and most-params.
+        num_random: random archs of the band, trained beside the found one and those of free rules.
         seeds: trainings of each.
         share: of the recipe's updates that each training gets. A quarter ranks nearly as well as
             the whole where the rate falls to zero within it.

@@ -12,6 +12,12 @@ from .budget import NEARLY, Budget, solve
 from .polynomial import Polynomial
 from .space import Space
 
+# Relative distance from the most of a cost that is bounded itself: to prove the last thousandth
+# takes the solver a minute in large spaces.
+_BOUNDED_GAP = 3e-3
+# Rules that choose an arch of a budget and cost no search.
+FREE = ("most-params", "most-flops", "most-activations")
+
 
 def log_probability(log_probs: Mapping[str, Sequence[float]]) -> Polynomial:
     """Return the log of an arch's probability over that of the most probable arch.
@@ -35,6 +41,27 @@ def most_params(space: Space, budget: Budget) -> Arch:
         InfeasibleBudgetError: if no arch lies within the budget.
     """
     return best_arch(space, space.cost.params, budget, gap=NEARLY)
+
+
+def free_archs(space: Space, budget: Budget) -> dict[str, Arch]:
+    """Return what the rules that cost no search choose: the most of each cost, within the budget.
+
+    Returns:
+        Archs of the budget's band by the rule's name, in the order of `FREE`; each arch once. They
+        have the most up to a thousandth of it, of what is bounded up to three.
+
+    Raises:
+        InfeasibleBudgetError: if no arch lies within the budget.
+    """
+    found: dict[str, Arch] = {}
+    bounded = [part.metric for part in budget.parts]
+    for rule in FREE:
+        metric = rule.removeprefix("most-")
+        gap = _BOUNDED_GAP if metric in bounded else NEARLY
+        arch = best_arch(space, getattr(space.cost, metric), budget, gap=gap)
+        if all(arch.id != other.id for other in found.values()):
+            found[rule] = arch
+    return found
 
 
 def best_arch(space: Space, objective: Polynomial, budget: Budget, gap: float = 0.0) -> Arch:

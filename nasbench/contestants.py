@@ -10,7 +10,7 @@ from typing import Any
 
 from ..core.arch import Arch
 from ..core.band import band_of
-from ..core.best import most_params
+from ..core.best import free_archs
 from ..core.budget import Budget
 from ..core.sampler import sample_archs
 from ..core.space import Space
@@ -26,8 +26,8 @@ class Contestant:
 
     Attributes:
         name: unique in the comparison.
-        kind: `found`, `front` (found for another budget), `most-params`, `reference`, `random`,
-            or `given` where archs stand beside each other.
+        kind: `found`, `front` (found for another budget), a rule of `nastk.core.best.FREE`,
+            `reference`, `random`, or `given` where archs stand beside each other.
         family: name of its space, or `FILE.py:CLASS`.
         options: of the space that is trained.
         choices: of the arch.
@@ -83,7 +83,7 @@ def contestants(
     with_references: bool = True,
     front: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Contestant]:
-    """Return the found arch, the one with most params, random ones and neighbouring references.
+    """Return the found arch, those of free rules, random ones and neighbouring references.
 
     Args:
         family: name of the space as the user gave it.
@@ -104,7 +104,7 @@ def contestants(
     for name, choices in (front or {}).items():
         other = target.arch(choices)
         result += [member(name, "front", other)] if other.id != arch.id else []
-    result.append(member("most-params", "most-params", most_params(target, budget)))
+    result += [member(rule, rule, free) for rule, free in free_archs(target, budget).items()]
     drawn = sample_archs(target, num_random, seed, band_of(target, budget).bounds)
     result += [member(f"random-{n}", "random", values) for n, values in enumerate(drawn, 1)]
     return result + (_neighbours(target, proxy, budget) if with_references else [])

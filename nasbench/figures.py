@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..core.best import FREE
 from ..core.manifest import Limit
 from .arch_picture import blocks_of, draw_arch
 from .axes import Axes, bounds, short
@@ -215,7 +216,7 @@ def pareto(
             y=min(row["loss_nats"], y[1]),
             spread=_spread(row) if row["loss_nats"] <= y[1] else 0.0,
         )
-        for row in sorted(shown, key=lambda row: row["kind"] in ("found", "most-params"))
+        for row in sorted(shown, key=lambda row: row["kind"] in ("found", *FREE))
     ]
     outside = [f"{r['name']} ({r['loss_nats']:.2f})" for r in shown if r["loss_nats"] > y[1]]
     columns = [] if not budget else [(float(budget[1]), "budget")]

@@ -9,6 +9,7 @@ from typing import Any
 
 from scipy.stats import kendalltau
 
+from ..core.best import FREE
 from ..core.ranked import as_ranked
 
 # A rank correlation of fewer archs than this says nothing.
@@ -121,7 +122,8 @@ def judge(
     """Say in one plain sentence whether a search was worth its cost.
 
     It has to beat both the best of as many random archs as its cost would have trained, and the
-    arch with the most params, which costs nothing; each by two standard errors.
+    best of the free rules (the most params, FLOPs or activations of the budget), which cost
+    nothing; each by two standard errors.
 
     Args:
         rows: of a comparison; see `rank_scores`.
@@ -145,8 +147,9 @@ def judge(
         affordable = None if trainings is None else max(1, round(trainings))
         count = min(affordable or len(drawn), len(drawn))
         rivals[_name_random(count, affordable)] = best_of(count, drawn)
-    if most := by_kind.get("most-params"):
-        rivals["the arch with the most params, which costs no search"] = statistics.mean(most[0])
+    if free := {rule: statistics.mean(by_kind[rule][0]) for rule in FREE if rule in by_kind}:
+        best = min(free, key=free.__getitem__)
+        rivals[_name_free(best, len(free))] = free[best]
     if not rivals or not all(map(math.isfinite, (found, *rivals.values()))):
         return None
     error = _error([losses for group in by_kind.values() for losses in group], drawn or [])
@@ -167,7 +170,7 @@ def judge(
 
 def _one_arch(by_kind: Mapping[str, Sequence[list[float]]]) -> str | None:
     """Say that there was nothing to choose, where all losses are equal to the last bit."""
-    kinds = ("found", "most-params", "random")
+    kinds = ("found", *FREE, "random")
     everyone = [losses for kind in kinds for losses in by_kind.get(kind, ())]
     if not by_kind.get("random") or any(losses != everyone[0] for losses in everyone):
         return None
@@ -197,6 +200,13 @@ def _error(groups: Sequence[Sequence[float]], drawn: Sequence[Sequence[float]]) 
         return math.sqrt(2 * variance / min(len(losses) for losses in many))
     firsts = [losses[0] for losses in drawn if math.isfinite(losses[0])]
     return math.sqrt(2) * statistics.stdev(firsts) if len(firsts) > 1 else None
+
+
+def _name_free(rule: str, count: int) -> str:
+    metric = rule.removeprefix("most-")
+    what = f"the arch with the most {'FLOPs' if metric == 'flops' else metric}"
+    best = f", the best of {count} free rules" if count > 1 else ""
+    return f"{what}{best}, which costs no search"
 
 
 def _name_random(count: int, affordable: int | None) -> str:

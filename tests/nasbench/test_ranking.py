@@ -93,11 +93,19 @@ DRAWN = [[0.50, 0.52], [0.48, 0.50], [0.51, 0.53], [0.49, 0.51]]
         ([0.49, 0.51], [0.50, 0.52], None, "cannot be told"),
     ],
 )
-def test_a_search_has_to_beat_random_search_and_most_params(found, most, is_worth_it, words):
+def test_a_search_has_to_beat_random_search_and_a_free_rule(found, most, is_worth_it, words):
     verdict = judge(rows(found, most, *DRAWN), trainings=3.2)
     assert verdict["is_worth_it"] is is_worth_it and words in verdict["sentence"]
     assert verdict["error_nats"] == pytest.approx(math.sqrt(0.0002))
     assert len(verdict["rivals"]) == 2
+
+
+def test_the_best_of_the_free_rules_is_the_rival():
+    trained = rows([0.49], [0.9], *[[0.8]] * 4)
+    trained += [{"kind": "most-flops", "losses_nats": [0.3], "loss_nats": 0.3}]
+    rivals = judge(trained, trainings=1)["rivals"]
+    said = "the arch with the most FLOPs, the best of 2 free rules, which costs no search"
+    assert rivals[said] == pytest.approx(0.3) and len(rivals) == 2
 
 
 def test_one_training_each_is_judged_by_the_spread_of_the_random_archs():

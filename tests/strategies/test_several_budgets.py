@@ -138,7 +138,9 @@ def test_rivals_of_the_found_arch_keep_all_budgets():
     arch = SPACE.arch_at({name: int(column[0]) for name, column in inside.items()})
     given = {"family": SPACE.name, "target": SPACE, "proxy": SPACE, "arch": arch}
     rivals = contestants(**given, budget=BUDGET, num_random=20, seed=0, with_references=False)
-    assert {rival.kind for rival in rivals} == {"found", "most-params", "random"}
+    rules = {"most-params", "most-flops", "most-activations"}
+    kinds = {rival.kind for rival in rivals}
+    assert {"found", "most-params", "random"} <= kinds <= {"found", "random", *rules}
     assert all(keeps(SPACE, SPACE.arch(rival.choices), band) for rival in rivals)
 
 
