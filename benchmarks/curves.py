@@ -139,7 +139,7 @@ def history(setting: Setting, contender: str, seed: int, most: int) -> list[dict
         return found
     count, more = CONTENDERS[contender]
     points: list[dict[str, Any]] = []
-    one = _time_training(setting)
+    one = time_training(setting)
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder, "run")
 
@@ -165,7 +165,7 @@ def history(setting: Setting, contender: str, seed: int, most: int) -> list[dict
     return points
 
 
-def _time_training(setting: Setting) -> float:
+def time_training(setting: Setting) -> float:
     """Return the CPU seconds of one training of most-params, its data in memory."""
     space = SPACES[setting.space]()
     task = make_task(setting.data, space.resolution)

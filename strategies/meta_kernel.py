@@ -38,8 +38,12 @@ class MetaKernel(SupernetStrategy):
     arch of any budget is found exactly, and one supernet serves all.
 
     Attributes:
-        concentration_start: of the Dirichlet distribution of the mixtures, falling geometrically...
-        concentration_end: ...to this.
+        concentration_start: of the Dirichlet distribution of the mixtures, falling geometrically;
+            the square of an eighth of the number of choices, at least 1, unless given. The
+            deviation of a mixture falls with the root of the concentration, and a network of many
+            choices that all change at every step learns nothing: what they add up to is that of 8
+            choices.
+        concentration_end: what it falls to.
         archs: random archs of the whole space that are tested with inherited weights; one for
             every four updates, at most 150, unless given.
         untrained: random archs of the whole space whose activation patterns are measured; one for
@@ -50,7 +54,7 @@ class MetaKernel(SupernetStrategy):
     name: ClassVar[str] = "meta_kernel"
     ranks_all: ClassVar[bool] = True
 
-    concentration_start: float = 1.0
+    concentration_start: float | None = None
     concentration_end: float = 0.05
     archs: int | None = None
     untrained: int | None = None
@@ -60,7 +64,10 @@ class MetaKernel(SupernetStrategy):
         """Return for numbers whether anything can be learned with them, and what is wanted."""
         return {
             **super().ranges(),
-            "concentration_start": (self.concentration_start > 0, "a number above 0"),
+            "concentration_start": (
+                self.concentration_start is None or self.concentration_start > 0,
+                "a number above 0",
+            ),
             "concentration_end": (self.concentration_end > 0, "a number above 0"),
             "archs": (0 <= (self.archs or 0) <= _MOST, f"at least 0, at most {_MOST:,}"),
             "untrained": (0 <= (self.untrained or 0) <= _MOST, f"at least 0, at most {_MOST:,}"),
@@ -72,6 +79,10 @@ class MetaKernel(SupernetStrategy):
         numbers = {"archs": (150, total // 4), "untrained": (120, total // 5)}
         own = {name: min(most, max(_FEWEST, few)) for name, (most, few) in numbers.items()}
         return {**super().defaults(total, rates), **own}
+
+    def first_concentration(self, space: Space) -> float:
+        """Return the concentration of the first mixture."""
+        return self.concentration_start or max(1.0, (len(space.num_candidates) / 8) ** 2)
 
     def can_record(self, space: Space) -> bool:
         """Tell whether steps do the same work: not where each runs candidates of its own."""

@@ -107,7 +107,7 @@ class MixedSearch:
         options, supernet = self.options, self.trainings[0].supernet
         seed = self._problem_of(number).seed
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        start, end = options.concentration_start, options.concentration_end
+        start, end = options.first_concentration(self.problem.space), options.concentration_end
         concentration = geometric(step / self.updates, start, end)
         mixture_DN = dirichlet(supernet.num_candidates, concentration, generator)
         for row, is_sampled in enumerate(supernet.sampled):

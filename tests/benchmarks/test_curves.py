@@ -42,7 +42,7 @@ def test_a_difference_carries_the_errors_of_both():
 
 
 def test_a_search_is_recorded_with_its_cost_and_not_done_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(curves, "_time_training", lambda setting: 2.0)
+    monkeypatch.setattr(curves, "time_training", lambda setting: 2.0)
     setting = Setting(space="sandglass-micro", flops="0.8M", data="digits", folder=tmp_path)
     monkeypatch.setitem(curves.CONTENDERS, "thompson", ("evaluations", 1))
 

@@ -12,7 +12,7 @@ from nastk.core.budget import parse_budget
 from nastk.core.strategy import Problem
 from nastk.evaluators.tasks import make_task
 from nastk.ops import Step, batch_norm, conv2d, linear
-from nastk.search_spaces import T2TMicro, Toy
+from nastk.search_spaces import Sandglass, T2TMicro, Toy
 from nastk.search_spaces.blocks import Head
 from nastk.strategies.meta_kernel import MetaKernel
 from nastk.strategies.mixed import MixedSearch
@@ -52,6 +52,14 @@ def test_mixtures_sum_to_one_and_come_near_single_candidates():
     largest = torch.stack([search.mixture(0, step).amax(1) for step in range(400)])
     assert search.mixture(0, 9).sum(1) == pytest.approx(1)
     assert largest[:100].mean() < 0.85 < 0.95 < largest[-100:].mean()
+
+
+def test_networks_of_many_choices_begin_near_the_middle():
+    small, large = (MetaKernel().first_concentration(space) for space in (Toy(), Sandglass()))
+    assert small == 1 and large == pytest.approx((len(Sandglass().num_candidates) / 8) ** 2)
+    assert MetaKernel(concentration_start=3.0).first_concentration(Sandglass()) == 3
+    one = [search_of(Toy(), steps=40, concentration_start=a).mixture(0, 0) for a in (1.0, 1e4)]
+    assert one[1] == pytest.approx(0.5, abs=0.05) and not torch.equal(*one)
 
 
 def test_a_choice_that_runs_one_candidate_takes_each_once_in_as_many_steps(transformers):
