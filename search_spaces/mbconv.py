@@ -52,7 +52,7 @@ class MBConv(Space):
 
     name: ClassVar[str] = "mbconv"
     recipe: ClassVar[str | None] = "mobilenet"
-    search_steps: ClassVar[int] = 200
+    search_steps: ClassVar[int] = 260
 
     macro: str = "r1"
     kernels: tuple[int, ...] = (0, 3, 5, 7)
@@ -69,8 +69,8 @@ class MBConv(Space):
         object.__setattr__(self, "kernels", tuple(self.kernels))
 
     def proxy(self) -> Space:
-        """Return the space at 128 px with all channels times 0.35."""
-        return dataclasses.replace(self, scale=0.35, resolution=128)
+        """Return the space at 112 px with all channels times 0.35."""
+        return dataclasses.replace(self, scale=0.35, resolution=112)
 
     def network(self, choose: Choose) -> nn.Module:
         """Build stem, blocks, the 1280-channel convolution and head."""

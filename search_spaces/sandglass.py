@@ -51,6 +51,7 @@ class Sandglass(Space):
 
     name: ClassVar[str] = "sandglass"
     recipe: ClassVar[str | None] = "mobilenext"
+    search_steps: ClassVar[int] = 260
 
     width: float = 1.0
     kernels: tuple[int, ...] = (3, 5, 7)
@@ -65,8 +66,8 @@ class Sandglass(Space):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
     def proxy(self) -> Space:
-        """Return the space at 128 px with all channels times 0.35: every choice stays visible."""
-        return dataclasses.replace(self, scale=0.35, resolution=128)
+        """Return the space at 112 px with all channels times 0.35: every choice stays visible."""
+        return dataclasses.replace(self, scale=0.35, resolution=112)
 
     def network(self, choose: Choose) -> nn.Module:
         """Build the network; see `STAGES`."""
