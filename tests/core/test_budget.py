@@ -101,7 +101,9 @@ def test_arch_of_another_space_is_refused():
         Sandglass().indices(Toy().arch({"kernel": 3, "width": 8}))
 
 
-@pytest.mark.parametrize("name", ["sandglass", "mbconv", "sandglass-micro"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("sandglass", marks=pytest.mark.slow), "mbconv", "sandglass-micro"]
+)
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.8, 0.97])
 def test_found_archs_spend_at_least_90_percent_and_never_more(name, share):
     space = SPACES[name]()

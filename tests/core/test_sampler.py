@@ -113,7 +113,14 @@ def test_a_band_with_truly_few_archs_is_sampled(name, text):
     assert np.all((low <= flops) & (flops <= high))
 
 
-@pytest.mark.parametrize("name, text", [("t2t", "363M:400M"), ("sandglass-micro", "100%")])
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        pytest.param("t2t", "363M:400M", marks=pytest.mark.slow),
+        ("sandglass-micro", "100%"),
+        ("t2t-micro", "100%"),
+    ],
+)
 def test_budgets_at_the_ends_of_a_space_are_sampled(name, text):
     space = SPACES[name]()
     band = band_of(space, parse_budget(text, space))

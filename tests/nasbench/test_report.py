@@ -117,7 +117,9 @@ def search(name, folder, **options):
     return nastk.search(name, budget, steps=3, out=folder, data="digits", **options)
 
 
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "t2t")) for name in SPACES]
+)
 def test_a_run_of_every_space_is_drawn(name, tmp_path):
     search(name, tmp_path / "a run")
     result = report([tmp_path / "a run"])

@@ -97,7 +97,7 @@ SWEEP = [
 SLOW = SWEEP if os.environ.get("NASTK_SWEEP") else SWEEP[::11]
 
 
-@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("capability", [80, pytest.param(90, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("pass_", "kernel", "stride", "dtype", "last", "act"),
     FAST + [pytest.param(*case, marks=pytest.mark.slow) for case in SLOW],
@@ -137,7 +137,7 @@ STRAIGHT_SWEEP = [
 STRAIGHT_SLOW = STRAIGHT_SWEEP if os.environ.get("NASTK_SWEEP") else STRAIGHT_SWEEP[::11]
 
 
-@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("capability", [80, pytest.param(90, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("pass_", "kernel", "stride", "dtype"),
     STRAIGHT + [pytest.param(*case, marks=pytest.mark.slow) for case in STRAIGHT_SLOW],
@@ -210,7 +210,7 @@ def test_norm_kernels_spill_nothing_and_load_vectors(name, dtype, last, capabili
     assert_lean(*compiled(kernel, {**b.constants, "ACT": act}, dtype, capability, 4))
 
 
-@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("capability", [80, pytest.param(90, marks=pytest.mark.slow)])
 def test_split_sum_spills_nothing(capability):
     from nastk.ops.kernels.triton_tile import split_sum_fwd_kernel
 
@@ -218,7 +218,7 @@ def test_split_sum_spills_nothing(capability):
     assert_lean(*compiled(split_sum_fwd_kernel, constants, "fp32", capability, 4))
 
 
-@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("capability", [80, pytest.param(90, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("sizes", "per_row", "vector"),
     [((3, 5, 7), False, 4), ((1, 3, 5, 7, 9, 11), True, 4), ((3,), False, 1)],

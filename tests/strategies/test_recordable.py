@@ -32,7 +32,7 @@ class Watch(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("kernels", ["native", "definition"])
-@pytest.mark.parametrize("term", ["exact", "three_case"])
+@pytest.mark.parametrize("term", ["exact", pytest.param("three_case", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("level", ["single", "bilevel"])
 @pytest.mark.parametrize(
     "name", ["sandglass-micro", pytest.param("mbconv", marks=pytest.mark.slow)]

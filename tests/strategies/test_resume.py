@@ -146,7 +146,7 @@ SUPERNETS = sorted(set(STRATEGIES) - set(BLACK_BOX))
     [
         *((name, 4) for name in SUPERNETS),
         ("single_path", 2),
-        ("meta_kernel", 9),
+        pytest.param("meta_kernel", 9, marks=pytest.mark.slow),
         ("meta_kernel", 20),
     ],
 )
