@@ -18,6 +18,7 @@ from .tables import (
     comparison,
     cost,
     figures_of_run,
+    front,
     overview,
     ranking,
     reproduce,
@@ -53,6 +54,7 @@ def page(stories: Sequence[Story], facts: Sequence[Facts]) -> str:
     found = [beside(figures_of_run(fact), _arch_figure(story)) for story, fact in pairs]
     body += _columns("The network", names, found)
     body += _section("Compared with its neighbours", names, facts, _neighbours)
+    body += _section("The best network of every budget", names, facts, _front)
     body += _section("What ranks archs", names, facts, ranking)
     body += _search_pictures(names, stories)
     body += _section("What was learned", names, facts, _learned)
@@ -251,6 +253,18 @@ def _missing(fact: Facts) -> Markup | None:
         tag("dt", gap["part"]) + tag("dd", tag("code", gap["command"])) for gap in fact["missing"]
     ]
     return tag("dl", *rows, class_="missing")
+
+
+def _front(facts: Facts) -> Markup | None:
+    """Return what one search has found for several budgets, beside its picture."""
+    rows = facts["front"]
+    if not rows:
+        return None
+    words = (
+        "Found by the score of one search, without further training; nastk compare trains all of "
+        "them alike."
+    )
+    return beside(front(rows), _figure(figures.front(rows), words))
 
 
 def _neighbours(facts: Facts) -> Markup | None:

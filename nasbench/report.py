@@ -18,6 +18,7 @@ from ..core.dead import dead_in_words
 from ..core.manifest import Manifest
 from ..core.sampler import sample
 from ..core.space import Space
+from .front import in_words
 from .learned import learned_facts
 from .ranking import judge, rank_scores
 from .reproduce import commands, missing_parts
@@ -65,6 +66,7 @@ def document(story: Story) -> dict[str, Any]:
         "collapse": _collapse(story),
         "comparison": compared,
         "comparison_source": None if compared is None else _source(files),
+        "front": _front(story),
         "verdict": verdict,
         "ranking": ranking,
         "task": None if story.space is None else story.space.tasks[0],
@@ -109,6 +111,15 @@ def _arch(story: Story) -> dict[str, Any] | None:
         return None
     counts = {name: story.counts[name] for name in METRICS}
     return {"id": story.arch.id, "choices": dict(story.arch.choices), **counts}
+
+
+def _front(story: Story) -> list[dict[str, Any]]:
+    """Return the best archs of several budgets, by the search's own score."""
+    keys = ("arch_id", "file", "flops", "params", "activations", "score")
+    return [
+        {"budget": in_words(row.budgets), **{key: getattr(row, key) for key in keys}}
+        for row in story.front
+    ]
 
 
 def _band(result: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -18,6 +18,7 @@ from ..core.space import Space
 from ..evaluators.curve import Curve, read_curve
 from .counted import read_counts
 from .families import make_space
+from .front import FrontRow, read_front
 from .results import RESULTS, Learned, read_learned
 from .trust import UntrustedCodeError, recorded_space
 
@@ -39,6 +40,7 @@ class Story:
         answers: of the trained network on its test split, None where they were not recorded.
         curve: of its training, or of one that is under way.
         learned: what a search by mixtures has read from its losses, None in others.
+        front: the best archs of several budgets, where the search was asked for them.
         notes: what could not be read.
     """
 
@@ -52,6 +54,7 @@ class Story:
     answers: Answers | None = None
     curve: Curve | None = None
     learned: Learned | None = None
+    front: list[FrontRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -111,7 +114,8 @@ def read_story(path: Path) -> Story:
     run = Run.open(path)
     story = Story(path=path, manifest=run.manifest, events=[])
     readers: list[Callable[[Story, Run], None]] = [partial(_read_file, name=n) for n in RESULTS]
-    for read in (*readers, _read_events, _read_arch, _read_learned, _read_answers, _read_curve):
+    readers += (_read_events, _read_arch, _read_learned, _read_front, _read_answers, _read_curve)
+    for read in readers:
         try:
             read(story, run)
         except ValueError as error:
@@ -151,6 +155,10 @@ def _read_learned(story: Story, run: Run) -> None:
         story.learned = read_learned(
             file, None if story.space is None else story.space.num_candidates
         )
+
+
+def _read_front(story: Story, run: Run) -> None:
+    story.front = read_front(run)
 
 
 def _read_answers(story: Story, run: Run) -> None:

@@ -121,7 +121,12 @@ KINDS = {
     ),
     "ranking": Kind("super", "ranking.json", "json", lambda run, file: read_learned(file, None)),
     "front": Kind(
-        "super", "front.json", "json", lambda run, file: read_front(Run(run)), (), ("compare",)
+        "super",
+        "front.json",
+        "json",
+        lambda run, file: read_front(Run(run)),
+        ("page",),
+        ("compare", "report"),
     ),
     "retrain": Kind(
         "super", "retrain.json", "json", _result, ("page", "load"), ("report", "evaluate", "export")

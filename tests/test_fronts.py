@@ -40,6 +40,18 @@ def test_the_best_arch_of_every_budget_is_found_exactly(run):
     assert Run.open(run).arch.id == rows[-1].arch_id  # the run's own is the largest budget
 
 
+def test_the_report_shows_the_network_of_every_budget(run, tmp_path):
+    (told,) = nastk.report([run], out=tmp_path / "page.html")["runs"]
+    rows = read_front(Run.open(run))
+    assert [row["arch_id"] for row in told["front"]] == [row.arch_id for row in rows]
+    page = (tmp_path / "page.html").read_text()
+    assert "The best network of every budget" in page and "Score against FLOPs" in page
+    for row in rows:
+        assert f"<code>{row.arch_id}</code>" in page and f"{row.score:+.2f}" in page
+        assert f"{row.budgets[0].high:,} FLOPs" in page
+    assert page.count('class="dot front"') == len(rows) + 1  # the legend has one too
+
+
 def test_a_further_budget_needs_no_further_training(run):
     before = (run / "metrics.jsonl").read_bytes()
     found = nastk.resume(run, flops="0.6M", params="20K")

@@ -100,7 +100,7 @@ def check_schema(result):
             *("threads", "versions", "git_commit", "arch", "search", "collapse", "comparison"),
             *("comparison_source", "verdict", "ranking", "retrained", "cost", "data_record"),
             *("recipe", "commands", "missing", "date", "task", "training", "learning_curve"),
-            *("by_class", "losses", "band", "budgets"),
+            *("by_class", "losses", "band", "budgets", "front"),
         }
         assert set(run["search"]) == {
             *("num_updates", "num_supernets", "num_trials", "best_trial_loss", "loss_at_the_end"),
