@@ -34,7 +34,7 @@ import torch
 from mutations import mutate
 from nastk.core.answers import Answers
 from nastk.core.checkpoint import load_checkpoint
-from nastk.core.files import is_temporary, load_json, read_json
+from nastk.core.files import file_sha256, is_temporary, load_json, read_json
 from nastk.core.record import checked, read_record
 from nastk.core.run import Run
 from nastk.endings import last_entropy
@@ -302,7 +302,7 @@ class Place:
         trust._trusted_now.clear()
         if self._is_own_code and chance.random() < 0.6:
             file = self._run / "code" / "mine.py"
-            trust._trusted_now.add((str((run or self._run).resolve()), trust._sha256(file)))
+            trust._trusted_now.add((str((run or self._run).resolve()), file_sha256(file)))
 
     def _wrong(self, file: Path, chance: random.Random, every: int) -> Iterator[str]:
         works, text = outcome("reader", lambda: self._how.read(self._run, file))

@@ -163,7 +163,7 @@ def test_no_share_is_told_of_random_archs_that_are_never_right(run, trained_to, 
 
 @pytest.mark.slow
 def test_a_killed_comparison_goes_on_and_ends_the_same(run):
-    options = ["--seeds", "1", "--random", "1", "--steps", "30", "--json"]
+    options = ["--seeds", "1", "--random", "1", "--steps", "12", "--json"]
     environment = os.environ | {"NASTK_CHECKPOINT_SECONDS": "0"}
     command = [*NASTK, "compare", str(run), *options]
     for stop in (signal.SIGTERM, signal.SIGKILL):
@@ -187,9 +187,9 @@ def test_a_killed_comparison_goes_on_and_ends_the_same(run):
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     broken = json.loads(done.stdout)["rows"]
-    for path in run.glob("compare/*-30-*/metrics.json"):
+    for path in run.glob("compare/*-12-*/metrics.json"):
         path.unlink()
-    whole = nastk.compare(run, seeds=1, random=1, steps=30)["rows"]
+    whole = nastk.compare(run, seeds=1, random=1, steps=12)["rows"]
     timeless = [[{**row, "seconds": 0} for row in rows] for rows in (broken, whole)]
     assert timeless[0] == timeless[1]
 
