@@ -249,31 +249,41 @@ def _retrained(
     return [statistics.mean(row) for row in setting.train(archs, seeds)]
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+def setting_parser(doc: str | None) -> argparse.ArgumentParser:
+    """Return a parser of what `setting_of` needs, seeds and retrainings, for programs as this one.
+
+    Args:
+        doc: of the program.
+    """
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0] if doc else None)
     parser.add_argument("--space", default="sandglass-micro")
     parser.add_argument("--flops", default="0.8M")
     parser.add_argument("--data", default="digits-photo")
-    parser.add_argument("--folder", type=Path, default=Path("curves"))
+    parser.add_argument("--folder", type=Path, required=True, help="of trainings and searches")
+    parser.add_argument("--seeds", type=int, default=5, help="searches of each, seeds from 0")
+    parser.add_argument("--retrainings", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=1, help="trainings at a time")
+    return parser
+
+
+def setting_of(options: argparse.Namespace) -> Setting:
+    """Return what is compared on, by the options of `setting_parser`."""
+    names = ("space", "flops", "data", "folder", "processes")
+    return Setting(**{name: getattr(options, name) for name in names})
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = setting_parser(__doc__)
     parser.add_argument(
         "--searches", nargs="+", choices=CONTENDERS, default=["meta_kernel", "thompson"]
     )
-    parser.add_argument("--seeds", type=int, default=5, help="searches of each, seeds from 0")
     parser.add_argument("--finalists", type=int, default=16)
     parser.add_argument("--random", type=int, default=32, help="random archs that are trained")
-    parser.add_argument("--retrainings", type=int, default=3)
-    parser.add_argument("--processes", type=int, default=1, help="trainings at a time")
     parser.add_argument("--most-params-seeds", type=int, default=10)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    setting = Setting(
-        space=options.space,
-        flops=options.flops,
-        data=options.data,
-        folder=options.folder,
-        processes=options.processes,
-    )
+    setting = setting_of(options)
     result = measure(setting, options)
     write_json(options.folder / f"{setting.name}.json", result)
     print("\n".join(table(result["rows"])))

@@ -11,7 +11,6 @@ the command goes on with what its folder lacks.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import tempfile
@@ -21,7 +20,13 @@ from typing import Any
 
 import nastk
 import torch
-from nastk.benchmarks.curves import POOL_SEED, Setting, time_training
+from nastk.benchmarks.curves import (
+    POOL_SEED,
+    Setting,
+    setting_of,
+    setting_parser,
+    time_training,
+)
 from nastk.benchmarks.method import machine
 from nastk.benchmarks.tables import table
 from nastk.core.arch import Arch
@@ -126,20 +131,16 @@ def rows_of(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     def row(name: str, losses: Sequence[float], cost: float) -> dict[str, Any]:
         spread = statistics.stdev(losses) if len(losses) > 1 else 0.0
-        tests = result["tests"].get(name)
-        said = {
-            f"against {rival}": f"{t['difference']:+.3f}, p {t['p']:.2g}"
-            for rival, t in (tests or {"random": None, "rule": None}).items()
-            if t
-        }
+        tests = result["tests"].get(name, {})
+        said = {name: f"{t['difference']:+.3f}, p {t['p']:.2g}" for name, t in tests.items()}
         return {
             "what": name,
             "loss": statistics.mean(losses),
             "deviation": spread,
             "trainings": f"{cost:.1f}",
-            "against random": "",
-            "against rule": "",
-        } | said
+            "against random": said.get("random", ""),
+            "against rule": said.get("rule", ""),
+        }
 
     rows = [row(n, losses, result["trainings"][n]) for n, losses in result["strategies"].items()]
     dearest = max(result["trainings"].values())
@@ -149,24 +150,11 @@ def rows_of(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--space", default="sandglass-micro")
-    parser.add_argument("--flops", default="0.8M")
-    parser.add_argument("--data", default="digits-photo")
-    parser.add_argument("--folder", type=Path, default=Path("own"))
+    parser = setting_parser(__doc__)
     parser.add_argument("--strategies", nargs="+", default=["meta_kernel", "logits"])
-    parser.add_argument("--seeds", type=int, default=5, help="searches of each, seeds from 0")
-    parser.add_argument("--retrainings", type=int, default=3)
-    parser.add_argument("--processes", type=int, default=1, help="trainings at a time")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    setting = Setting(
-        space=options.space,
-        flops=options.flops,
-        data=options.data,
-        folder=options.folder,
-        processes=options.processes,
-    )
+    setting = setting_of(options)
     result = measure(setting, options.strategies, options.seeds, options.retrainings)
     write_json(options.folder / f"{setting.name}.json", result)
     print("\n".join(table(rows_of(result))))

@@ -24,8 +24,9 @@ def dead_operators(network: nn.Module, input_shape: tuple[int, ...]) -> list[str
 
     An operator is dead if no answer depends on its parameters, which then have gradients of
     exactly zero; or if its output is the same for all images, so that it adds constants alone. To
-    see the structure and not the initialisation, weights are drawn at random, norms among them,
-    whose scales may begin at zero; norms run on random statistics, not on those of the batch.
+    see the structure and not the initialisation, noise is added to all weights, those of norms
+    among them, whose scales may begin at zero; norms run on random statistics, not on those of the
+    batch.
 
     Args:
         network: plain, on the CPU; it is not changed.
@@ -102,21 +103,25 @@ def _takes(network: nn.Module, x: Tensor) -> bool:
 
 
 def _randomise(network: nn.Module, generator: torch.Generator) -> None:
-    """Draw all weights, and the statistics of norms."""
+    """Add noise to all weights, which may begin at zero, and draw the statistics of norms.
 
-    def fill(tensor: Tensor, scale: float, shift: float = 0.0) -> None:
-        drawn = torch.randn(tensor.shape, dtype=tensor.dtype, generator=generator)
-        tensor.copy_(shift + scale * drawn)
+    Weights drawn anew would leave the range for which a network was made: exponentials of a
+    performer's attention vanish beside the bias behind it, which then looks deaf.
+    """
+
+    def noise(tensor: Tensor, scale: float) -> Tensor:
+        return scale * torch.randn(tensor.shape, dtype=tensor.dtype, generator=generator)
 
     with torch.no_grad():
         for module in network.modules():
             for weight in module.parameters(recurse=False):
                 weight.requires_grad_(weight.is_floating_point())
-                fan_in = math.prod(weight.shape[1:]) if weight.dim() > 1 else 1
-                fill(weight, max(fan_in, 1) ** -0.5)
+                if weight.is_floating_point():
+                    fan_in = math.prod(weight.shape[1:]) if weight.dim() > 1 else 1
+                    weight.add_(noise(weight, 0.1 * max(fan_in, 1) ** -0.5))
             for name, buffer in module.named_buffers(recurse=False):
                 if name == "running_mean":
-                    fill(buffer, 0.1)
+                    buffer.copy_(noise(buffer, 0.1))
                 elif name == "running_var":
                     buffer.uniform_(0.5, 1.5, generator=generator)
 

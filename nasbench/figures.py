@@ -233,32 +233,6 @@ def pareto(
     return scatter_chart(axes, marks, _front(inside)), outside
 
 
-def front(rows: Sequence[Mapping[str, Any]]) -> Markup | None:
-    """Return the scores of the best archs of several budgets against their FLOPs.
-
-    Args:
-        rows: `budget flops score` of each.
-    """
-    shown = sorted(
-        (row for row in rows if math.isfinite(row["score"])), key=lambda row: float(row["flops"])
-    )
-    if len(shown) < 2:
-        return None
-    points = [(float(row["flops"]), row["score"]) for row in shown]
-    marks = [
-        Mark(kind="front", label=f"{row['budget']}: score {y:+.2f}, {x:,.0f} FLOPs", x=x, y=y)
-        for row, (x, y) in zip(shown, points, strict=True)
-    ]
-    axes = Axes(
-        title="Score against FLOPs",
-        x_name="FLOPs of the target",
-        y_name="score, higher is better",
-        x=bounds([x for x, _ in points], 0.1),
-        y=bounds([y for _, y in points]),
-    )
-    return scatter_chart(axes, marks, points)
-
-
 def _spread(row: Mapping[str, Any]) -> float:
     return row.get("loss_spread_nats") or 0.0
 

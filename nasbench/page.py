@@ -10,6 +10,7 @@ from . import figures
 from .by_class import classes_table, examples, matrix, pairs
 from .choices import probabilities
 from .effects import candidate_effects, explanation
+from .front_page import front_chart, front_table
 from .headline import about, losses, tiles, training_in_words, verdict
 from .learned import sources
 from .markup import Markup, join, tag
@@ -18,7 +19,6 @@ from .tables import (
     comparison,
     cost,
     figures_of_run,
-    front,
     overview,
     ranking,
     reproduce,
@@ -264,7 +264,7 @@ def _front(facts: Facts) -> Markup | None:
         "Found by the score of one search, without further training; nastk compare trains all of "
         "them alike."
     )
-    return beside(front(rows), _figure(figures.front(rows), words))
+    return beside(front_table(rows), _figure(front_chart(rows), words))
 
 
 def _neighbours(facts: Facts) -> Markup | None:

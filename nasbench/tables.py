@@ -282,22 +282,3 @@ def reproduce(fact: Facts) -> Markup:
         ]
     )
     return join([tag("pre", "\n".join(fact["commands"])), shown])
-
-
-def front(rows: Sequence[Facts]) -> Markup:
-    """Return the best archs of several budgets."""
-    heads = ["budget", "arch", "FLOPs", "params", "score"]
-    cells = [
-        (
-            "",
-            [
-                row["budget"],
-                tag("code", row["arch_id"]),
-                f"{row['flops']:,}",
-                f"{row['params']:,}",
-                f"{row['score']:+.2f}",
-            ],
-        )
-        for row in rows
-    ]
-    return table(heads, cells, 2)

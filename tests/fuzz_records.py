@@ -7,11 +7,10 @@ whatever else uses the file; and one in twenty of these through a whole command,
 `test_fuzz_records.py` is the short form.
 
 Seen on 2 cores of an AMD EPYC: 10,000 mutations of a kind take one to two minutes of CPU time. Of
-each kind 10,000 were made in November 2026, 250,000 in all. They
-found tracebacks of 8 sorts (fields of the band, rank and verdict that nobody had checked, sizes
-that a manifest does not say, a filter that is a list, losses of 1e308, an entropy of null, shares
-without a step, an error of 2,000 characters, names that no file can have), which are mended;
-none of them is left.
+each kind 10,000 were made in November 2026, 250,000 in all. They found tracebacks of 8 sorts
+(fields of the band, rank and verdict that nobody had checked, sizes that a manifest does not say, a
+filter that is a list, losses of 1e308, an entropy of null, shares without a step, an error of 2,000
+characters, names that no file can have), which are mended; none of them is left.
 """
 
 from __future__ import annotations

@@ -102,3 +102,19 @@ def test_a_network_that_no_probe_runs_does_not_end_a_search(tmp_path, monkeypatc
     assert found["dead"] is None and (tmp_path / "run/result.json").exists()
     line = "could not look for dead operators in the found network: expected int8"
     assert f"warning: {line}" in said
+
+
+class Bell(nn.Module):
+    """A network whose signal is an exponential that large weights make vanish beside a bias."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.last = nn.Conv2d(3, 64, 1), nn.Conv2d(1, 2, 1)
+
+    def forward(self, x):
+        return self.last((-self.stem(x).square().sum(1, keepdim=True)).exp()).mean((2, 3))
+
+
+def test_a_signal_that_is_small_beside_a_bias_is_alive():
+    torch.manual_seed(0)
+    assert dead_operators(Bell(), SHAPE) == []
