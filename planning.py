@@ -66,6 +66,10 @@ def _trains(strategy: BlackBox) -> bool:
     return strategy.name != "random" or len(strategy.shares()) > 1
 
 
+# Updates of version 0.1 where they are others today, so that its runs go on as they were begun.
+_STEPS_OF_0_1 = {"sandglass": 300, "mbconv": 200, "nasbench201": 300}
+
+
 def planned(run: Run, problem: Problem) -> Strategy:
     """Return the strategy of a run, its length decided; the first call puts that on record.
 
@@ -86,6 +90,9 @@ def _length(strategy: Strategy, manifest: Manifest, problem: Problem) -> dict[st
     """Return the settings of a strategy that decide how long it takes, as far as nobody did."""
     if not isinstance(strategy, SupernetStrategy) or strategy.steps is not None:
         return {}
+    if manifest.versions.get("nastk") == "0.1.0":  # which put no length on record
+        space = problem.space
+        return {"steps": strategy.share(_STEPS_OF_0_1.get(space.name, space.search_steps))}
     task = problem.task
     if manifest.recipe_changes and (epochs := manifest.recipe_changes.epochs):
         size = task.size("train")

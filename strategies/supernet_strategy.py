@@ -112,7 +112,11 @@ class SupernetStrategy(Strategy):
 
     def num_steps(self, space: Space) -> int:
         """Return the updates asked for, else a share of the space's, rounded to tens."""
-        return self.steps or max(10, 10 * round(self.share_of_steps * space.search_steps / 10))
+        return self.steps or self.share(space.search_steps)
+
+    def share(self, steps: int) -> int:
+        """Return the strategy's share of the updates of a space, rounded to tens."""
+        return max(10, 10 * round(self.share_of_steps * steps / 10))
 
     def images_a_step(self, proxy: Space) -> int:
         """Return the images of a batch."""

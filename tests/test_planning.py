@@ -6,10 +6,12 @@ import pytest
 from nastk import planning
 from nastk.core.budget import Budget, extremes
 from nastk.core.files import read_json
+from nastk.core.run import Run, write_json
 from nastk.core.strategy import Problem
 from nastk.endings import entropy_in_words
 from nastk.evaluators.tasks import make_task
 from nastk.planning import left_of, told, what_was_read
+from nastk.problems import problem_of
 from nastk.search_spaces import SPACES, Toy
 from nastk.strategies import STRATEGIES
 from nastk.strategies.length import (
@@ -153,6 +155,22 @@ def test_steps_and_embedded_data_keep_a_search_short(pictures, tmp_path):
     assert 0 < found["entropy"] <= 1
     _, length = begun(tmp_path / "demo", until=1)
     assert length == {"steps": Toy.search_steps}
+
+
+def test_a_run_of_version_0_1_keeps_the_length_that_it_was_begun_with(tmp_path, monkeypatch):
+    nastk.search("toy", "90%", strategy="logits", steps=2, data="digits", out=tmp_path / "run")
+    file = tmp_path / "run/manifest.json"
+    old = {k: v for k, v in read_json(file).items() if k != "length"}
+    old["strategy_options"] = {}
+    old["versions"]["nastk"] = "0.1.0"
+    write_json(file, old)
+    run = Run.open(tmp_path / "run")
+    problem = problem_of(run)
+    monkeypatch.setattr(Toy, "search_steps", 770)
+    assert planning.planned(run, problem).steps == 770
+    write_json(file, old)
+    monkeypatch.setitem(planning._STEPS_OF_0_1, "toy", 300)
+    assert planning.planned(Run.open(tmp_path / "run"), problem).steps == 300
 
 
 def test_a_black_box_search_says_how_many_trainings_of_which_length(pictures, tmp_path):
