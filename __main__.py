@@ -1,5 +1,5 @@
 """Lets `python -m nastk` do what `nastk` does."""
 
-from .cli import main
+from .commands.app import main
 
 main()

@@ -24,6 +24,9 @@ import nastk
 import torch
 from nastk.benchmarks.equal_cost import chosen, difference, random_curve
 from nastk.benchmarks.tables import table
+from nastk.comparison.contestants import contestant
+from nastk.comparison.jobs import Job, train_all
+from nastk.comparison.ranking import ceiling, tau
 from nastk.core.arch import Arch
 from nastk.core.band import band_of
 from nastk.core.best import most_params
@@ -32,13 +35,10 @@ from nastk.core.metrics import test_metrics
 from nastk.core.run import write_json
 from nastk.core.sampler import sample_archs
 from nastk.evaluators.recipe import RECIPES
-from nastk.evaluators.tasks import make_task
 from nastk.evaluators.train import Training
-from nastk.nasbench.compare import Job, train_all
-from nastk.nasbench.contestants import contestant
-from nastk.nasbench.ranking import ceiling, tau
 from nastk.ops.chain import default_memory
 from nastk.search_spaces import SPACES
+from nastk.tasks.named import make_task
 
 # A archs, S seeds
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..comparison.ranking import tau
 from ..core.band import band_of
 from ..core.budget import Budget, flops_range, parse_budget
-from ..nasbench.ranking import tau
 from .public_table import Floats, PublicTable
 
 # A archs of the table, F archs found

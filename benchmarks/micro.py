@@ -29,9 +29,9 @@ from nastk.core.ranked import as_ranked
 from nastk.core.run import write_json
 from nastk.core.sampler import sample_archs
 from nastk.evaluators.recipe import DEMONSTRATION
-from nastk.evaluators.tasks import make_task
 from nastk.evaluators.train import Training
 from nastk.search_spaces import SandglassMicro
+from nastk.tasks.named import make_task
 
 SEEDS = 3
 POOL_SEED = 1234  # of the random archs

@@ -8,6 +8,7 @@ from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..comparison.jobs import hash_of
 from ..core.arch import Arch
 from ..core.budget import Budget
 from ..core.lookup import lookup
@@ -16,7 +17,6 @@ from ..core.record import Count, Record, read_record
 from ..core.run import write_json
 from ..core.space import Space
 from ..nasbench.arch_table import Figures
-from ..nasbench.compare import hash_of
 from ..strategies import STRATEGIES, BlackBox
 from .judge import Judge
 from .public_rows import Row, Trial

@@ -23,9 +23,9 @@ from ..core.sampler import sample
 from ..core.strategy import Problem
 from ..core.task import Task
 from ..evaluators import EVALUATORS
-from ..evaluators.tasks import make_task
 from ..evaluators.zero_cost import ZeroCost
 from ..strategies.effects import Features, ranks, ridge
+from ..tasks.named import make_task
 from .judge import Judge
 from .public_rows import Row, Trial, scored
 from .public_table import Floats, PublicTable

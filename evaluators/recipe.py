@@ -32,9 +32,9 @@ class Recipe:
         ema_decay: of the averaged weights that are evaluated; 0 evaluates the last ones.
         drop_path: rate at which the last block's residual branches are dropped, see
             `nastk.ops.residual.set_drop_path`.
-        mixup: parameter of the Beta distribution of mixup, see `nastk.evaluators.mixing.mix`.
+        mixup: parameter of the Beta distribution of mixup, see `nastk.tasks.images.mixing.mix`.
         cutmix: the same of cutmix.
-        rand_augment: strength of RandAugment, up to 10, see `nastk.core.augment`.
+        rand_augment: strength of RandAugment, up to 10, see `nastk.tasks.images.augment`.
         erasing: share of the images in which a rectangle is erased.
         least_steps: updates at least, in more epochs where there are few images.
     """

@@ -26,9 +26,9 @@ from ..core.strategy import CPU
 from ..core.task import Task
 from ..ops.chain import default_memory, set_memory
 from ..ops.residual import set_drop_path
+from ..tasks.images.mixing import erase, mix
 from .best import Best, are_finite
 from .curve import CurveWriter, check_notes, note_held_out
-from .mixing import erase, mix
 from .recipe import DEMONSTRATION, Recipe
 
 

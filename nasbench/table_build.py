@@ -31,8 +31,8 @@ from ..core.task import Task
 from ..core.worker import check_stop
 from ..evaluators.recipe import DEMONSTRATION, Recipe
 from ..evaluators.stack import train_stack
-from ..evaluators.tasks import make_task
 from ..search_spaces import SPACES
+from ..tasks.named import make_task
 from .table import SCHEMA, hash_of_content
 
 # A archs, D choices

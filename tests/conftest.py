@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from nastk import cli
-from nastk.evaluators import tasks
-from nastk.evaluators.tasks.digits import digits_photo
+from nastk.commands import app
+from nastk.tasks import named
+from nastk.tasks.images.digits import digits_photo
 from PIL import Image
 
 torch.set_num_threads(1)
@@ -51,7 +51,7 @@ def command():
             patched.setattr(sys, "argv", ["nastk", *map(str, words)])
             with contextlib.chdir(cwd), contextlib.redirect_stdout(out):
                 with contextlib.redirect_stderr(err), pytest.raises(SystemExit) as stop:
-                    cli.main()
+                    app.main()
         code = stop.value.code or 0
         return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
@@ -87,8 +87,8 @@ def sealed_test_split(monkeypatch):
     def sealed():
         return dataclasses.replace(digits_photo(), test=refuse)
 
-    monkeypatch.setitem(tasks.EMBEDDED, "digits-photo", sealed)
+    monkeypatch.setitem(named.EMBEDDED, "digits-photo", sealed)
     with pytest.raises(AssertionError, match="test split was read"):
-        tasks.make_task("digits-photo", 28).ordered("test", 0, 1)
+        named.make_task("digits-photo", 28).ordered("test", 0, 1)
     assert tried.pop() == 28 and not tried
     return tried

@@ -36,14 +36,14 @@ from nastk.core.checkpoint import load_checkpoint
 from nastk.core.files import file_sha256, is_temporary, load_json, read_json
 from nastk.core.record import checked, read_record
 from nastk.core.run import Run
-from nastk.endings import last_entropy
 from nastk.evaluators.curve import read_curve
-from nastk.naming import found_in, spaces_of
-from nastk.nasbench import trust
-from nastk.nasbench.counted import read_counts
-from nastk.nasbench.front import read_front
-from nastk.nasbench.results import RESULTS, Figure, read_learned, read_metrics, read_trial
-from nastk.weights import metadata_of
+from nastk.records import trust
+from nastk.records.counted import read_counts
+from nastk.records.front import read_front
+from nastk.records.naming import found_in, spaces_of
+from nastk.records.results import RESULTS, Figure, read_learned, read_metrics, read_trial
+from nastk.records.weights import metadata_of
+from nastk.workflows.finding import last_entropy
 from run_folders import commands, make_runs
 
 SECONDS = 60  # that a command may take

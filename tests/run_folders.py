@@ -13,25 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import nastk
-from nastk import (
-    evaluating,
-    evidence,
-    exporting,
-    finding,
-    plugins,
-    problems,
-    reporting,
-    screen,
-)
+from nastk.commands import screen
+from nastk.comparison import contestants, jobs
 from nastk.core.files import jsonable
 from nastk.core.run import Run
-from nastk.endings import last_entropy
-from nastk.evaluators import tasks
-from nastk.nasbench import compare as comparison
-from nastk.nasbench import contestants
-from nastk.nasbench.page import page
-from nastk.nasbench.report import document
-from nastk.nasbench.story import read_story
+from nastk.records import plugins, reading
+from nastk.reports.document import document
+from nastk.reports.page import page
+from nastk.reports.story import read_story
+from nastk.tasks import named
+from nastk.workflows import evidence, export, finding, trials
+from nastk.workflows.finding import last_entropy
+from nastk.workflows.report import print_evidence
 
 SPACE = """
 from nastk.search_spaces import SPACES
@@ -60,7 +53,7 @@ def _inline(processes: int, option: str = "") -> Any:
 
 def _few_images() -> dict[str, Callable[[], Any]]:
     """Return embedded data of which a training reads 48 images and a test 24."""
-    whole = tasks.EMBEDDED["digits-photo"]()
+    whole = named.EMBEDDED["digits-photo"]()
 
     def part(arrays: Callable[[int], Any], count: int) -> Callable[[int], Any]:
         return cache(lambda side: tuple(values[:count] for values in arrays(side)))
@@ -68,7 +61,7 @@ def _few_images() -> dict[str, Callable[[], Any]]:
     few = dataclasses.replace(
         whole, train=part(whole.train, 48), test=part(whole.test, 24), num_test=24
     )
-    return tasks.EMBEDDED | {"digits-photo": lambda: few}
+    return named.EMBEDDED | {"digits-photo": lambda: few}
 
 
 def make_runs(folder: Path, replace: Callable[..., None] = setattr) -> dict[str, Path]:
@@ -79,10 +72,10 @@ def make_runs(folder: Path, replace: Callable[..., None] = setattr) -> dict[str,
         folder: for the runs.
         replace: as setattr; puts quick ways in place of slow ones.
     """
-    for module in (comparison, evaluating):
+    for module in (jobs, trials):
         replace(module, "worker_pool", _inline)
-    replace(exporting, "_written", lambda *_: 0.0)  # one second an export
-    replace(tasks, "EMBEDDED", _few_images())
+    replace(export, "_written", lambda *_: 0.0)  # one second an export
+    replace(named, "EMBEDDED", _few_images())
     replace(contestants, "references", dict)  # ten seconds to count
     quick = evidence.Level(num_random=2, seeds=1, share=0.3)
     replace(evidence, "LEVELS", evidence.LEVELS | {"quick": quick})
@@ -99,7 +92,7 @@ def make_runs(folder: Path, replace: Callable[..., None] = setattr) -> dict[str,
     given = {"strategy": "local", "evaluations": 3, "steps": 2, "processes": 1}
     replace(finding, "close_trials", lambda run: 0)  # they are kept
     nastk.search("toy", "90%", out=runs["trials"], quiet=True, **given)
-    replace(finding, "close_trials", evaluating.close_trials)
+    replace(finding, "close_trials", trials.close_trials)
     for name in ("result.json", "arch.json", "cost.json"):
         (runs["trials"] / name).unlink()
     (runs["trials"] / "skipped.json").write_text('["a.png"]')
@@ -118,7 +111,7 @@ def commands(run: Path) -> dict[str, Callable[[], Any]]:
         "load": lambda: nastk.load(run),
         "report": lambda: nastk.report([run]),
         "evaluate": lambda: nastk.evaluate(run),
-        "export": lambda: exporting.export(run, run.parent / "m.pt2", force=True),
+        "export": lambda: export.export(run, run.parent / "m.pt2", force=True),
         "result": lambda: _printed(nastk.resume(run, quiet=True)),
         "resume": lambda: _printed(nastk.resume(run, quiet=True)),
         "resume again": lambda: _resume_again(run),
@@ -146,14 +139,14 @@ def _printed(found: nastk.Found) -> None:
     with redirect_stdout(io.StringIO()):
         screen.print_search(dict(found))
         if "evidence" in found:
-            reporting.print_evidence(found["evidence"])
+            print_evidence(found["evidence"])
 
 
 def _problem(run: Path) -> None:
     opened = Run.open(run)
     plugins.recorded_strategy(opened)
     plugins.recorded_evaluator(opened)
-    problems.problem_of(opened)
+    reading.problem_of(opened)
     last_entropy(opened.events())
 
 

@@ -12,8 +12,8 @@ import torch
 from nastk.core.answers import Answers, Tally
 from nastk.core.loop import Loop
 from nastk.core.preprocessing import Preprocessing
-from nastk.evaluators.tasks import make_task
-from nastk.networks import load
+from nastk.tasks.named import make_task
+from nastk.workflows.networks import load
 from PIL import Image
 
 

@@ -7,13 +7,13 @@ import sys
 
 import nastk
 import pytest
+from nastk.comparison.contestants import Contestant
+from nastk.comparison.jobs import Job, train_all
 from nastk.core.run import Run
 from nastk.evaluators.recipe import RECIPES
-from nastk.evaluators.tasks import make_task
 from nastk.evaluators.train import Training
-from nastk.nasbench.compare import Job, train_all
-from nastk.nasbench.contestants import Contestant
 from nastk.search_spaces import Toy
+from nastk.tasks.named import make_task
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "NASTK_CHECKPOINT_SECONDS": "0"}
 

@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 import nastk
-import nastk.searching
+import nastk.workflows.search
 import pytest
 import torch
 from nastk.core.checkpoint import load_checkpoint
@@ -13,11 +13,11 @@ from nastk.core.run import Run
 from nastk.core.static_step import StaticStep
 from nastk.core.strategy import CPU
 from nastk.evaluators.recipe import DEMONSTRATION
-from nastk.evaluators.tasks import make_task
 from nastk.evaluators.train import Training
-from nastk.naming import check_recording
+from nastk.records.naming import check_recording
 from nastk.search_spaces import SPACES
 from nastk.strategies import STRATEGIES as ALL_STRATEGIES
+from nastk.tasks.named import make_task
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -25,7 +25,7 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 @pytest.fixture
 def recording_anywhere(monkeypatch):
     """Let the front door pass recorded steps on a CPU, where they run on the same buffers."""
-    monkeypatch.setattr(nastk.searching, "check_recording", lambda *_, **__: None)
+    monkeypatch.setattr(nastk.workflows.search, "check_recording", lambda *_, **__: None)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from nastk.nasbench import trust
+from nastk.records import trust
 
 
 def _beside(name):

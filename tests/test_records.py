@@ -9,14 +9,15 @@ from pathlib import Path
 import nastk
 import numpy as np
 import pytest
-from nastk import cli, exporting, training
+from nastk.commands import app
+from nastk.comparison.contestants import Contestant
+from nastk.comparison.jobs import Job
 from nastk.core import files
 from nastk.core.choice import Slot
 from nastk.core.run import Run
-from nastk.nasbench.compare import Job
-from nastk.nasbench.contestants import Contestant
 from nastk.nasbench.families import find_space
-from nastk.weights import load_weights
+from nastk.records.weights import load_weights, save_weights
+from nastk.workflows import export as workflow
 
 MINE = """
 from dataclasses import dataclass
@@ -251,11 +252,11 @@ def test_a_full_disk_leaves_the_old_weights(folder, tmp_path, full_disk):
     space = find_space("toy")()
     arch = space.arch({"width": 8, "kernel": 3})
     target = tmp_path / "w.safetensors"
-    training.save_weights(space.build(arch), target, space, arch, {"data": "digits"})
+    save_weights(space.build(arch), target, space, arch, {"data": "digits"})
     before = target.read_bytes()
     full_disk()
     with pytest.raises(OSError, match="No space left"):
-        training.save_weights(space.build(arch, seed=1), target, space, arch, {"data": "digits"})
+        save_weights(space.build(arch, seed=1), target, space, arch, {"data": "digits"})
     assert target.read_bytes() == before and list(tmp_path.iterdir()) == [target]
 
 
@@ -268,9 +269,9 @@ def test_an_export_that_fails_leaves_the_old_file(
     if trouble == "full disk":
         full_disk()
     else:
-        monkeypatch.setattr(exporting.torch.export, "load", lambda path: Wrong())
+        monkeypatch.setattr(workflow.torch.export, "load", lambda path: Wrong())
     with pytest.raises((OSError, RuntimeError), match=r"No space left|would differ"):
-        exporting.export(folder / "run", target, untrained=True, force=True)
+        workflow.export(folder / "run", target, untrained=True, force=True)
     assert target.read_bytes() == b"old" and list(tmp_path.iterdir()) == [target]
 
 
@@ -305,7 +306,7 @@ def test_options_of_a_space_are_those_of_the_resumed_and_loaded_network(tmp_path
     with monkeypatch.context() as patched:
         patched.setattr(Loop, "save", stop)
         with pytest.raises(SystemExit):
-            cli.main()
+            app.main()
     found = nastk.resume(tmp_path / "run")
     manifest = Run.open(tmp_path / "run").manifest
     assert manifest["target"]["channels"] == 4 and manifest["proxy"]["channels"] == 2

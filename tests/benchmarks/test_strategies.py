@@ -16,8 +16,8 @@ from nastk.benchmarks.strategies import (
     search,
 )
 from nastk.benchmarks.tables import markdown
-from nastk.cli import app
-from nastk.cli_errors import code_of
+from nastk.commands.app import app
+from nastk.commands.errors import code_of
 from nastk.nasbench.table import load_table
 from nastk.strategies import STRATEGIES
 from typer.testing import CliRunner

@@ -93,7 +93,7 @@ def test_a_network_that_no_probe_runs_does_not_end_a_search(tmp_path, monkeypatc
     def refuse(network, shape):
         raise RuntimeError("expected int8\nand more")
 
-    monkeypatch.setattr("nastk.finding.dead_operators", refuse)
+    monkeypatch.setattr("nastk.workflows.finding.dead_operators", refuse)
     said = []
     found = nastk.search(
         "toy", "90%", strategy="random", evaluations=1, steps=1, out=tmp_path / "run",

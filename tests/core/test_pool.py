@@ -10,10 +10,10 @@ import time
 import nastk
 import pytest
 from nastk.core.clock import Clock
-from nastk.core.images import decode
 from nastk.core.pool import Helpers, worker_pool
 from nastk.core.preprocessing import Preprocessing
 from nastk.core.run import Run, RunInUseError
+from nastk.tasks.images.decode import decode
 
 
 @pytest.mark.slow

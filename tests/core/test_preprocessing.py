@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from nastk.core.preprocessing import Preprocessing
-from nastk.evaluators.tasks import make_task
+from nastk.tasks.named import make_task
 from PIL import Image
 
 _GREY = {"mean": (0.5, 0.5, 0.5), "deviation": (0.25, 0.25, 0.25)}

@@ -8,8 +8,8 @@ from nastk.core.budget import Budget
 from nastk.core.evaluator import Evaluator
 from nastk.core.strategy import Problem
 from nastk.evaluators import EVALUATORS
-from nastk.evaluators.tasks import make_task
 from nastk.search_spaces import SandglassMicro, Toy
+from nastk.tasks.named import make_task
 
 SPACE = Toy()
 ARCHS = [SPACE.arch({"width": w, "kernel": k}) for w, k in ((8, 3), (16, 5))]

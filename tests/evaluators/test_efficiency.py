@@ -7,8 +7,8 @@ import torch
 from nastk.core.budget import Budget
 from nastk.core.strategy import Problem
 from nastk.evaluators.efficiency import Efficiency, latency_ms
-from nastk.evaluators.tasks import make_task
 from nastk.search_spaces import Toy
+from nastk.tasks.named import make_task
 from torch import nn
 
 

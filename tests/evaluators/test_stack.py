@@ -7,9 +7,9 @@ import torch
 from nastk.core.sampler import sample
 from nastk.evaluators.recipe import DEMONSTRATION, MOBILENEXT
 from nastk.evaluators.stack import stack, train_stack
-from nastk.evaluators.tasks import make_task
 from nastk.evaluators.train import Training, test_metrics
 from nastk.search_spaces import SandglassMicro, SandglassMicroTab
+from nastk.tasks.named import make_task
 from torch import nn
 
 

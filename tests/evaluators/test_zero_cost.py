@@ -10,10 +10,10 @@ from nastk.core.budget import Budget
 from nastk.core.run import Run
 from nastk.core.strategy import Problem
 from nastk.evaluators import EVALUATORS
-from nastk.evaluators.tasks import make_task
 from nastk.evaluators.zero_cost import ZeroCost, grad_norm, jacob_cov, naswot, snip, synflow, zico
 from nastk.evaluators.zero_cost.score import ready
 from nastk.search_spaces import Toy
+from nastk.tasks.named import make_task
 from torch import nn
 
 PROXIES = [name for name, kind in EVALUATORS.items() if issubclass(kind, ZeroCost)]

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from nastk.comparison.signal import intraclass_correlation
 from nastk.nasbench import table as table_module
-from nastk.nasbench.signal import intraclass_correlation
 from nastk.nasbench.table import TABLES, hash_of_content, load_table, read_table
 from nastk.nasbench.table_build import Plan, archs_within
 from nastk.search_spaces import SPACES, SandglassMicro

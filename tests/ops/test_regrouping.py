@@ -5,7 +5,7 @@ import json
 import pickle
 
 import nastk
-import nastk.searching
+import nastk.workflows.search
 import pytest
 import torch
 from nastk.core.choice import Choice

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from nastk.benchmarks.step import saved_features_per_block
 from nastk.core.choice import Choice
-from nastk.evaluators.tasks import make_task
 from nastk.ops import Chain, Step, batch_norm, conv2d, depthwise_conv2d, meta_convolution, residual
 from nastk.ops.chain import set_memory
 from nastk.ops.definition import fold_kernels_definition
@@ -17,6 +16,7 @@ from nastk.ops.kernels.route import Geometry
 from nastk.ops.parts import Conv, Norm
 from nastk.ops.single_feature import norm_act_conv
 from nastk.search_spaces import SPACES
+from nastk.tasks.named import make_task
 from torch import nn
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}

@@ -7,8 +7,8 @@ import sys
 import pytest
 import torch
 from nastk.core.sampler import sample
-from nastk.exporting import export
 from nastk.search_spaces import SPACES
+from nastk.workflows.export import export
 from torch import nn
 
 SMALL = {"resolution": 32, "num_classes": 10, "scale": 0.2}

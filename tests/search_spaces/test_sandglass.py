@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from nastk.cli_options import assignment
+from nastk.commands.options import assignment
 from nastk.core.arch import Arch
 from nastk.ops.residual import MetaResidual, Residual
 from nastk.search_spaces import Sandglass

@@ -7,7 +7,7 @@ from nastk.core.band import band_of
 from nastk.core.budget import Budget, flops_range
 from nastk.core.loop import Loop
 from nastk.core.run import Run
-from nastk.naming import spaces_of
+from nastk.records.naming import spaces_of
 from nastk.search_spaces import SPACES
 
 # The cost counted is that of the whole target; only what is trained is small.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from nastk.core.budget import parse_budget
 from nastk.core.run import Run
-from nastk.nasbench.results import read_learned
+from nastk.records.results import read_learned
 from nastk.search_spaces import SandglassMicro, Toy
 from nastk.strategies.effects import Features
 from nastk.strategies.learned import in_words, tell_learned, tied_archs

@@ -6,9 +6,9 @@ import pytest
 import torch
 from nastk.core.budget import parse_budget
 from nastk.core.strategy import Problem
-from nastk.evaluators.tasks import make_task
 from nastk.search_spaces import SPACES
 from nastk.strategies import STRATEGIES, differentiable, supernet_strategy
+from nastk.tasks.named import make_task
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 

@@ -17,8 +17,8 @@ from nastk.core.budget import InfeasibleBudgetError, cost_range
 from nastk.core.checkpoint import load_checkpoint, save_checkpoint
 from nastk.core.loop import Loop
 from nastk.core.run import Run, RunInUseError, write_json
-from nastk.nasbench.reproduce import commands
-from nastk.nasbench.story import read_story
+from nastk.reports.reproduce import commands
+from nastk.reports.story import read_story
 from nastk.strategies import STRATEGIES, BlackBox
 
 COMMAND = [sys.executable, "-m", "nastk", "search", "--space", "sandglass-micro", "--flops", "0.8M"]
@@ -258,7 +258,7 @@ def test_killed_before_the_first_checkpoint_and_resumed_equals_unbroken(tmp_path
 
 def test_stopped_while_the_data_are_read_and_resumed_equals_unbroken(tmp_path, monkeypatch):
     import numpy as np
-    from nastk.evaluators import tasks
+    from nastk.tasks import named
 
     x = np.random.default_rng(0).integers(0, 255, (40, 28, 28), dtype=np.uint8)
     np.savez(tmp_path / "a.npz", x=x, y=np.arange(40) % 4)
@@ -268,7 +268,7 @@ def test_stopped_while_the_data_are_read_and_resumed_equals_unbroken(tmp_path, m
     def stop(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(tasks.FILES, "npz", stop)
+    monkeypatch.setitem(named.FILES, "npz", stop)
     with pytest.raises(KeyboardInterrupt):
         nastk.search(**options, out=tmp_path / "broken")
     monkeypatch.undo()

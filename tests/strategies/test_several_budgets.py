@@ -7,16 +7,16 @@ import nastk
 import numpy as np
 import pytest
 import torch
+from nastk.comparison.contestants import contestants
 from nastk.core.band import band_of
 from nastk.core.bounds import Bounds
 from nastk.core.budget import Budget, parse_budget
 from nastk.core.run import Run
 from nastk.core.sampler import sample
-from nastk.nasbench.contestants import contestants
-from nastk.reporting import report
 from nastk.search_spaces import SPACES, SandglassMicro, SandglassMicroTab
 from nastk.strategies import STRATEGIES, BlackBox
 from nastk.strategies.budget_term import beyond
+from nastk.workflows.report import report
 
 SPACE = SandglassMicroTab()
 TEXTS = {"flops": "106K", "params": "1800", "activations": "3K:6K"}

@@ -6,7 +6,7 @@ from itertools import pairwise
 import nastk
 import pytest
 import torch
-from nastk.cli_options import show
+from nastk.commands.options import show
 from nastk.core.band import band_of
 from nastk.core.budget import Budget
 from nastk.core.checkpoint import load_checkpoint
@@ -15,9 +15,9 @@ from nastk.core.run import Run
 from nastk.core.strategy import Problem
 from nastk.core.supernet import Supernet
 from nastk.evaluators import EVALUATORS
-from nastk.evaluators.tasks import make_task
 from nastk.search_spaces import SandglassMicro
 from nastk.strategies import STRATEGIES
+from nastk.tasks.named import make_task
 
 SPACE, BUDGET, TASK = SandglassMicro(), Budget.parse("0.8M"), make_task("digits", 28)
 

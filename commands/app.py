@@ -1,0 +1,333 @@
+"""Commands that call one library function each; nothing heavy is imported before one needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from .bench import bench
+from .errors import code_of
+from .options import (
+    BatchSize,
+    Config,
+    CudaGraph,
+    Data,
+    Device,
+    Epochs,
+    Json,
+    Memory,
+    Precision,
+    Processes,
+    Rate,
+    Recipe,
+    Seed,
+    Steps,
+    Strict,
+    Trust,
+    What,
+    Workers,
+    options_of,
+    show,
+    trust_code,
+)
+from .search import SEARCH_HELP, search
+from .spaces import recipes, spaces
+from .stop import Stop
+
+_shown: list[bool] = []  # whether --traceback is given
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command(help=SEARCH_HELP)(search)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"nastk {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def nastk(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Print it and exit."),
+    ] = False,
+    traceback_: Annotated[
+        bool, typer.Option("--traceback", help="Show where in the code a command failed.")
+    ] = False,
+) -> None:
+    """Find the best network under a compute budget.
+
+    The order of work, what each step costs and what it leaves:
+
+      search --space sandglass --flops 357M   one training: RUN, a network
+
+      retrain RUN             one training: its weights, tested once
+
+      compare RUN             33 trainings: is it better than its rivals?
+
+      evaluate RUN            seconds: its accuracy once more, on other data
+
+      export RUN --to F.onnx  seconds: a file that runs without nastk
+
+      report RUN              seconds: one page about all of it
+
+    Your own images: --data imagefolder:PATH, npz:FILE or idx:PATH; your own space:
+    --space FILE.py:CLASS. What is killed goes on where it stood.
+    """
+    if traceback_:
+        _shown.append(True)
+
+
+@app.command()
+def retrain(
+    context: typer.Context,
+    what: What,
+    data: Data = None,
+    inherit: Annotated[bool, typer.Option(help="Start from the supernet's weights.")] = False,
+    hold_out: Annotated[
+        bool, typer.Option(help="Train on three quarters, keep the best on the last.")
+    ] = False,
+    recipe: Recipe = None,
+    seed: Seed = 0,
+    steps: Steps = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    lr: Rate = None,
+    out: Annotated[Path | None, typer.Option(help="Folder, where WHAT is no run.")] = None,
+    device: Device = "cpu",
+    workers: Workers = 0,
+    memory: Memory = None,
+    precision: Precision = None,
+    cuda_graph: CudaGraph = False,
+    strict: Strict = False,
+    trust: Trust = False,
+    config: Config = None,
+    json_: Json = False,
+) -> None:
+    """Train a network from scratch and test it once; the same command again goes on."""
+    trust_code(trust, context)
+    from ..workflows.retrain import retrain as implementation
+    from . import screen
+
+    with screen.progress(enabled=not json_) as report:
+        result = implementation(**options_of(context), report=report)
+    show(result, json_, screen.print_retrained)
+
+
+@app.command()
+def evaluate(
+    context: typer.Context,
+    what: Annotated[str, typer.Argument(help="Run folder, arch.json or published name.")],
+    weights: Annotated[Path | None, typer.Option(help="Weights written by retrain.")] = None,
+    data: Data = None,
+    device: Device = "cpu",
+    workers: Workers = 0,
+    strict: Strict = False,
+    allow_mismatch: Annotated[
+        bool,
+        typer.Option(
+            "--allow-mismatch", help="Test on other classes than those of the training, by number."
+        ),
+    ] = False,
+    trust: Trust = False,
+    config: Config = None,
+    json_: Json = False,
+) -> None:
+    """Test trained weights on the test split."""
+    trust_code(trust, context)
+    from ..workflows.evaluate import evaluate as implementation
+    from . import screen
+
+    show(implementation(**options_of(context)), json_, screen.print_metrics)
+
+
+@app.command()
+def count(
+    context: typer.Context,
+    what: What,
+    resolution: Annotated[int | None, typer.Option(help="Pixels.")] = None,
+    classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
+    per_layer: Annotated[bool, typer.Option(help="Show every layer.")] = False,
+    check: Annotated[bool, typer.Option(help="Compare with an outside counter.")] = False,
+    trust: Trust = False,
+    config: Config = None,
+    json_: Json = False,
+) -> None:
+    """Count multiply-adds, params and activations, exactly."""
+    trust_code(trust, context)
+    from ..workflows import networks
+    from . import screen
+
+    options = {"resolution": resolution, "classes": classes, "layers": per_layer, "check": check}
+    show(networks.count(what, **options), json_, screen.print_count)
+
+
+app.command()(spaces)
+app.command()(recipes)
+
+
+@app.command()
+def compare(
+    context: typer.Context,
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            help="Run folder of a finished search; or archs to stand beside each other: run "
+            "folders, arch.json files, published names."
+        ),
+    ],
+    seeds: Annotated[int, typer.Option(help="Trainings of each network.")] = 3,
+    random: Annotated[
+        int | None, typer.Option(help="Random archs of a search's band: 8 unless given.")
+    ] = None,
+    data: Data = None,
+    recipe: Recipe = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random archs.")] = 0,
+    steps: Steps = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    lr: Rate = None,
+    processes: Processes = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a comparison of archs; runs/compare unless given."),
+    ] = None,
+    device: Device = "cpu",
+    workers: Workers = 0,
+    strict: Strict = False,
+    trust: Trust = False,
+    config: Config = None,
+    json_: Json = False,
+) -> None:
+    """Train a found arch, its rivals and references alike, or archs; the same command goes on."""
+    trust_code(trust, context)
+    from ..workflows.compare import compare as implementation
+    from . import screen
+
+    with screen.progress(enabled=not json_) as report:
+        result = implementation(**options_of(context), report=report)
+    show(result, json_, screen.print_comparison)
+
+
+@app.command()
+def report(
+    context: typer.Context,
+    runs: Annotated[list[str], typer.Argument(help="Run folders, finished or not.")],
+    out: Annotated[
+        Path | None, typer.Option(help="HTML file; report.html in the run unless given.")
+    ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Folder for event files of TensorBoard (extra: report).")
+    ] = None,
+    config: Config = None,
+    json_: Json = False,
+) -> None:
+    """Write a page about runs: pictures, comparison, rank correlations, cost; and its JSON."""
+    from ..workflows.report import print_report
+    from ..workflows.report import report as implementation
+
+    show(implementation(**options_of(context)), json_, print_report)
+
+
+@app.command()
+def references(
+    context: typer.Context,
+    flops: Annotated[str | None, typer.Option(help="Budget, for example 300M:400M.")] = None,
+    task: Annotated[str | None, typer.Option(help="Only the references of a task.")] = None,
+    config: Config = None,
+    json_: Json = False,
+) -> None:
+    """List published networks: printed figures beside nastk's own counts."""
+    from ..nasbench.references import list_references
+    from . import screen
+
+    show(list_references(**options_of(context)), json_, screen.print_references)
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    what: What,
+    to: Annotated[Path, typer.Option(help="File to write: model.pt2 or model.onnx.")],
+    with_preprocessing: Annotated[
+        bool,
+        typer.Option(
+            "--with-preprocessing",
+            help="Take bytes of any size, uint8 [B, 3, H, W] (grey repeated three times), and give "
+            "probabilities.",
+        ),
+    ] = False,
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="Export fresh weights, not trained ones.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    trust: Trust = False,
+    config: Config = None,
+    json_: Json = False,
+) -> None:
+    """Write the retrained network as a file that runs without nastk, and check the file.
+
+    It takes image, float32 [B, 3, R, R], and gives logits [B, K]. How pixels become its input and
+    which class each output is stand in the file as JSON: nastk.preprocessing and nastk.classes.
+    """
+    trust_code(trust, context)
+    from ..workflows.export import export as implementation
+    from ..workflows.export import print_export
+
+    show(implementation(**options_of(context)), json_, print_export)
+
+
+app.add_typer(bench, name="bench", no_args_is_help=True)
+
+
+@app.command()
+def doctor(json_: Json = False) -> None:
+    """Say what this installation can do, which kernels run, and why."""
+    from ..workflows.doctor import examine
+    from . import screen
+
+    show(examine(), json_, screen.print_doctor)
+
+
+def _wait_quietly() -> None:
+    """Keep threads that wait for the next parallel loop from taking cores from other programs.
+
+    By default they spin for milliseconds; two searches on two cores then took 16 to 167 s, not 11.
+    To be called before torch, and with it OpenMP, is loaded. Settings of the user's stay.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line on standard error."""
+    _wait_quietly()
+    with Stop() as stop:
+        code = _run(stop)
+    if stop:
+        stop.end()
+    sys.exit(code)
+
+
+def _run(stop: Stop) -> int:
+    """Run the command and return its exit code; whatever a stop has broken counts as stopped."""
+    try:
+        code: int = app(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    except (Exception, SystemExit) as error:
+        code = 130 if stop else code_of(error, shows_traceback=bool(_shown))
+    if code == 130:  # interrupted, in whichever way this version of typer says so
+        stop.say()
+    return code

@@ -1,0 +1,1 @@
+"""Archs trained side by side, and what their order says."""

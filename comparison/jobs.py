@@ -1,0 +1,260 @@
+"""Does the found arch beat its neighbours? All are trained by one recipe with the same seeds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..core.loop import Report
+from ..core.metrics import test_metrics
+from ..core.pool import worker_pool
+from ..core.ranked import as_ranked
+from ..core.run import Run, write_json
+from ..core.skipped import remember_skipped
+from ..core.standing import NAME as STANDING
+from ..core.standing import noted_in, share_done
+from ..core.task import Task
+from ..core.worker import check_stop
+from ..evaluators.recipe import find_recipe
+from ..evaluators.train import Training
+from ..nasbench.families import find_space, make_space
+from ..nasbench.in_memory import is_in_file, is_in_memory
+from ..records.results import read_metrics
+from ..tasks.images.held import share_held
+from ..tasks.named import make_task
+from .contestants import Contestant
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One training of one contestant, complete enough for another process.
+
+    The hash of its training data tells what once stood at the same path from what stands there now.
+    On split `train` it is measured on the test split; on split `weights`, as a search would
+    measure it, on the architecture split.
+    """
+
+    contestant: Contestant
+    seed: int
+    data: str
+    data_sha256: str
+    recipe: str
+    steps: int | None
+    device: str
+    workers: int
+    threads: int
+    folder: str
+    strict: bool = False
+    memory: str = "high"
+    split: str = "train"
+
+    @property
+    def path(self) -> Path:
+        """Folder of the training; its name says everything that decides the result."""
+        member = self.contestant
+        content = ""
+        if is_in_file(member.family):
+            file = Path(member.family.rpartition(":")[0])
+            content = file.read_bytes().decode(errors="replace")
+        network = json.dumps([member.family, member.options, member.choices], sort_keys=True)
+        digest = hash_of(network + self.data + self.data_sha256 + content + self.memory)
+        length = "full" if self.steps is None else self.steps
+        part = "" if self.split == "train" else f"{self.split}-"
+        return Path(self.folder, f"{digest}-{self.recipe}-{length}-{part}{self.seed}")
+
+    @property
+    def measured(self) -> str:
+        """Split on which the trained network is measured."""
+        return "test" if self.split == "train" else "architecture"
+
+    @property
+    def result(self) -> dict[str, float] | None:
+        """Metrics of the finished training, None before."""
+        file = self.path / "metrics.json"
+        if not file.is_file():
+            return None
+        return read_metrics(file, f"{self.measured}_loss_nats", f"{self.measured}_top1_percent")
+
+
+def default_processes(device: str) -> int:
+    """Return how many trainings run at a time: one for each core, one on CUDA."""
+    return (os.cpu_count() or 1) if device == "cpu" else 1
+
+
+def threads_each(processes: int) -> int:
+    """Return the threads of each of so many trainings, which share the cores."""
+    return max(1, (os.cpu_count() or 1) // processes)
+
+
+def hash_of(text: str) -> str:
+    """Return a short content hash."""
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:10]
+
+
+def train_all(jobs: Sequence[Job], processes: int, report: Report) -> None:
+    """Run the trainings that have no result yet, in parallel processes.
+
+    A stopped comparison keeps every finished training, and the checkpoints of unfinished ones.
+    """
+    distinct = {job.path: job for job in jobs}  # equal archs train once
+    waiting = [job for job in distinct.values() if job.result is None]
+    total = len(distinct)
+    done = total - len(waiting)
+    report({"phase": "train", "step": done, "total": total})
+    if not waiting:
+        return
+    if any(is_in_memory(job.contestant.family) for job in waiting):  # no process could find it
+        for job in waiting:
+            begun = {"phase": "train", "step": done, "total": total}
+            loss = _train(job, partial(_tell, report, begun))[f"{job.measured}_loss_nats"]
+            done += 1
+            report({"phase": "train", "step": done, "total": total, "loss": loss})
+        return
+    share_held()
+    with worker_pool(min(processes, len(waiting))) as pool:
+        under_way = {pool.submit(_train, job): job for job in waiting}
+        event: dict[str, Any] = {"phase": "train", "step": done, "total": total}
+        while under_way:
+            for future in wait(under_way, timeout=1, return_when=FIRST_COMPLETED).done:
+                job = under_way.pop(future)
+                done += 1
+                loss = future.result()[f"{job.measured}_loss_nats"]
+                event = {"phase": "train", "step": done, "total": total, "loss": loss}
+                report(event)
+            if under_way:
+                parts = share_done(job.path for job in under_way.values())
+                report(event | {"done": done + parts})
+
+
+@lru_cache(maxsize=2)
+def _task(data: str, resolution: int, workers: int, strict: bool) -> Task:
+    return make_task(data, resolution, workers=workers, strict=strict)
+
+
+def _tell(report: Report, begun: dict[str, Any], share: float) -> None:
+    report(begun | {"done": begun["step"] + share})
+
+
+def _train(job: Job, tell: Callable[[float], None] = lambda share: None) -> dict[str, float]:
+    """Train one contestant with one seed and write its metrics; tell the share that is done."""
+    torch.set_num_threads(job.threads)
+    job.path.mkdir(parents=True, exist_ok=True)
+    run = Run(job.path)
+    run.acquire()
+    try:
+        space = make_space(find_space(job.contestant.family), job.contestant.options)
+        task = _task(job.data, space.resolution, job.workers, job.strict)
+
+        note = noted_in(job.path)
+
+        def watch(event: dict[str, Any]) -> None:
+            check_stop()
+            note(event)
+            tell(event["step"] / event["total"])
+
+        device = torch.device(job.device)
+        training = Training(
+            network=space.build(job.contestant.choices, seed=job.seed),
+            task=task,
+            recipe=find_recipe(job.recipe),
+            seed=job.seed,
+            steps=job.steps,
+            device=device,
+            memory=job.memory,
+            run=run,
+            split=job.split,
+            keeps_best=False,
+        )
+        watch = remember_skipped(task, job.path / "skipped.json", watch)
+        metrics = test_metrics(training.fit(watch), task, job.measured, device)
+        metrics["num_skipped"] = task.num_skipped
+        metrics["seconds"], metrics["cpu_seconds"] = run.clock.spent
+        write_json(job.path / "metrics.json", metrics)
+        shutil.rmtree(job.path / "checkpoints", ignore_errors=True)
+        (job.path / STANDING).unlink(missing_ok=True)
+        return metrics
+    finally:
+        run.release()
+
+
+def summary(jobs: Sequence[Job]) -> dict[str, Any]:
+    """Return mean and spread of every contestant, and what all of it cost.
+
+    Returns:
+        `rows` (one a contestant), `num_trainings`, `num_skipped` (the most unreadable images that a
+        training met), `cpu_seconds`, and of the device, that is of the CPU or wall on a GPU,
+        `device_seconds` of all trainings and `training_seconds`, the median of one: the first of
+        each process reads the data as well. Where random archs stand beside a found one also
+        `random_mean_top1_percent`, `improvement_percent` (100 (a - r)/r with a the top-1 of the
+        found arch and r the random mean) and `rank` of the found arch among the random ones by mean
+        test loss (1 is best). A loss that is not finite ranks last; what it goes into is not finite
+        either, or has no spread.
+    """
+    rows = list(_rows(jobs))
+    found = next((row for row in rows if row["kind"] == "found"), None)
+    rivals = [row for row in rows if row["kind"] == "random"]
+    by_path = {job.path: job.result for job in jobs}
+    results = [result for result in by_path.values() if result is not None]
+    seconds = [r["cpu_seconds" if jobs[0].device == "cpu" else "seconds"] for r in results]
+    answer: dict[str, Any] = {
+        "rows": rows,
+        "num_trainings": len(by_path),
+        "num_skipped": int(max((result["num_skipped"] for result in results), default=0)),
+        "cpu_seconds": sum(result["cpu_seconds"] for result in results),
+        "device_seconds": sum(seconds),
+        "training_seconds": statistics.median(seconds),
+    }
+    if found and rivals:
+        mean = statistics.mean(row["top1_percent"] for row in rivals)
+        answer["random_mean_top1_percent"] = mean
+        answer["random_mean_loss_nats"] = statistics.mean(row["loss_nats"] for row in rivals)
+        answer["random_spread_loss_nats"] = _spread([row["loss_nats"] for row in rivals])
+        gain = found["top1_percent"] - mean
+        answer["improvement_percent"] = 100 * gain / mean if mean else math.nan
+        own = as_ranked(found["loss_nats"])
+        better = [row for row in rivals if as_ranked(row["loss_nats"]) < own]
+        # One that has diverged is the last, also of many that have.
+        answer["rank"] = 1 + len(better if math.isfinite(own) else rivals)
+    return answer
+
+
+def _rows(jobs: Sequence[Job]) -> Iterator[dict[str, Any]]:
+    for contestant in dict.fromkeys(job.contestant.name for job in jobs):
+        mine = [job for job in jobs if job.contestant.name == contestant]
+        metrics = [result for job in mine if (result := job.result) is not None]
+        losses = [m["test_loss_nats"] for m in metrics]
+        accuracies = [m["test_top1_percent"] for m in metrics]
+        chosen = mine[0].contestant
+        yield {
+            "name": chosen.name,
+            "kind": chosen.kind,
+            "flops": chosen.flops,
+            "params": chosen.params,
+            "inside_budget": chosen.inside_budget,
+            "seeds": len(metrics),
+            "num_diverged": sum(not math.isfinite(loss) for loss in losses),
+            "losses_nats": losses,
+            "loss_nats": statistics.mean(losses),
+            "loss_spread_nats": _spread(losses),
+            "top1_percent": statistics.mean(accuracies),
+            "top1_spread_percent": _spread(accuracies),
+            "seconds": sum(m["seconds"] for m in metrics),
+        }
+
+
+def _spread(values: Sequence[float]) -> float | None:
+    """Return the standard deviation, None for a single value or where one is not finite."""
+    known = len(values) > 1 and all(map(math.isfinite, values))
+    return statistics.stdev(values) if known else None

@@ -1,0 +1,97 @@
+"""What a run folder says about a search becomes the problem that its strategy works on."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ..core.budget import parse_budget, recorded_budget
+from ..core.lookup import lookup
+from ..core.precision import find_precision
+from ..core.run import Run
+from ..core.space import Space
+from ..core.strategy import Problem
+from ..core.task import Task
+from ..ops.chain import MEMORY
+from ..search_spaces.blocks import MOST_FACTOR
+from ..tasks.named import make_task
+from .manifest import check_same_data, manifest_of
+from .naming import find_device, spaces_of
+
+
+def problem_of(run: Run) -> Problem:
+    """Return the problem of a run; the first call reads budget and data into the manifest.
+
+    Raises:
+        InfeasibleBudgetError: if no arch can meet the budget.
+        ValueError: if the data have changed since the first call.
+    """
+    if run.manifest.limits is not None:
+        task = _task_of(run)
+        check_same_data(run, task)
+    else:
+        task = _begun(run)
+    manifest = run.manifest
+    target, proxy = spaces_of(run)
+    device = find_device(manifest.device)
+    lookup("memory", manifest.memory, MEMORY)
+    return Problem(
+        space=target,
+        proxy=proxy,
+        task=task,
+        budget=recorded_budget(manifest),
+        seed=manifest.seed,
+        device=device,
+        memory=manifest.memory,
+        precision=find_precision(manifest.precision, device),
+        cuda_graph=manifest.cuda_graph,
+    )
+
+
+def _task_of(run: Run) -> Task:
+    manifest, resolution = run.manifest, spaces_of(run)[1].resolution
+    return make_task(manifest.data, resolution, workers=manifest.workers, strict=manifest.strict)
+
+
+def _begun(run: Run) -> Task:
+    """Complete the manifest of a run by its budget and what its data say, and return its task."""
+    manifest = run.manifest
+    target, proxy = spaces_of(run)
+    takes_classes = ":" in manifest.data and manifest.target_classes is None
+    if not manifest.asked:
+        raise ValueError(f"{run.manifest_path} says no budget: it is of no search")
+    # Where the data do not decide it, an infeasible budget is refused before they are read.
+    budget = None if takes_classes else parse_budget(manifest.asked, target)
+    task = _task_of(run)
+    if budget is None:
+        target = dataclasses.replace(target, num_classes=task.num_classes)
+        budget = parse_budget(manifest.asked, target)
+    proxy = dataclasses.replace(proxy, num_classes=task.num_classes)
+    entries = manifest_of(space=manifest.space, target=target, proxy=proxy, data=manifest.data)
+    bounds = {"budgets": budget.to_json(), "data_record": task.describe()}
+    run.update_manifest(entries | bounds)
+    return task
+
+
+def proxy_of(target: Space, data: str, scale: float | None, resolution: int | None) -> Space:
+    """Return the space to train: the space's own proxy on embedded data, else the target.
+
+    Args:
+        target: the space whose cost is counted.
+        data: name of the data, `KIND:...` if they are the user's.
+        scale: channel factor of the proxy; its own if None.
+        resolution: pixels of the proxy; its own if None.
+
+    Raises:
+        ValueError: if the space has no such factor.
+    """
+    proxy = target if ":" in data else target.proxy()
+    if scale is not None:
+        if not 0 < scale <= MOST_FACTOR:
+            raise ValueError(
+                f"--proxy-scale takes a factor above 0 and at most {MOST_FACTOR:,}, for example "
+                f"0.35; got {scale}"
+            )
+        if "scale" not in proxy.options:
+            raise ValueError(f"space {target.name!r} has no channel scale; leave out --proxy-scale")
+        proxy = dataclasses.replace(proxy, **{"scale": scale})
+    return proxy if resolution is None else dataclasses.replace(proxy, resolution=resolution)

@@ -1,0 +1,1 @@
+"""The page about runs: its facts, its pictures and its words."""

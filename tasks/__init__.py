@@ -1,0 +1,1 @@
+"""What networks are trained on: a folder for each kind of task."""

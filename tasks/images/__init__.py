@@ -1,0 +1,1 @@
+"""Classification of images: where they come from and how they are prepared."""

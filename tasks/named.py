@@ -1,0 +1,74 @@
+"""Tasks by the name that people type behind --data: real data by path, or embedded ones."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ..core.lookup import lookup
+from ..core.task import Task
+from .images.arrays import ArrayTask, Source
+from .images.digits import digits, digits_photo, mnist5k, mnist5k_photo
+from .images.files import cifar10, idx, npz
+from .images.folders import find_folders
+from .images.held import KIND as HELD_KIND
+from .images.held import find_held, held
+from .images.imagefolder import ImageFolder
+from .images.patches import textures, textures_photos
+
+EMBEDDED: dict[str, Callable[[], Source]] = {
+    "digits": digits,
+    "digits-photo": digits_photo,
+    "mnist5k": mnist5k,
+    "mnist5k-photo": mnist5k_photo,
+    "textures": textures,
+    "textures-photos": textures_photos,
+}
+FILES: dict[str, Callable[[str], Source]] = {"cifar10": cifar10, "idx": idx, "npz": npz}
+
+
+def make_task(data: str, resolution: int, *, workers: int = 0, strict: bool = False) -> Task:
+    """Return the task of `--data`, drawn at a resolution.
+
+    Raises:
+        ValueError: if the name is unknown, the path holds no such data, or it may not be read.
+    """
+    find_data(data)
+    kind, colon, path = data.partition(":")
+    if colon and kind == HELD_KIND:
+        return ArrayTask(source=held(data), resolution=resolution)
+    if not colon:
+        return ArrayTask(source=EMBEDDED[kind](), resolution=resolution)
+    try:
+        if kind == "imagefolder":
+            return ImageFolder(path, resolution=resolution, workers=workers, strict=strict)
+        return ArrayTask(source=FILES[kind](path), resolution=resolution)
+    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
+        raise ValueError(f"cannot read {data}: {error.strerror}: {error.filename}") from None
+
+
+def find_data(data: str) -> None:
+    """Look whether data of that name can be there, without reading any.
+
+    Raises:
+        ValueError: if the name is unknown, or there is nothing at the path.
+    """
+    kind, colon, path = data.partition(":")
+    if colon and kind == HELD_KIND:
+        find_held(data)
+        return
+    known = [*EMBEDDED, *(f"{name}:PATH" for name in (*FILES, "imagefolder"))]
+    if not colon:
+        if data not in EMBEDDED:
+            lookup("data", data, dict.fromkeys(known))
+        return
+    lookup("data", kind, dict.fromkeys((*FILES, "imagefolder")))
+    if not path:
+        raise ValueError(f"{data!r} misses its path; write {kind}:PATH")
+    try:
+        if kind == "imagefolder":
+            find_folders(Path(path))
+        is_there = Path(path).exists()
+    except OSError as error:  # a name that is too long, or below a folder that is closed to us
+        short = path if len(path) < 200 else f"{path[:200]}..."
+        raise ValueError(f"cannot look for {kind}:{short}: {error.strerror}") from None
+    if not is_there:
+        raise ValueError(f"there is nothing at {path}; {kind}: takes the path of existing data")

@@ -1,0 +1,291 @@
+"""Comparisons: who takes part, what is reported, and that nothing trained is trained again."""
+
+import contextlib
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+
+import nastk
+import pytest
+from nastk.commands import screen
+from nastk.comparison import jobs
+from nastk.comparison.contestants import contestants
+from nastk.core.best import FREE
+from nastk.core.budget import Budget
+from nastk.core.run import write_json
+from nastk.search_spaces import Sandglass, SandglassMicro, Toy
+from nastk.workflows import compare
+
+NASTK = [sys.executable, "-m", "nastk"]
+SMALL = {"seeds": 2, "random": 2, "steps": 3, "data": "digits"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compare") / "run"
+    nastk.search("sandglass-micro", "0.8M", strategy="random", seed=5, out=folder)
+    return folder
+
+
+def take_part(space, proxy, flops):
+    budget = Budget.parse(flops)
+    options = {"family": space.name, "arch": space.arch_at(dict.fromkeys(space.choices(), 0))}
+    return contestants(target=space, proxy=proxy, budget=budget, num_random=3, seed=0, **options)
+
+
+@pytest.mark.slow
+def test_neighbours_are_within_15_percent_and_scaled_as_the_found_arch_is():
+    space = Sandglass()
+    entrants = take_part(space, space.proxy(), "357M")
+    inside = {e.name for e in entrants if e.kind == "reference" and e.inside_budget}
+    above = {e.name for e in entrants if e.kind == "reference" and not e.inside_budget}
+    assert {"mobilenext-1.0", "mobilenext-se", "atomnas-b"} <= inside
+    assert {"atomnas-c", "atomnas-c+", "efficientnet-b0", "fbnet-c"} <= above
+    assert "mobilenetv2-1.0" not in inside | above  # 300.8M is more than 15 % below
+    for entrant in entrants:
+        assert entrant.options["scale"] == 0.35 and entrant.options["resolution"] == 112
+        assert abs(entrant.flops / 357e6 - 1) <= 0.15 or entrant.kind == "found"
+    assert all(0.9 * 357e6 <= e.flops <= 357e6 for e in entrants if e.kind == "random")
+
+
+@pytest.mark.slow
+def test_free_rules_are_the_null_hypothesis():
+    entrants = take_part(SandglassMicro(), SandglassMicro(), "0.8M")
+    by_kind = {e.kind: e for e in entrants}
+    for metric in ("params", "flops"):
+        most, drawn = by_kind[f"most-{metric}"], by_kind["random"]
+        assert getattr(most, metric) > getattr(drawn, metric)
+    assert len({json.dumps(e.choices) for e in entrants if e.kind == "random"}) == 3
+
+
+def test_a_comparison_reports_and_is_not_trained_twice(run):
+    result = nastk.compare(run, **SMALL)
+    kinds = [row["kind"] for row in result["rows"]]
+    rules = [rule for rule in FREE if rule in kinds]
+    start = ["found", *rules, "random", "random"]
+    assert "most-params" in rules and kinds[: len(start)] == start
+    assert all(row["seeds"] == 2 and row["loss_spread_nats"] >= 0 for row in result["rows"])
+    rivals = [row["top1_percent"] for row in result["rows"] if row["kind"] == "random"]
+    mean = sum(rivals) / 2
+    found = result["rows"][0]["top1_percent"]
+    assert result["improvement_percent"] == pytest.approx(100 * (found - mean) / mean)
+    assert result["rank"] in (1, 2, 3)
+    stamps = {p: p.stat().st_mtime_ns for p in run.glob("compare/*/metrics.json")}
+    assert len(stamps) == result["num_trainings"]
+    again = nastk.compare(run, **SMALL)
+    assert again["rows"] == result["rows"]
+    assert stamps == {p: p.stat().st_mtime_ns for p in run.glob("compare/*/metrics.json")}
+
+
+@pytest.fixture
+def trained_to(monkeypatch):
+    """Let trainings end, at once, with the losses given by name and seed; no references.
+
+    All free rules end as most-params does.
+    """
+
+    def tell(**losses):
+        def train_all(wanted, processes, report):
+            for job in wanted:
+                name = "most-params" if job.contestant.kind in FREE else job.contestant.name
+                loss = losses[name.replace("-", "_")][job.seed]
+                right = 0.0 if loss > 9 else 50.0
+                metrics = {"test_loss_nats": loss, "test_top1_percent": right, "num_skipped": 0}
+                job.path.mkdir(parents=True, exist_ok=True)
+                metrics |= {"seconds": 1.0, "cpu_seconds": 1.0}
+                write_json(job.path / "metrics.json", metrics)
+
+        monkeypatch.setattr(compare, "train_all", train_all)
+        own = partial(contestants, with_references=False)
+        monkeypatch.setattr(compare, "contestants", own)
+
+    return tell
+
+
+def test_a_diverged_training_ranks_last_and_breaks_nothing(run, trained_to, tmp_path, capfd):
+    run = shutil.copytree(run, tmp_path / "run")
+    fine = {"found": [0.5, 0.7], "most_params": [0.6, 0.6], "random_2": [0.8, 0.8]}
+    trained_to(**fine, random_1=[0.1, math.nan])
+    result = nastk.compare(run, seeds=2, random=2)
+    number, row = next((n, r) for n, r in enumerate(result["rows"]) if r["name"] == "random-1")
+    assert row["losses_nats"][0] == 0.1
+    assert math.isnan(row["loss_nats"]) and row["loss_spread_nats"] is None
+    assert result["rank"] == 1  # the mean of both seeds counts, not the one that was lucky
+    written = json.loads((run / "compare.json").read_text(), parse_constant=pytest.fail)
+    assert written["rows"][number]["losses_nats"] == [0.1, None]
+    assert written["rows"][number]["loss_nats"] is None
+    for shown in (result, written):  # from memory, and read back
+        screen.print_comparison(shown)
+        said = capfd.readouterr().out
+        (line,) = [line for line in said.splitlines() if line.startswith("random-1")]
+        assert "diverged" in line and "random mean not finite" in said
+    (told,) = nastk.report([run])["runs"]
+    shown = told["comparison"]["rows"]
+    assert [row | known for row, known in zip(shown, written["rows"], strict=True)] == shown
+    assert not told["notes"]
+
+
+def test_a_found_arch_that_diverged_is_last(run, trained_to, tmp_path):
+    run = shutil.copytree(run, tmp_path / "run")
+    trained_to(found=[math.nan], most_params=[0.6], random_1=[0.7], random_2=[0.8])
+    assert nastk.compare(run, seeds=1, random=2)["rank"] == 3
+    assert nastk.compare(run, seeds=1, random=2)["rows"][0]["num_diverged"] == 1
+    (told,) = nastk.report([run])["runs"]
+    assert told["verdict"] is None and told["comparison"]["rows"][0]["loss_nats"] is None
+
+
+def test_a_comparison_in_which_nothing_trained_fails(run, trained_to, tmp_path):
+    run = shutil.copytree(run, tmp_path / "run")
+    (run / "compare.json").unlink(missing_ok=True)
+    trained_to(found=[math.nan], most_params=[math.inf], random_1=[math.nan])
+    with pytest.raises(RuntimeError, match=r"all trainings diverged \(5\): train with"):
+        nastk.compare(run, seeds=1, random=1)
+    assert not (run / "compare.json").exists()
+
+
+def test_no_share_is_told_of_random_archs_that_are_never_right(run, trained_to, tmp_path, capfd):
+    run = shutil.copytree(run, tmp_path / "run")
+    trained_to(found=[0.5], most_params=[0.6], random_1=[9.5], random_2=[9.8])
+    result = nastk.compare(run, seeds=1, random=2)
+    written = json.loads((run / "compare.json").read_text(), parse_constant=pytest.fail)
+    assert written["improvement_percent"] is None and result["rank"] == 1
+    for shown in (result, written):
+        screen.print_comparison(shown)
+        assert "the found arch ranks 1 of 3 by loss\n" in capfd.readouterr().out
+    (told,) = nastk.report([run])["runs"]
+    assert told["comparison"]["rank"] == 1 and not told["notes"]
+
+
+@pytest.mark.slow
+def test_a_killed_comparison_goes_on_and_ends_the_same(run):
+    options = ["--seeds", "1", "--random", "1", "--steps", "12", "--json"]
+    environment = os.environ | {"NASTK_CHECKPOINT_SECONDS": "0"}
+    command = [*NASTK, "compare", str(run), *options]
+    for stop in (signal.SIGTERM, signal.SIGKILL):
+        known = newest_checkpoint(run)
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        deadline = time.monotonic() + 200
+        while process.poll() is None and time.monotonic() < deadline:
+            if newest_checkpoint(run) > known:  # it trains, and no longer imports
+                break
+            time.sleep(0.005)
+        assert newest_checkpoint(run) > known
+        process.send_signal(stop)
+        # The pipe ends when the workers, which hold it too, have ended as well.
+        _, complaints = process.communicate(timeout=200)
+        assert process.returncode != 0
+        if stop == signal.SIGTERM:
+            assert len(complaints.strip().splitlines()) == 1, complaints
+        wait_until_orphans_have_gone(run)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    broken = json.loads(done.stdout)["rows"]
+    for path in run.glob("compare/*-12-*/metrics.json"):
+        path.unlink()
+    whole = nastk.compare(run, seeds=1, random=1, steps=12)["rows"]
+    timeless = [[{**row, "seconds": 0} for row in rows] for rows in (broken, whole)]
+    assert timeless[0] == timeless[1]
+
+
+def newest_checkpoint(run):
+    """Time of the newest checkpoint, 0 while one takes the other's place."""
+    times = [0]
+    for path in run.glob("compare/*/checkpoints/*-last"):
+        with contextlib.suppress(FileNotFoundError):
+            times.append(path.stat().st_mtime_ns)
+    return max(times)
+
+
+def wait_until_orphans_have_gone(run):
+    """Workers of a killed parent end, and with them their locks."""
+    import fcntl
+
+    deadline = time.monotonic() + 30
+    for path in run.glob("compare/*/.lock"):
+        while time.monotonic() < deadline:
+            with open(path, "a+") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError:
+                    time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [({"seeds": 0}, "at least 1 and at most 1,000"), ({"recipe": "sgdd"}, "unknown recipe")],
+)
+def test_wrong_options_are_refused(run, options, words):
+    with pytest.raises(ValueError, match=words):
+        nastk.compare(run, **options)
+
+
+@pytest.fixture(scope="module")
+def archs(tmp_path_factory):
+    """Two archs of one space as files."""
+    folder, space = tmp_path_factory.mktemp("archs"), Toy()
+    for name, width in (("narrow", 8), ("wide", 16)):
+        arch = space.arch({"width": width, "kernel": 3})
+        (folder / f"{name}.json").write_text(arch.to_json())
+    return folder
+
+
+@pytest.fixture
+def trains_here(monkeypatch):
+    """Train in this process, as for a space that no other one could find."""
+    monkeypatch.setattr(jobs, "is_in_memory", lambda name: True)
+
+
+def test_archs_stand_beside_each_other(archs, run, tmp_path, command, trains_here):
+    files = [str(archs / "narrow.json"), str(archs / "wide.json"), str(run)]
+    words = ["compare", *files, "--seeds", "2", "--steps", "3", "--data", "digits", "--json"]
+    words += ["--out", str(tmp_path), "--processes", "1", "--recipe", "demonstration"]
+    done = command(*words)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    rows = result["rows"]
+    assert [row["name"] for row in rows] == ["narrow", "wide", "run"]
+    assert all(row["kind"] == "given" and row["seeds"] == 2 for row in rows)
+    counted = [nastk.count(file)["flops"] for file in files]
+    assert [row["flops"] for row in rows] == counted
+    assert "rank" not in result and result["run"] is None and result["num_trainings"] == 6
+    options = {"seeds": 2, "steps": 3, "data": "digits", "processes": 1, "out": tmp_path}
+    assert nastk.compare(files[:2], **options)["rows"] == rows[:2]  # nothing trained again
+    assert len(list(tmp_path.glob("*.json"))) == 2
+
+
+@pytest.mark.parametrize(
+    "names, options, words",
+    [
+        (["narrow.json", "narrow.json"], {}, "narrow.json is given twice"),
+        (["narrow.json", "wide.json"], {"random": 2}, "random archs need a budget"),
+        (["narrow.json", "none.json"], {}, "no file or folder .*none.json"),
+        (["narrow.json", "t2t-vit-7"], {}, "t2t by 'demonstration-tokens': give one --recipe"),
+        (["narrow.json", "t2t-vit-7"], {"recipe": "demonstration"}, "train at 28, [0-9]+ px"),
+        (["run"], {"out": "folder"}, "compared in its own folder"),
+    ],
+)
+def test_archs_that_cannot_stand_beside_each_other_are_refused(archs, run, names, options, words):
+    places = {"run": run, "t2t-vit-7": "t2t-vit-7"}
+    with pytest.raises(ValueError, match=words):
+        nastk.compare([places.get(name, archs / name) for name in names], **options)
+
+
+def test_runs_are_compared_on_the_data_that_they_searched(archs, run, tmp_path, trains_here):
+    options = {"strategy": "random", "out": tmp_path / "other", "data": "digits"}
+    nastk.search("sandglass-micro", "0.8M", **options)
+    with pytest.raises(ValueError, match="of digits and digits-photo: say on which --data"):
+        nastk.compare([run, tmp_path / "other"])
+    result = nastk.compare(
+        [tmp_path / "other", archs / "wide.json"],
+        **{"seeds": 1, "steps": 1, "processes": 1, "recipe": "demonstration", "out": tmp_path},
+    )
+    assert result["data"] == "digits"

@@ -1,0 +1,146 @@
+"""How a recipe is changed and listed, and the time that is left of trainings elsewhere."""
+
+import dataclasses
+import itertools
+
+import nastk
+import numpy as np
+import pytest
+from nastk.core.run import Run
+from nastk.core.standing import Parts, noted_in, share_done
+from nastk.evaluators.recipe import RECIPES, find_recipe, with_changes
+from nastk.records.reading import problem_of
+from nastk.workflows.planning import planned, recipe_of
+from nastk.workflows.progress import progress
+
+
+@pytest.fixture
+def arrays(tmp_path):
+    generator = np.random.default_rng(0)
+    file = tmp_path / "a.npz"
+    x = generator.integers(0, 255, (400, 12, 12), dtype=np.uint8)
+    np.savez(file, x=x, y=np.arange(400) % 4)
+    return f"npz:{file}"
+
+
+def test_a_recipe_is_changed_by_options_and_by_its_name(arrays, tmp_path):
+    nastk.search("toy", "90%", strategy="random", data=arrays, out=tmp_path / "run")
+    result = nastk.retrain(tmp_path / "run", epochs=1, batch_size=100, lr=0.01)
+    recipe = result["record"]["recipe"]
+    assert recipe == "small:epochs=1,batch_size=100,lr=0.01"
+    assert find_recipe(recipe) == dataclasses.replace(
+        RECIPES["small"], name=recipe, epochs=1, batch_size=100, lr=0.01, least_steps=0
+    )
+    again = nastk.retrain(tmp_path / "run", recipe="small:epochs=1", batch_size=100, lr=0.01)
+    assert again["weights"] == result["weights"]
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"epochs": 2, "steps": 5}, "--steps and --epochs"),
+        ({"epochs": 0}, "--epochs takes"),
+        ({"batch_size": -1}, "--batch-size takes"),
+        ({"epochs": 10**30}, "--epochs takes a whole number .* at most 1,000,000"),
+        ({"epochs": float("inf")}, "--epochs takes"),
+        ({"batch_size": "two"}, "batch_size= takes a whole number"),
+        ({"lr": float("nan")}, "--lr takes"),
+        ({"lr": "fast"}, "lr= takes a number"),
+        ({"seed": "one"}, "seed= takes a whole number"),
+        ({"steps": 1.5}, "--steps takes"),
+        ({"recipe": "small:epochs=many"}, "epochs takes a number"),
+        ({"recipe": "small:colour=3"}, "setting of a recipe"),
+    ],
+)
+def test_changes_that_mean_nothing_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        nastk.retrain("mobilenext-1.0", **options)
+
+
+def test_the_time_left_moves_inside_a_training(tmp_path, capfd, monkeypatch):
+    note = noted_in(tmp_path)
+    note({"step": 1, "total": 4})
+    assert share_done([tmp_path, tmp_path / "not begun"]) == 0.25
+    clock = itertools.count(0.0, 31.0)
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    with progress(enabled=True) as report:
+        parts = Parts(report)
+        parts({"phase": "train", "step": 0, "total": 3})
+        for share in (0.5, 1.0):
+            parts.part(share)
+    lines = capfd.readouterr().err.splitlines()
+    assert all(line.startswith("train 0/3") for line in lines)
+    assert "left" in lines[-2] and "left" in lines[-1] and lines[-2] != lines[-1]
+
+
+def test_recipes_are_listed_with_their_settings(capfd):
+    from nastk.workflows import recipes
+
+    recipes.print_recipes(recipes.list_recipes())
+    said = capfd.readouterr().out
+    for recipe in RECIPES.values():
+        assert f"{recipe.name}\n    {recipe.optimizer}, lr {recipe.lr:g}" in said
+
+
+def test_epochs_are_as_few_as_they_are_asked_to_be():
+    """However few updates, and also where the recipe has as many."""
+    small = RECIPES["small"]
+    assert small.num_steps(640) == small.least_steps > 40 * 10
+    for epochs in (2, small.epochs):
+        changed = with_changes(small, epochs=epochs)
+        assert changed.num_steps(640) == 10 * epochs
+        assert find_recipe(changed.name) == changed
+    assert with_changes(small, lr=0.01).num_steps(640) == small.least_steps
+
+
+def test_a_rate_of_many_digits_is_the_one_that_trains():
+    changed = with_changes(RECIPES["small"], lr=0.0012345678)
+    assert find_recipe(changed.name).lr == 0.0012345678
+
+
+def test_the_rate_of_a_supernet_is_not_that_of_its_finalists(arrays, tmp_path):
+    options = {"data": arrays, "batch_size": 50, "lr": 0.25, "quiet": True}
+    nastk.search("toy", "90%", steps=2, **options, out=tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    supernet, alone = planned(run, problem_of(run)), problem_of(run)
+    recipe = recipe_of(run.manifest, alone.space, alone.task)
+    assert (supernet.weights_lr, supernet.batch_size) == (0.25, 50)
+    assert (recipe.lr, recipe.batch_size) == (RECIPES["small"].lr, 50)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"lr": 0.1, "strategy_options": {"weights_lr": 0.1}}, "--lr and --set weights_lr are one"),
+        ({"lr": 0.1, "strategy": "random"}, "random draws a single arch and trains none"),
+        (
+            {"epochs": 2, "strategy": "local", "evaluator": "params"},
+            "evaluator 'params' follows no recipe; leave out --epochs",
+        ),
+    ],
+)
+def test_changes_that_nothing_follows_are_refused(options, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=words):
+        nastk.search("toy", "90%", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_retraining_says_what_it_trains_on_and_by_which_recipe(arrays, tmp_path, capfd):
+    nastk.search("toy", "90%", strategy="random", data=arrays, out=tmp_path / "run", quiet=True)
+    capfd.readouterr()
+    nastk.retrain(tmp_path / "run", epochs=1)
+    first, second = capfd.readouterr().err.splitlines()[:2]
+    assert first.endswith("a.npz: 320 images to train on, 80 to test, 4 classes, grey")
+    assert second == ("training a network of toy: 5 updates of 64 (recipe small:epochs=1, 1 epoch)")
+
+
+def test_a_changed_search_is_made_again_by_its_commands(arrays, tmp_path):
+    options = {"data": arrays, "epochs": 1, "batch_size": 160, "lr": 0.01, "quiet": True}
+    nastk.search("toy", "90%", **options, out=tmp_path / "run")
+    nastk.report([tmp_path / "run"], out=tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "--epochs 1 --batch-size 160" in page and "weights_lr=0.01" in page
+    assert "--set batch_size" not in page
+    updates = [event for event in Run.open(tmp_path / "run").events() if "loss" in event]
+    assert len(updates) == 2  # 320 images in batches of 160

@@ -1,0 +1,116 @@
+"""Testing trained weights on the test split of their own data, or of others."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..core.answers import Answers, Tally
+from ..core.arguments import typed_arguments
+from ..core.metrics import test_metrics
+from ..core.run import write_json
+from ..core.task import Metrics, Task
+from ..records.given import given_data
+from ..records.naming import check_numbers, family_of, find_device
+from ..records.weights import check_owner, last_weights, load_weights, metadata_of
+from .guarding import guarded_call
+from .matching import task_of
+
+_log = logging.getLogger(__name__)
+
+
+def test_answers(network: nn.Module, task: Task, device: torch.device) -> tuple[Metrics, Answers]:
+    """Return the metrics of a network on the test split, and what it answered."""
+    tally = Tally(task.class_names, task.size("test"), task.preprocessing)
+    metrics = test_metrics(network, task, device=device, watch=tally.add)
+    return metrics, tally.answers()
+
+
+test_answers.__test__ = False  # type: ignore[attr-defined]  # a library function, not a test
+
+
+def answers_file(weights: Path) -> Path:
+    """Return where the answers of trained weights stand, for the report."""
+    return weights.with_name(f"{weights.stem}-answers.json")
+
+
+def write_answers(file: Path, answers: Answers, data: str, metrics: Metrics) -> None:
+    """Write the answers on data, and what they amount to."""
+    write_json(file, answers.to_json() | {"data": data, "metrics": metrics})
+
+
+@typed_arguments
+@guarded_call()
+def evaluate(
+    what: str | Path,
+    *,
+    weights: str | Path | None = None,
+    data: Any = None,
+    device: str = "cpu",
+    workers: int = 0,
+    strict: bool = False,
+    allow_mismatch: bool = False,
+) -> dict[str, Any]:
+    """Test trained weights on the test split.
+
+    On the data of the training, the answers are written beside the weights, for the report.
+    Pictures are prepared as in training, and classes matched by their names: data whose labels are
+    numbers without names have the numbers as names.
+
+    Args:
+        what: run folder, arch.json or published name.
+        weights: a .safetensors file of `retrain`; the last one of its folder if None, which is
+            `runs/NAME` of a file or a name.
+        data: as for search; the data that the weights were trained on if None.
+        device: `cpu` or `cuda`.
+        workers: processes that decode images.
+        strict: refuse unreadable images instead of skipping them.
+        allow_mismatch: take labels by their numbers where the weights were trained on other
+            classes.
+
+    Returns:
+        `weights`, `data`, `num_skipped`, `metrics`, `classes` and in their order
+        `class_top1_percents` (None without images), as `weakest_classes` a line about these, and as
+        `changes` what was done to make data fit that are prepared or labelled otherwise than those
+        of the training.
+
+    Raises:
+        ValueError: if the weights belong to another network, or were trained on other classes.
+    """
+    check_numbers(workers=workers)
+    place = find_device(device)
+    path = Path(weights) if weights else last_weights(what)
+    check_owner(path, what)
+    metadata = metadata_of(path)
+    name, _alive = (metadata["data"], None) if data is None else given_data(data)
+    network = load_weights(path, family_of(what))
+    task, changes = task_of(
+        path, name, workers=workers, strict=strict, allow_mismatch=allow_mismatch
+    )
+    metrics, answers = test_answers(network, task, place)
+    if name == metadata["data"] and not changes:
+        _keep(answers_file(path), answers, name, metrics)
+    return {
+        "weights": str(path),
+        "data": name,
+        "num_skipped": task.num_skipped,
+        "metrics": metrics,
+        "classes": list(answers.classes),
+        "class_top1_percents": answers.top1_percents,
+        "weakest_classes": answers.weakest,
+        "changes": changes,
+    }
+
+
+def _keep(file: Path, answers: Answers, data: str, metrics: Metrics) -> None:
+    """Write the answers, unless the weights lie where nothing can be written."""
+    try:
+        write_answers(file, answers, data, metrics)
+    except OSError as error:
+        _log.warning(
+            "warning: %s cannot be written, the report lacks it (%s)", file, error.strerror
+        )

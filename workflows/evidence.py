@@ -1,0 +1,242 @@
+"""Evidence behind a search: random archs of its budget trained alike, and what ranks them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..comparison.contestants import Contestant, contestants
+from ..comparison.jobs import Job, default_processes, summary, threads_each, train_all
+from ..comparison.ranking import judge, rank_scores
+from ..core.clock import cpu_seconds
+from ..core.files import load_json
+from ..core.lookup import lookup
+from ..core.loop import Report
+from ..core.ranked import as_ranked
+from ..core.record import checked, read_record
+from ..core.run import Run, held, write_json
+from ..core.space import Space
+from ..core.strategy import Problem
+from ..evaluators.inherit import Inherit, load_supernet
+from ..evaluators.recipe import Recipe, recipe_hash
+from ..records.reading import problem_of
+from ..records.results import Evidence, Figure, SearchResult
+from ..records.trust import code_name
+from ..strategies.reading import has_ranking, read_ranking
+from .planning import recipe_of, trainings_told
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """How much evidence is made.
+
+    Attributes:
+        num_random: random archs of the band, trained beside the found one and those of free rules.
+        seeds: trainings of each.
+        share: of the recipe's updates that each training gets. A quarter ranks nearly as well as
+            the whole where the rate falls to zero within it.
+    """
+
+    num_random: int
+    seeds: int
+    share: float
+
+
+LEVELS = {
+    "quick": Level(num_random=6, seeds=1, share=0.25),
+    "full": Level(num_random=16, seeds=3, share=1.0),
+}
+
+
+def add_evidence(
+    folder: Path, result: dict[str, Any], level: str, report: Report
+) -> dict[str, Any]:
+    """Return the result of a finished search with its evidence, made where it is missing.
+
+    Args:
+        folder: of the run.
+        result: of the search.
+        level: `quick` or `full`; full evidence is quick evidence too.
+        report: receives progress events.
+
+    Raises:
+        ValueError: if the level is unknown.
+    """
+    run = Run.open(folder)
+    lookup("evidence", level, LEVELS)
+    file = folder / "evidence.json"
+    made = dict(read_record(file, Evidence)) if file.is_file() else None
+    if made is None or (level == "full" and made["level"] != level):
+        with held(run):
+            run.update_manifest({"evidence": level})
+            made = gather(run, level, report)
+            write_json(file, made)
+    return result | {"evidence": made}
+
+
+def gather(run: Run, level: str, report: Report) -> dict[str, Any]:
+    """Train the archs and score them; what a killed process had trained is not trained again.
+
+    Returns:
+        `level data recipe recipe_sha256 steps steps_of_the_recipe`, what
+        `nastk.comparison.jobs.summary` says, its `rows` with `scores`, `inherited_seconds`,
+        `share_percent` (cost of the evidence as a share of the search's), `ranking` and
+        `verdict` (see `nastk.comparison.ranking`).
+    """
+    problem, wanted = problem_of(run), LEVELS[level]
+    data = run.manifest["data"]
+    trained = problem.space if ":" in data else problem.proxy
+    trained = dataclasses.replace(trained, num_classes=problem.task.num_classes)
+    recipe = recipe_of(run.manifest, trained, problem.task)
+    entrants = contestants(
+        family=code_name("space", run.manifest, run.path),
+        target=problem.space,
+        proxy=trained,
+        arch=run.arch,
+        budget=problem.budget,
+        num_random=wanted.num_random,
+        seed=problem.seed,
+        with_references=False,
+    )
+    whole_size = problem.task.size("train")
+    whole = recipe.num_steps(whole_size)
+    steps = max(1, int(wanted.share * whole))
+    jobs = _jobs(run, entrants, wanted.seeds, recipe, None if steps == whole else steps, problem)
+    what = f"evidence: {len(jobs)} trainings, each"
+    told = trainings_told(report, problem.task, what, recipe, whole_size, jobs[0].steps)
+    train_all(jobs, default_processes(run.manifest["device"]), told)
+    scores, seconds = _scores(run, problem, entrants, report)
+    summed = summary(jobs)
+    rows = [row | {"scores": scores[row["name"]]} for row in summed.pop("rows")]
+    spent = _seconds_of_search(run)
+    paid, one = summed["device_seconds"], summed["training_seconds"] * whole / steps
+    return {
+        "level": level,
+        "data": data,
+        "recipe": recipe.name,
+        "recipe_sha256": recipe_hash(recipe),
+        "steps": steps,
+        "steps_of_the_recipe": whole,
+        "rows": rows,
+        **summed,
+        "inherited_seconds": seconds,
+        "share_percent": 100 * (paid + seconds) / spent if spent else None,
+        "ranking": rank_scores(rows),
+        "verdict": judge(rows, spent / one, steps / whole),
+    }
+
+
+def _jobs(
+    run: Run,
+    entrants: Sequence[Contestant],
+    seeds: int,
+    recipe: Recipe,
+    steps: int | None,
+    problem: Problem,
+) -> list[Job]:
+    """Return the trainings, kept where `nastk compare` finds them again."""
+    manifest = run.manifest
+    processes = default_processes(manifest["device"])
+    sha256 = problem.task.describe()["train_sha256"]
+    return [
+        Job(
+            contestant=entrant,
+            seed=seed,
+            data=manifest["data"],
+            data_sha256=sha256,
+            recipe=recipe.name,
+            steps=steps,
+            device=manifest["device"],
+            workers=manifest["workers"],
+            threads=threads_each(processes),
+            folder=str(run.path / "compare"),
+            strict=manifest["strict"],
+            memory=problem.memory,
+        )
+        for seed in range(seeds)
+        for entrant in entrants
+    ]
+
+
+def _scores(
+    run: Run, problem: Problem, entrants: Sequence[Contestant], report: Report
+) -> tuple[dict[str, dict[str, float]], float]:
+    """Return by arch what the search says of it, higher being better, and the seconds it took.
+
+    `learned` is its score in the ranking of a search by mixtures, else the logarithm of its
+    probability at the end of the search; `inherited` is minus its
+    loss on the architecture split with the supernet's weights. Black-box searches say neither,
+    single path only the second.
+    """
+    scores: dict[str, dict[str, float]] = {entrant.name: {} for entrant in entrants}
+    for name, score in _learned(run, problem.space, entrants).items():
+        scores[name]["learned"] = score
+    if not any((run.path / "checkpoints").glob("last*")):
+        return scores, 0.0
+    file = run.path / "inherited.json"
+    known: dict[str, float | None] = {}
+    if file.is_file():
+        known = checked(load_json(file), dict[str, Figure], str(file))
+    evaluator = None
+    start, earlier = cpu_seconds(), known.get("seconds") or 0.0
+    for number, entrant in enumerate(entrants):
+        arch = problem.proxy.arch(entrant.choices)
+        if arch.id not in known:
+            if evaluator is None:
+                supernet = load_supernet(run.path, problem.proxy)
+                evaluator = Inherit(problem=problem, supernet=supernet)
+            known[arch.id] = evaluator.evaluate(arch)["architecture_loss_nats"]
+            known["seconds"] = earlier + cpu_seconds() - start
+            write_json(file, known)
+        scores[entrant.name]["inherited"] = -as_ranked(known[arch.id])
+        report({"phase": "inherit", "step": number + 1, "total": len(entrants)})
+    return scores, known.get("seconds") or 0.0
+
+
+def _learned(run: Run, space: Space, entrants: Sequence[Contestant]) -> dict[str, float]:
+    """Return by arch what a supernet has taught of it, nothing where there was none."""
+    if has_ranking(events := run.events()):
+        ranking = read_ranking(space, events, run.manifest.seed)
+        rows = [space.indices(entrant.choices) for entrant in entrants]
+        archs = {name: np.array([row[name] for row in rows]) for name in space.choices()}
+        told = ranking.score(archs).tolist()
+        return {entrant.name: score for entrant, score in zip(entrants, told, strict=True)}
+    if probs := _snapshots(run, space):
+        return {e.name: log_prob(space, e.choices, probs[-1]) for e in entrants}
+    return {}
+
+
+def _snapshots(run: Run, space: Space) -> list[dict[str, list[float]]]:
+    """Return the probabilities that a search logged of the choices of its space."""
+    found = [event["probs"] for event in run.events() if "probs" in event]
+    sizes = space.num_candidates
+    return [probs for probs in found if {name: len(row) for name, row in probs.items()} == sizes]
+
+
+def log_prob(
+    space: Space, choices: Mapping[str, Any], probs: Mapping[str, Sequence[float]]
+) -> float:
+    """Return the log of an arch's probability over that of the most probable arch.
+
+    Its idle choices count as their most probable candidate.
+    """
+    indices = space.indices(choices)
+    active = space.cost.active({name: np.array([index]) for name, index in indices.items()})
+    total = 0.0
+    for name, index in indices.items():
+        row = probs[name]
+        chosen = row[index] if active[name][0] else max(row)
+        total += math.log(max(chosen, 1e-30)) - math.log(max(row))
+    return total
+
+
+def _seconds_of_search(run: Run) -> float:
+    """Return the seconds of the search: of the CPU, or wall on a GPU."""
+    found = read_record(run.path / "result.json", SearchResult)
+    return found.cpu_seconds if run.manifest.device == "cpu" else found.seconds

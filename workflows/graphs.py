@@ -1,0 +1,125 @@
+"""What goes into an exported file: a network as it is, or with its preprocessing in front."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ..core.preprocessing import Preprocessing
+from ..ops.resize import Resize
+from ..records.weights import entries_of
+
+# B batch, R resolution, H height, W width, K classes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """What goes into a file.
+
+    Attributes:
+        network: from `image` to what is called `output`.
+        image: of a size that is nowhere else in the network, as an example.
+        free: axes of the image that may have any length, and their names.
+        output: its name.
+        expected: of the example, computed without the file.
+        entries: what the file says besides, as text by key.
+    """
+
+    network: nn.Module
+    image: Tensor
+    free: dict[int, str]
+    output: str
+    expected: Tensor
+    entries: dict[str, str]
+
+
+class _Plain(nn.Module):
+    """Gives the input of a network its name."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return logits [B, K] of an image as the network wants it, float32 [B, 3, R, R]."""
+        logits: Tensor = self.network(image)
+        return logits
+
+
+class _Prepared(nn.Module):
+    """Does the preprocessing within the graph."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.resize = Resize(
+            preprocessing.resolution, crop=preprocessing.crop, resize=preprocessing.resize
+        )
+        for name in ("mean", "deviation"):
+            scaled = torch.tensor(getattr(preprocessing, name), dtype=torch.float64)
+            scaled = (scaled / preprocessing.scale).float().reshape(1, 3, 1, 1)
+            self.register_buffer(name, scaled)
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return probabilities [B, K] of pictures of one size, uint8 [B, 3, H, W]."""
+        x = (self.resize(image) - self.mean) / self.deviation
+        return torch.softmax(self.network(x), 1)
+
+
+def _entries(about: Mapping[str, Any]) -> dict[str, str]:
+    return entries_of(about["preprocessing"], about["classes"]) if "classes" in about else {}
+
+
+def plain_graph(network: nn.Module, about: Mapping[str, Any]) -> Graph:
+    """Return what computes logits of prepared images.
+
+    Args:
+        network: in eval mode.
+        about: its `resolution`; of a trained one also `preprocessing` and `classes`.
+    """
+    side = about["resolution"]
+    image = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = network(image)
+    return Graph(
+        network=_Plain(network).eval(),
+        image=image,
+        free={0: "batch"},
+        output="logits",
+        expected=expected,
+        entries=_entries(about),
+    )
+
+
+def prepared_graph(network: nn.Module, about: Mapping[str, Any]) -> Graph:
+    """Return what computes probabilities of pictures; Pillow and numpy prepare what is expected.
+
+    Args:
+        network: in eval mode.
+        about: its `preprocessing` and `classes`.
+    """
+    preprocessing: Preprocessing = about["preprocessing"]
+    side = preprocessing.resolution
+    shape = (2, 3, side + side // 2 + 3, side + side // 4 + 5)
+    image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    pictures = [Image.fromarray(np.ascontiguousarray(one.transpose(1, 2, 0))) for one in image]
+    pixels = np.stack([preprocessing.pixels(one) for one in pictures]).transpose(0, 3, 1, 2)
+    with torch.no_grad():
+        logits = network(torch.from_numpy(preprocessing.standardised(np.ascontiguousarray(pixels))))
+    return Graph(
+        network=_Prepared(network, preprocessing).eval(),
+        image=torch.from_numpy(image),
+        free={0: "batch", 2: "height", 3: "width"},
+        output="probabilities",
+        expected=torch.softmax(logits, 1),
+        entries=_entries(about),
+    )

@@ -1,0 +1,234 @@
+"""What a search or a training is going to do: decided and said before it starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from ..core.clock import in_words
+from ..core.loop import Report
+from ..core.manifest import Manifest
+from ..core.run import Run
+from ..core.space import Space
+from ..core.strategy import Problem, Strategy
+from ..core.task import Task
+from ..evaluators.recipe import Recipe, default_recipe, with_changes
+from ..records.plugins import recorded_strategy
+from ..strategies import BlackBox, SinglePath
+from ..strategies.length import EVALUATIONS, updates_for
+from ..strategies.supernet_strategy import SupernetStrategy
+
+# The first updates are slow, so that the expected time is told after so long.
+_SECONDS_TIMED = 2.0
+
+
+def recipe_of(manifest: Manifest, space: Space, task: Task) -> Recipe:
+    """Return the recipe by which a search trains single networks."""
+    changes = manifest.recipe_changes
+    return with_changes(default_recipe(space, task), **(changes.given if changes else {}))
+
+
+def check_followed(
+    strategy: Strategy,
+    evaluator: str | None,
+    changes: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> None:
+    """Refuse changes of a recipe that nothing follows, or that an option of the strategy repeats.
+
+    Args:
+        strategy: with all of its options.
+        evaluator: of a black-box strategy.
+        changes: those of `epochs`, `batch_size` and `lr` that are given.
+        options: fields of the strategy that are given besides.
+
+    Raises:
+        ValueError: naming the flag.
+    """
+    for name in changes:
+        flag = f"--{name.replace('_', '-')}"
+        same = {"lr": "weights_lr"}.get(name, name)
+        if isinstance(strategy, SupernetStrategy):
+            if same in options:
+                raise ValueError(f"{flag} and --set {same} are one setting: leave one out")
+        elif evaluator not in (None, "train"):
+            raise ValueError(f"evaluator {evaluator!r} follows no recipe; leave out {flag}")
+        elif not isinstance(strategy, BlackBox):
+            raise ValueError(f"{strategy.name} follows no recipe; leave out {flag}")
+        elif not _trains(strategy):
+            raise ValueError(f"random draws a single arch and trains none; leave out {flag}")
+
+
+def _trains(strategy: BlackBox) -> bool:
+    return strategy.name != "random" or len(strategy.shares()) > 1
+
+
+# Updates of version 0.1 where they are others today, so that its runs go on as they were begun.
+_STEPS_OF_0_1 = {"sandglass": 300, "mbconv": 200, "nasbench201": 300}
+
+
+def planned(run: Run, problem: Problem) -> Strategy:
+    """Return the strategy of a run, its length decided; the first call puts that on record.
+
+    On embedded data the space says how long a supernet trains. On the user's it trains at about
+    the price of one training of the found network, see `nastk.strategies.length`.
+    """
+    strategy = recorded_strategy(run)
+    fields = {field.name for field in dataclasses.fields(strategy)}
+    if run.manifest.length is None:
+        run.update_manifest({"length": _length(strategy, run.manifest, problem)})
+    length = run.manifest.length
+    assert length is not None
+    decided = {name: value for name, value in length.settings.items() if name in fields}
+    return dataclasses.replace(strategy, **decided)
+
+
+def _length(strategy: Strategy, manifest: Manifest, problem: Problem) -> dict[str, int]:
+    """Return the settings of a strategy that decide how long it takes, as far as nobody did."""
+    if not isinstance(strategy, SupernetStrategy) or strategy.steps is not None:
+        return {}
+    if manifest.versions.get("nastk") == "0.1.0":  # which put no length on record
+        space = problem.space
+        return {"steps": strategy.share(_STEPS_OF_0_1.get(space.name, space.search_steps))}
+    task = problem.task
+    if manifest.recipe_changes and (epochs := manifest.recipe_changes.epochs):
+        size = task.size("train")
+        return {"steps": epochs * max(1, size // strategy.images_a_step(problem.proxy))}
+    if task.is_demonstration:
+        return {"steps": strategy.num_steps(problem.space)}
+    recipe = recipe_of(manifest, problem.space, task)
+    length = {"steps": updates_for(strategy, problem, recipe.num_images(task.size("train")))}
+    if isinstance(strategy, SinglePath) and "evaluations" not in manifest.strategy_options:
+        length["evaluations"] = EVALUATIONS
+    return length
+
+
+def announced(run: Run, problem: Problem, strategy: Strategy, report: Report) -> Report:
+    """Say what was read and what a search will do; the report returned says how long it takes."""
+    recipe = recipe_of(run.manifest, problem.space, problem.task)
+    size = problem.task.size("train")
+    shorter = "--steps or --epochs shorten it"
+    lines = [what_was_read(problem.task)]
+    if isinstance(strategy, SupernetStrategy):
+        steps = strategy.num_steps(problem.space)
+        batch = strategy.images_a_step(problem.proxy)
+        lines.append(
+            f"{strategy.name} {strategy.work_in_words(steps, batch)}; one training of the found "
+            f"network is {what_it_does(recipe, size)}"
+        )
+        if strategy.finalists:
+            lines[-1] += f", and as many follow as finalists: {strategy.finalists}"
+        return told(report, lines, partial(_supernet_left, strategy, steps), shorter)
+    lines.append(_trials_line(run, strategy, recipe, problem))
+    return told(report, lines, left_of, shorter)
+
+
+def _supernet_left(strategy: SupernetStrategy, steps: int, event: Mapping[str, Any]) -> float:
+    """Return the passes of a supernet that are left; what comes behind it does not count."""
+    return strategy.work_left(min(event["step"], steps), steps)
+
+
+def _trials_line(run: Run, strategy: Strategy, recipe: Recipe, problem: Problem) -> str:
+    """Say how many archs are evaluated, and by what."""
+    if not isinstance(strategy, BlackBox):
+        return f"{strategy.name} searches in its own way"
+    shares, evaluator = strategy.shares(), run.manifest.evaluator or "train"
+    if not _trains(strategy):
+        return "random draws one arch of the budget and trains none"
+    if evaluator != "train":
+        by = evaluator.rpartition("/")[2]
+        return f"{strategy.name} evaluates {len(shares)} archs, each by {by}"
+    size = problem.task.size("weights")
+    one = what_it_does(recipe, size, strategy.steps)
+    parts = "" if min(shares) == 1 else ", most for a part of its updates"
+    return f"{strategy.name} trains {len(shares)} archs{parts}, each by itself: {one}"
+
+
+def trainings_told(
+    report: Report, task: Task, what: str, recipe: Recipe, size: int, steps: int | None
+) -> Report:
+    """Say what was read and what trains by which recipe, and soon after for how long.
+
+    Args:
+        report: gets every event.
+        task: the data.
+        what: trains; the recipe follows.
+        recipe: by which.
+        size: images of an epoch.
+        steps: updates of each training; the recipe's epochs if None.
+    """
+    lines = [what_was_read(task), f"{what}: {what_it_does(recipe, size, steps)}"]
+    return told(report, lines, left_of, "--steps or --epochs shorten it")
+
+
+def what_was_read(task: Task) -> str:
+    """Say what the data hold: images, classes, grey or in colour, and what was left out."""
+    about = task.describe()
+    is_grey = about.get("is_grey")
+    colour = "" if is_grey is None else ", grey" if is_grey else ", in colour"
+    line = (
+        f"{about['name']}: {task.size('train'):,} images to train on, {task.size('test'):,} to "
+        f"test, {task.num_classes} classes{colour}"
+    )
+    if left_out := about.get("left_out"):
+        line += "; left out: " + ", ".join(f"{n:,} {reason}" for reason, n in left_out.items())
+    if double := about.get("num_test_in_train"):
+        looked = about.get("num_test_looked_at", task.size("test"))
+        some = "the" if looked == task.size("test") else f"{looked:,}"
+        line += f"; {double:,} of {some} test images are among those to train on too"
+    return line
+
+
+def what_it_does(recipe: Recipe, size: int, steps: int | None = None) -> str:
+    """Say how long a recipe trains on so many images, unless it is told how long."""
+    if steps is not None:
+        return f"{steps:,} updates of {recipe.batch_size} (recipe {recipe.name})"
+    steps = recipe.num_steps(size)
+    epochs = max(recipe.epochs, round(steps / recipe.steps_an_epoch(size)))
+    told = f"{epochs} epoch{'s' * (epochs > 1)}"
+    return f"{steps:,} updates of {recipe.batch_size} (recipe {recipe.name}, {told})"
+
+
+def left_of(event: Mapping[str, Any]) -> float:
+    """Return the steps that are left, parts of those under way taken off where they are known."""
+    return float(event["total"] - event.get("done", event["step"]))
+
+
+def told(
+    report: Report,
+    lines: list[str],
+    left: Callable[[Mapping[str, Any]], float],
+    hint: str,
+) -> Report:
+    """Return a report that says lines before the first event, and the expected time soon after.
+
+    Args:
+        report: gets every event, and each line as `say` of one more.
+        lines: what is said first.
+        left: from an event to the work that is left.
+        hint: how it would take less time.
+    """
+    phase: dict[str, Any] = {"phase": "start", "step": 0, "total": 0}
+    for line in lines:
+        report(phase | {"say": line})
+    start: tuple[float, float] | None = None
+    first: float | None = None
+    is_said = False
+
+    def tell(event: dict[str, Any]) -> None:
+        nonlocal start, first, is_said
+        now, work = time.monotonic(), left(event)
+        first = work if first is None else first
+        if start is None or start[1] == first:  # what comes before the first progress is no measure
+            start = now, work
+        elapsed, done = now - start[0], start[1] - work
+        if not is_said and work > 0 < done and elapsed >= _SECONDS_TIMED:
+            is_said = True
+            line = f"expected to take {in_words(elapsed / done * work)} from here on; {hint}"
+            report(event | {"say": line})
+        report(event)
+
+    return tell

@@ -1,0 +1,203 @@
+"""Whether a proxy (space, budget, data and recipe) can rank archs, before a search relies on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..comparison.contestants import Contestant
+from ..comparison.jobs import Job, default_processes, hash_of, threads_each, train_all
+from ..comparison.ranking import FEWEST
+from ..comparison.signal import signal
+from ..core.band import band_of
+from ..core.budget import Budget, parse_budget
+from ..core.loop import Report, silent
+from ..core.run import write_json
+from ..core.sampler import sample
+from ..core.space import Space
+from ..evaluators.recipe import default_recipe, find_recipe
+from ..nasbench.families import find_space
+from ..ops.chain import default_memory
+from ..records.manifest import absolute_data, absolute_space, circumstances
+from ..records.naming import check_numbers, find_device
+from ..tasks.named import find_data, make_task
+
+# Below this share of variance one training says more about its seed than about its arch.
+ENOUGH = 0.5
+# What tells one result in a folder from the others.
+_ASKED = ("space", "flops", "data", "recipe", "steps", "archs", "seeds")
+
+
+def bench_proxy(
+    *,
+    space: str,
+    flops: str,
+    data: str = "digits-photo",
+    recipe: str | None = None,
+    archs: int = 12,
+    seeds: int = 3,
+    steps: int | None = None,
+    seed: int = 0,
+    processes: int | None = None,
+    out: str | Path | None = None,
+    device: str = "cpu",
+    workers: int = 0,
+    strict: bool = False,
+    report: Report = silent,
+) -> dict[str, Any]:
+    """Train random archs of a budget's band with several seeds and say how much the arch matters.
+
+    Archs are trained on the weights split and measured on the architecture split, as searches do;
+    the test split stays unread. Given again, the command goes on with what is not trained yet.
+
+    Args:
+        space: name of a space, or `FILE.py:CLASS`.
+        flops: budget, counted on the target as searches count it.
+        data: embedded data by name, or the user's.
+        recipe: name in `RECIPES`; the short one on embedded data, else the space's.
+        archs: number of different random archs.
+        seeds: trainings of each.
+        steps: number of updates; the recipe's epochs if None.
+        seed: of the random archs.
+        processes: trainings at a time; one for each core if None, one on CUDA.
+        out: folder of the trainings, `runs/proxy` if None; it may serve several proxies.
+        device: `cpu` or `cuda`.
+        workers: processes of each training that decode images.
+        strict: refuse unreadable images instead of skipping them.
+        report: receives progress events.
+
+    Returns:
+        `icc_loss icc_accuracy ceiling_tau params_tau` of `nastk.comparison.signal` (None where
+        undefined), `warning` (None if the loss has an ICC of at least 0.5), what was trained, and
+        means and spreads.
+
+    Raises:
+        ValueError: if an argument is wrong, or the band has too few archs.
+        InfeasibleBudgetError: if no arch can meet the budget.
+    """
+    start = time.perf_counter()
+    if archs < FEWEST or seeds < 2:
+        raise ValueError(f"needs at least {FEWEST} archs and 2 seeds, got {archs} and {seeds}")
+    check_numbers(archs=archs, seeds=seeds)
+    check_numbers(seed=seed, steps=steps, workers=workers, processes=processes)
+    memory = default_memory(find_device(device))
+    data = absolute_data(data)
+    named = find_recipe(recipe) if recipe else None
+    target = find_space(space)()
+    Budget.parse(flops, largest=10**9)  # the grammar, before anything slow
+    find_data(data)
+    trained = target if ":" in data else target.proxy()
+    task = make_task(data, trained.resolution, strict=strict)
+    if not task.is_demonstration:
+        target = dataclasses.replace(target, num_classes=task.num_classes)
+    trained = dataclasses.replace(trained, num_classes=task.num_classes)
+    chosen = named or default_recipe(target, task)
+    entrants = _random_archs(absolute_space(space), target, trained, flops, archs, seed)
+    if processes is None:
+        processes = default_processes(device)
+    folder = Path(out) if out else Path("runs", "proxy")
+    about = task.describe()
+    jobs = [
+        Job(
+            contestant=entrant,
+            seed=number,
+            data=data,
+            data_sha256=about["train_sha256"],
+            recipe=chosen.name,
+            steps=steps,
+            device=device,
+            workers=workers,
+            strict=strict,
+            memory=memory,
+            threads=threads_each(processes),
+            folder=str(folder),
+            split="weights",
+        )
+        for entrant in entrants
+        for number in range(seeds)
+    ]
+    train_all(jobs, processes, report)
+    result = {
+        "space": target.name,
+        "flops": flops,
+        "data": data,
+        "recipe": chosen.name,
+        "steps": steps,
+        "archs": archs,
+        "seeds": seeds,
+        **_figures(jobs, archs),
+        "seconds": time.perf_counter() - start,
+        "out": str(folder),
+        "record": circumstances(seed=seed, device=device, workers=workers, strict=strict)
+        | {"data_record": about},
+    }
+    asked = {name: result[name] for name in _ASKED} | {"seed": seed, "options": trained.options}
+    write_json(folder / f"{target.name}-{chosen.name}-{hash_of(str(asked))}.json", result)
+    return result
+
+
+def _random_archs(
+    family: str, target: Space, trained: Space, flops: str, count: int, seed: int
+) -> list[Contestant]:
+    """Return so many different archs, uniform over the band of the budget."""
+    band = band_of(target, parse_budget(flops, target)).bounds
+    drawn = sample(target, 20 * count, seed, band)
+    rows = np.stack(list(drawn.values()), 1).tolist()
+    different = list(dict.fromkeys(map(tuple, rows)))[:count]
+    if len(different) < count:
+        raise ValueError(
+            f"met only {len(different)} different archs of {target.name} with {band}; "
+            "take fewer --archs or a wider budget"
+        )
+    result = []
+    for number, row in enumerate(different, 1):
+        arch = target.arch_at(dict(zip(drawn, row, strict=True)))
+        counts = target.cost.count(target.indices(arch))
+        result.append(
+            Contestant(
+                name=f"random-{number}",
+                kind="random",
+                family=family,
+                options=trained.options,
+                choices=dict(arch.choices),
+                flops=counts["flops"],
+                params=counts["params"],
+            )
+        )
+    return result
+
+
+def _figures(jobs: list[Job], num_archs: int) -> dict[str, Any]:
+    """Return the statistics of finished trainings, which come arch by arch."""
+    results = [job.result or {} for job in jobs]
+
+    def table(metric: str) -> Any:
+        return np.array([result[metric] for result in results]).reshape(num_archs, -1)
+
+    losses_AS, top1_AS = table("architecture_loss_nats"), table("architecture_top1_percent")
+    if not np.isfinite(losses_AS).all():
+        raise RuntimeError("a training diverged; take a recipe with a lower learning rate")
+    params_A = [float(job.contestant.params) for job in jobs[:: len(jobs) // num_archs]]
+    figures = signal(losses_AS, top1_AS, params_A)
+    icc = figures["icc_loss"]
+    warning = None
+    if icc is None or icc < ENOUGH:
+        share = "no share" if icc is None else f"{icc:.2f}"
+        warning = (
+            f"{share} of the variance of the loss is due to the arch, less than {ENOUGH}: one "
+            "training can hardly rank archs here; train longer or shorter, widen the space, or "
+            "average over seeds"
+        )
+    return {
+        **figures,
+        "warning": warning,
+        "loss_mean_nats": float(losses_AS.mean()),
+        "loss_between_archs_nats": float(losses_AS.mean(1).std(ddof=1)),
+        "loss_between_seeds_nats": float(np.sqrt(losses_AS.var(1, ddof=1).mean())),
+        "top1_mean_percent": float(top1_AS.mean()),
+        "cpu_seconds": float(table("cpu_seconds").sum()),
+    }

@@ -1,0 +1,297 @@
+"""Retraining what a search found."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..core.arch import Arch
+from ..core.arguments import typed_arguments
+from ..core.checkpoint import load_checkpoint
+from ..core.files import write_atomically
+from ..core.inherit import inherit as inherit_weights
+from ..core.lookup import lookup
+from ..core.loop import Report, are_seconds
+from ..core.precision import find_precision
+from ..core.run import Run, fresh_run, held, write_json
+from ..core.skipped import remember_skipped
+from ..core.space import Space
+from ..core.task import Task
+from ..evaluators.best import LOWER, check_finite
+from ..evaluators.inherit import load_supernet
+from ..evaluators.recipe import (
+    check_changes,
+    default_recipe,
+    find_recipe,
+    recipe_hash,
+    with_changes,
+)
+from ..evaluators.train import Training
+from ..ops.chain import MEMORY, default_memory
+from ..records.given import given_data
+from ..records.manifest import check_same_data, circumstances, manifest_of
+from ..records.naming import (
+    check_length,
+    check_numbers,
+    check_recording,
+    find_device,
+    found_in,
+    resolve,
+    spaces_of,
+    training_folder,
+)
+from ..records.weights import save_weights
+from ..tasks.named import find_data, make_task
+from .evaluate import answers_file, test_answers, write_answers
+from .guarding import guarded_call
+from .planning import trainings_told
+from .progress import shown
+
+
+@typed_arguments
+@guarded_call()
+def retrain(
+    what: str | Path,
+    *,
+    data: Any = None,
+    inherit: bool = False,
+    hold_out: bool = False,
+    recipe: str | None = None,
+    seed: int = 0,
+    steps: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    out: str | Path | None = None,
+    device: str = "cpu",
+    workers: int = 0,
+    memory: str | None = None,
+    precision: str | None = None,
+    cuda_graph: bool = False,
+    strict: bool = False,
+    quiet: bool = False,
+    report: Report | None = None,
+) -> dict[str, Any]:
+    """Train an arch from scratch and test it once, at the end.
+
+    On embedded data the proxy is trained, on the user's data the target. A killed training goes
+    on when the same command is given again.
+
+    Args:
+        what: run folder of a finished search, arch.json or published name.
+        data: as for search; the run's own, or digits-photo, if None.
+        inherit: start from the supernet's weights instead of from scratch.
+        hold_out: train on three quarters, and keep the weights that do best on the last one.
+        recipe: name in `RECIPES`; the short one on embedded data, else the space's.
+        seed: of initialisation and batches.
+        steps: number of updates; the recipe's epochs if None.
+        epochs: passes over the training data instead of the recipe's.
+        batch_size: images an update instead of the recipe's.
+        lr: peak learning rate instead of the recipe's.
+        out: folder of an arch.json or a published name, `runs/NAME` if None.
+        device: `cpu` or `cuda`.
+        workers: processes that decode images.
+        memory: what the network keeps for its backward pass, as for search.
+        precision: in which the network computes, as for search; it is tested in float32.
+        cuda_graph: record the update once and replay it, as for search.
+        strict: refuse unreadable images instead of skipping them.
+        quiet: show no progress.
+        report: receives progress events instead of showing them.
+
+    Returns:
+        `run`, `weights` (a .safetensors file), `network` (options trained), `data`,
+        `num_skipped`, `metrics`, `classes` and in their order `class_top1_percents`, as
+        `weakest_classes` a line about these, and as `record` what else decided them.
+    """
+    check_numbers(seed=seed, steps=steps, workers=workers)
+    place = find_device(device)
+    named = find_recipe(recipe) if recipe else None
+    check_changes(epochs=epochs, batch_size=batch_size, lr=lr)
+    check_length(steps, epochs)
+    memory = default_memory(place) if memory is None else memory
+    lookup("memory", memory, MEMORY)
+    precision = find_precision(precision, place)
+    if cuda_graph:
+        check_recording(place, precision=precision, memory=memory)
+    data, _alive = (None, None) if data is None else given_data(data)
+    how = circumstances(seed=seed, device=device, workers=workers, strict=strict)
+    with _run_of(what, data, out, how) as run:
+        _, arch = found_in(run)
+        data = data or run.manifest["data"]
+        find_data(data)
+        space = spaces_of(run)[0 if ":" in data else 1]
+        task = make_task(data, space.resolution, workers=workers, strict=strict)
+        space = dataclasses.replace(space, num_classes=task.num_classes)
+        about = task.describe()
+        if inherit and data == run.manifest["data"]:
+            check_same_data(run, task)
+        usual = named or default_recipe(space, task)
+        chosen = with_changes(usual, epochs=epochs, batch_size=batch_size, lr=lr)
+        start = "inherit" if inherit else "held-out" if hold_out else "scratch"
+        length = "full" if steps is None else steps
+        way = memory if precision == "float32" else f"{memory}-{precision}"
+        way += "-graph" * cuda_graph
+        name = f"retrain-{_short(data, about)}-{seed}-{start}-{chosen.name}-{length}-{way}"
+        if "data_record" not in run.manifest:
+            run.update_manifest({"data_record": about})
+        with _threads_of(run, name):
+            training = Training(
+                network=_start(run, space, arch, task, inherit, seed),
+                task=task,
+                recipe=chosen,
+                seed=seed,
+                steps=steps,
+                device=place,
+                memory=memory,
+                precision=precision,
+                cuda_graph=cuda_graph,
+                run=run,
+                name=name,
+                split="weights" if hold_out else "train",
+            )
+            record = how | {
+                "threads": torch.get_num_threads(),
+                "recipe": chosen.name,
+                "recipe_sha256": recipe_hash(chosen),
+                "steps": steps,
+                "start": start,
+                "memory": memory,
+                "precision": precision,
+                "cuda_graph": cuda_graph,
+                "data_record": about,
+            }
+            with shown(report, quiet) as report:
+                return _train(run, training, space, arch, data, record, report)
+
+
+@contextmanager
+def _threads_of(run: Run, name: str) -> Iterator[None]:
+    """Compute on as many threads as the training of that name began with, so that it rounds alike.
+
+    They are in the manifest of the run, as those of a search are.
+    """
+    before = torch.get_num_threads()
+    begun = run.manifest.get("threads_of_trainings", {})
+    if name not in begun:
+        run.update_manifest({"threads_of_trainings": begun | {name: before}})
+    torch.set_num_threads(begun.get(name, before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _short(data: str, about: dict[str, Any]) -> str:
+    """Return a name for data that tells two paths of the same kind apart, and their contents."""
+    kind, colon, path = data.partition(":")
+    content = f"{path} {about['train_sha256']} {about['num_classes']}"
+    return f"{kind}-{hashlib.sha256(os.fsencode(content)).hexdigest()[:8]}" if colon else kind
+
+
+def _train(
+    run: Run,
+    training: Training,
+    space: Space,
+    arch: Arch,
+    data: str,
+    record: dict[str, Any],
+    report: Report,
+) -> dict[str, Any]:
+    """Train, test and write what came out."""
+    task = training.task
+    skipped = run.path / f"{training.name}-skipped.json"
+    size = task.size(training.split)
+    what = f"training a network of {space.name}"
+    report = trainings_told(report, task, what, training.recipe, size, training.steps)
+    trained = training.fit(remember_skipped(task, skipped, report))
+    check_finite(training.diverged_at, training.restored_from, report)
+    metrics, answers = test_answers(trained, task, training.device)
+    if not math.isfinite(metrics["test_loss_nats"]):
+        raise RuntimeError(f"the trained network has no finite test loss: {LOWER}")
+    tested = dict(metrics)
+    metrics["weight_bytes"] = float(sum(p.numel() * 4 for p in trained.parameters()))
+    metrics["train_seconds"], metrics["train_cpu_seconds"] = _spent(run, training.name)
+    weights = run.path / f"{training.name}.safetensors"
+    save_weights(
+        trained,
+        weights,
+        space,
+        arch,
+        {"space": space.name, "data": data},
+        preprocessing=task.preprocessing,
+        classes=task.class_names,
+    )
+    write_answers(answers_file(weights), answers, data, tested)
+    result = {
+        "run": str(run.path),
+        "weights": str(weights),
+        "network": space.options,
+        "data": data,
+        "preprocessing": None if task.preprocessing is None else task.preprocessing.to_json(),
+        "classes": task.class_names,
+        "num_skipped": task.num_skipped,
+        "metrics": metrics,
+        "class_top1_percents": answers.top1_percents,
+        "weakest_classes": answers.weakest,
+        "record": record,
+    }
+    write_json(run.path / "retrain.json", result)
+    return result
+
+
+def _spent(run: Run, name: str) -> tuple[float, float]:
+    """Return wall and CPU seconds up to the last step, which no repeated command adds to."""
+    folder = run.path / "checkpoints"
+    saved = load_checkpoint(folder, f"{name}-last")
+    if saved is None or not are_seconds(saved[1].get("spent")):
+        raise ValueError(f"{folder / name}-last is gone or damaged: remove {folder} and retrain")
+    wall, cpu = saved[1]["spent"]
+    return wall, cpu
+
+
+@contextmanager
+def _run_of(
+    what: str | Path, data: str | None, out: str | Path | None, how: dict[str, Any]
+) -> Iterator[Run]:
+    """Hold the run of a folder, or the one that holds an arch.json or published network."""
+    if Path(what).is_dir():
+        if out is not None:
+            raise ValueError(f"{what} is a run, which is trained in its own folder: no --out")
+        with held(Run.open(Path(what))) as run:
+            yield run
+        return
+    space, arch = resolve(what)
+    folder = Path(out) if out else training_folder(what)
+    if (folder / "manifest.json").is_file():
+        holding = held(Run.open(folder))
+    else:
+        data = data or "digits-photo"
+        find_data(data)  # refused before anything is written
+        about = manifest_of(space=space.name, target=space, proxy=space.proxy(), data=data)
+        holding = fresh_run(folder, about | how)
+    with holding as run:
+        if not run.arch_path.is_file() and "strategy" not in run.manifest:
+            write_atomically(run.arch_path, arch.to_json().encode())
+        if run.arch.to_json() != arch.to_json():  # tuples among the options are lists in JSON
+            raise ValueError(
+                f"{folder} is the run of another arch; choose another folder with --out"
+            )
+        yield run
+
+
+def _start(run: Run, space: Space, arch: Arch, task: Task, inherit: bool, seed: int) -> nn.Module:
+    if not inherit:
+        return space.build(arch.choices, seed=seed)
+    if space.options != spaces_of(run)[1].options:
+        raise ValueError("inherited weights fit the proxy only: retrain on the search's own data")
+    supernet = load_supernet(run.path, space)
+    return inherit_weights(supernet, arch.choices, task, seed=seed)
