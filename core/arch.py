@@ -7,17 +7,23 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .choice import Value
 from .files import parse_json
 
 if TYPE_CHECKING:
     import networkx
-
-    from .space import Space
+    from torch import nn
 
 SCHEMA = 1
+
+
+class _Builds(Protocol):
+    """What a space is to its archs, which know it only by name."""
+
+    def build(self, arch: Arch) -> nn.Module:
+        """Return the network of an arch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +97,7 @@ class Arch:
                 raise ValueError(f"not an arch: choice {name!r} is {value!r:.60}, no value")
         return cls(space=content["space"], options=content["options"], choices=content["choices"])
 
-    def graph(self, space: Space) -> networkx.DiGraph:
+    def graph(self, space: _Builds) -> networkx.DiGraph:
         """Return the layers of the built network as a directed graph.
 
         Args:
