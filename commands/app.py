@@ -117,10 +117,11 @@ def retrain(
 ) -> None:
     """Train a network from scratch and test it once; the same command again goes on."""
     trust_code(trust, context)
+    from ..workflows.progress import progress
     from ..workflows.retrain import retrain as implementation
     from . import screen
 
-    with screen.progress(enabled=not json_) as report:
+    with progress(enabled=not json_) as report:
         result = implementation(**options_of(context), report=report)
     show(result, json_, screen.print_retrained)
 
@@ -213,9 +214,10 @@ def compare(
     """Train a found arch, its rivals and references alike, or archs; the same command goes on."""
     trust_code(trust, context)
     from ..workflows.compare import compare as implementation
+    from ..workflows.progress import progress
     from . import screen
 
-    with screen.progress(enabled=not json_) as report:
+    with progress(enabled=not json_) as report:
         result = implementation(**options_of(context), report=report)
     show(result, json_, screen.print_comparison)
 
@@ -234,10 +236,10 @@ def report(
     json_: Json = False,
 ) -> None:
     """Write a page about runs: pictures, comparison, rank correlations, cost; and its JSON."""
-    from ..workflows.report import print_report
     from ..workflows.report import report as implementation
+    from . import screen
 
-    show(implementation(**options_of(context)), json_, print_report)
+    show(implementation(**options_of(context)), json_, screen.print_report)
 
 
 @app.command()
@@ -250,9 +252,9 @@ def references(
 ) -> None:
     """List published networks: printed figures beside nastk's own counts."""
     from ..nasbench.references import list_references
-    from . import screen
+    from . import listings
 
-    show(list_references(**options_of(context)), json_, screen.print_references)
+    show(list_references(**options_of(context)), json_, listings.print_references)
 
 
 @app.command()
@@ -283,9 +285,9 @@ def export(
     """
     trust_code(trust, context)
     from ..workflows.export import export as implementation
-    from ..workflows.export import print_export
+    from . import screen
 
-    show(implementation(**options_of(context)), json_, print_export)
+    show(implementation(**options_of(context)), json_, screen.print_export)
 
 
 app.add_typer(bench, name="bench", no_args_is_help=True)
@@ -295,9 +297,9 @@ app.add_typer(bench, name="bench", no_args_is_help=True)
 def doctor(json_: Json = False) -> None:
     """Say what this installation can do, which kernels run, and why."""
     from ..workflows.doctor import examine
-    from . import screen
+    from . import listings
 
-    show(examine(), json_, screen.print_doctor)
+    show(examine(), json_, listings.print_doctor)
 
 
 def _wait_quietly() -> None:

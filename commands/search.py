@@ -200,6 +200,7 @@ def search(
     if resume is not None:
         _check_resumed(context)
     from ..workflows import search as workflow
+    from ..workflows.progress import progress
     from . import screen
 
     options = options_of(context)
@@ -211,7 +212,7 @@ def search(
     given = options.pop("space_set") or ()
     options["space_options"] = dict(map(space_option, given))
     path = options.pop("resume")
-    with screen.progress(enabled=not json_) as report:
+    with progress(enabled=not json_) as report:
         if path is not None:
             further = {metric: options[metric] for metric in _BUDGETS}
             how = {"processes": processes, "evidence": evidence}
@@ -220,9 +221,7 @@ def search(
             result = workflow.search(**options, report=report)
     show(dict(result), json_, screen.print_search)
     if "evidence" in result and not json_:
-        from ..workflows.report import print_evidence
-
-        print_evidence(result["evidence"])
+        screen.print_evidence(result["evidence"])
 
 
 def _check_resumed(context: typer.Context) -> None:

@@ -24,7 +24,6 @@ from nastk.reports.story import read_story
 from nastk.tasks import named
 from nastk.workflows import evidence, export, finding, trials
 from nastk.workflows.finding import last_entropy
-from nastk.workflows.report import print_evidence
 
 SPACE = """
 from nastk.search_spaces import SPACES
@@ -139,7 +138,7 @@ def _printed(found: nastk.Found) -> None:
     with redirect_stdout(io.StringIO()):
         screen.print_search(dict(found))
         if "evidence" in found:
-            print_evidence(found["evidence"])
+            screen.print_evidence(found["evidence"])
 
 
 def _problem(run: Path) -> None:

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from ..core.arguments import typed_arguments
 from ..core.files import temporary_name, write_atomically
 from ..core.lookup import lookup
-from ..core.preprocessing import Preprocessing
 from ..core.torch_state import own_torch_state
 from ..records.naming import family_of, resolve
 from ..records.weights import check_owner, last_weights, load_weights, metadata_of
@@ -116,21 +115,6 @@ def try_export(network: nn.Module, resolution: int) -> float:
 
 def _difference(again: Tensor, graph: Graph) -> float:
     return float((again - graph.expected).abs().max() / graph.expected.abs().max())
-
-
-def print_export(result: dict[str, Any]) -> None:
-    """Print what was written, how it is fed, and how far it is from the module."""
-    if result["is_trained"]:
-        print(f"weights: {result['weights']}")
-    else:
-        print("the exported weights are untrained")
-    print(f"input: {result['input']}, output: {result['output']}")
-    if result["preprocessing"] is not None:
-        print(f"nastk.preprocessing: {Preprocessing.from_json(result['preprocessing'])}")
-    if classes := result["classes"]:
-        more = f" and {len(classes) - 20} more" if len(classes) > 20 else ""
-        print(f"nastk.classes: {', '.join(classes[:20])}{more}")
-    print(f"{result['file']}: run again, differs by {result['max_difference']:.1e} at most")
 
 
 def _check_target(target: Path, force: bool) -> None:

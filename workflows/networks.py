@@ -1,4 +1,4 @@
-"""What is asked about one network: its exact cost, and its module."""
+"""What is asked about a network, its exact cost and its module, and which spaces there are."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from ..core.arguments import typed_arguments
+from ..core.budget import flops_range
 from ..core.run import Run
 from ..core.torch_state import own_torch_state
 from ..evaluators.efficiency import outside_flops, per_layer
@@ -15,6 +16,7 @@ from ..records.counted import read_counts
 from ..records.naming import family_of, resolve
 from ..records.trust import UntrustedCodeError
 from ..records.weights import check_owner, last_weights, load_weights
+from ..search_spaces import SPACES
 
 
 @typed_arguments
@@ -120,3 +122,22 @@ def load(
         raise ValueError(f"{weights} say their own {' and '.join(given)}: leave out what they fix")
     check_owner(Path(weights), what)
     return load_weights(Path(weights), family_of(what))
+
+
+def list_spaces() -> list[dict[str, Any]]:
+    """Return what `nastk spaces` shows."""
+    rows = []
+    for name, family in SPACES.items():
+        space = family()
+        smallest, largest = flops_range(space)
+        rows.append(
+            {
+                "name": name,
+                "num_choices": len(space.choices()),
+                "log10_size": round(space.cost.log10_size, 2),
+                "flops_min": smallest,
+                "flops_max": largest,
+                "tasks": list(space.tasks),
+            }
+        )
+    return rows

@@ -92,38 +92,3 @@ def _write_curves(stories: Sequence[Story], folder: Path) -> None:
                 for choice, learned in story.learned.choices.items():
                     for index, value in enumerate(learned.effects):
                         to.add_scalar(f"effects/{choice}/{index}", value, len(story.events))
-
-
-def print_evidence(evidence: dict[str, Any]) -> None:
-    """Print whether the search was worth it, what ranks archs, and what it cost to know."""
-    if evidence["verdict"]:
-        print(evidence["verdict"]["sentence"])
-    if ranked := evidence["ranking"]:
-        known = {name: taus["all"] for name, taus in ranked["taus"].items()}
-        if ranked["ceiling"] is not None:
-            known["one training"] = ranked["ceiling"]
-        figures = ", ".join(f"{k} {v:.2f}" for k, v in known.items() if v is not None)
-        print(
-            f"Kendall tau with the trained order of {ranked['num_archs']} random archs: {figures} "
-            f"(by chance below {ranked['chance']:.2f})"
-        )
-    share = evidence["share_percent"]
-    cost = "" if share is None else f", together {share:.0f} % of the search's cost"
-    inherited = evidence["inherited_seconds"]
-    scored = f", inherited scores in {inherited:.0f} CPU s" if inherited else ""
-    print(
-        f"evidence: {evidence['num_trainings']} trainings of {evidence['steps']} updates in "
-        f"{evidence['cpu_seconds']:.0f} CPU s{scored}{cost}"
-    )
-
-
-def print_report(result: dict[str, Any]) -> None:
-    """Print where the report is and the sentence of each run."""
-    for run in result["runs"]:
-        if run["status"] == "unfinished":
-            print(f"{run['run']} has not ended: the report is partial")
-        if run["verdict"]:
-            print(f"{run['run']}: {run['verdict']['sentence']}")
-        for text in (*run["notes"], *run["collapse"]["warnings"]):
-            print(f"{run['run']}: warning: {text}")
-    print(f"report in {result['html']} and {result['json']}")

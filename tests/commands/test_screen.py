@@ -10,7 +10,7 @@ import sys
 
 import nastk
 import pytest
-from nastk.commands import screen
+from nastk.commands import console, listings, screen
 from nastk.core.budget import flops_range
 from nastk.core.run import Run
 from nastk.nasbench.references import list_references
@@ -24,7 +24,7 @@ NASTK = [sys.executable, "-m", "nastk"]
 @pytest.fixture
 def narrow(monkeypatch):
     """Let this process print into 80 columns."""
-    monkeypatch.setattr(screen, "_console", Console(width=80, **screen.PLAIN))
+    monkeypatch.setattr(console, "_console", Console(width=80, **console.PLAIN))
 
 
 def in_terminal(*arguments, columns=80):
@@ -92,7 +92,7 @@ def test_piped_references_show_every_name_and_figure_uncut(rows):
 
 
 def test_references_fit_into_80_columns(rows, narrow, capsys):
-    screen.print_references(rows)
+    listings.print_references(rows)
     text = capsys.readouterr().out
     check_references(text, rows)
     assert max(map(len, text.splitlines())) <= 80
@@ -114,7 +114,7 @@ def test_the_list_of_spaces_fits_into_80_columns(narrow, capsys):
         "flops_max": 5_510_290_432,
         "tasks": ["classification", "segmentation", "language-modelling"],
     }
-    screen.print_spaces([row])
+    listings.print_spaces([row])
     text = capsys.readouterr().out
     assert "…" not in text and max(map(len, text.splitlines())) <= 80
     words = {"sandglass-micro", "1126", "10^173.2", "185.2M", "5510.3M", *row["tasks"]}

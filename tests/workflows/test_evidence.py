@@ -7,13 +7,14 @@ import nastk
 import pytest
 from nastk import resume
 from nastk.commands.app import app
+from nastk.commands.screen import print_evidence
 from nastk.comparison import jobs
 from nastk.core.best import FREE
 from nastk.core.run import Run, write_json
 from nastk.search_spaces import SandglassMicro, Toy
 from nastk.workflows import evidence
 from nastk.workflows.evidence import LEVELS, Level, log_prob
-from nastk.workflows.report import print_evidence, report
+from nastk.workflows.report import report
 from typer.main import get_command
 
 

@@ -74,9 +74,10 @@ def test_the_time_left_moves_inside_a_training(tmp_path, capfd, monkeypatch):
 
 
 def test_recipes_are_listed_with_their_settings(capfd):
-    from nastk.workflows import recipes
+    from nastk.commands.listings import print_recipes
+    from nastk.workflows.recipes import list_recipes
 
-    recipes.print_recipes(recipes.list_recipes())
+    print_recipes(list_recipes())
     said = capfd.readouterr().out
     for recipe in RECIPES.values():
         assert f"{recipe.name}\n    {recipe.optimizer}, lr {recipe.lr:g}" in said
