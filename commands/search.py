@@ -44,7 +44,7 @@ random mixtures, which cost one network as candidates are summed in their weight
 and reads from the losses which archs are good: for one budget or for many. logits
 learns by gradient which candidates are probable; its baselines are multi_feature,
 which sums candidate features, and gumbel, which runs one or two sampled candidates.
-single_path evolves archs on the weights of a trained supernet. Behind each,
+single_path tests archs with the weights of a trained supernet. Behind each,
 --finalists are trained by themselves, the learned arch among them, and the best is
 found. meta_kernel says at its end how much of what the losses say its ranking
 explains, how many archs of the budget differ by less than its error, and warns where
@@ -141,7 +141,7 @@ def search(
     evaluations: Annotated[
         int | None,
         typer.Option(
-            help="Archs to evaluate: 16 unless given, 50 with single_path, 1 with random."
+            help="Archs to evaluate: 16 unless given, 150 with single_path, 1 with random."
         ),
     ] = None,
     finalists: Annotated[

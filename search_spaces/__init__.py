@@ -2,6 +2,7 @@
 
 from ..core.space import Space
 from .mbconv import MBConv
+from .mbconv_micro import MBConvMicro
 from .nasbench201 import NasBench201
 from .nasbench_macro import NasBenchMacro
 from .sandglass import Sandglass
@@ -13,6 +14,7 @@ from .toy import Toy
 
 SPACES: dict[str, type[Space]] = {
     "mbconv": MBConv,
+    "mbconv-micro": MBConvMicro,
     "nasbench-macro": NasBenchMacro,
     "nasbench201": NasBench201,
     "sandglass": Sandglass,
@@ -27,6 +29,7 @@ __all__ = [
     "SPACES",
     "T2T",
     "MBConv",
+    "MBConvMicro",
     "NasBench201",
     "NasBenchMacro",
     "Sandglass",

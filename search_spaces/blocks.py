@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
-from ..ops import Chain, Step, batch_norm, conv2d, depthwise_conv2d, residual
+from ..core.choice import Choice
+from ..ops import Chain, Step, batch_norm, conv2d, depthwise_conv2d, either, grouped, residual
 from ..ops.meta_convolution import Kernel
 from ..ops.width import AnyWidth
 
@@ -144,6 +146,61 @@ def inverted_residual(
     steps.append(Step(conv2d(hidden, out_channels, 1), batch_norm(out_channels, eps=eps)))
     chain = Chain(steps)
     return residual(chain, in_channels) if has_shortcut else chain
+
+
+def optional_bottleneck(
+    operation: Choice | str,
+    kernels: Mapping[str, tuple[int, ...]],
+    group: int,
+    in_channels: int,
+    out_channels: int,
+    *,
+    stride: int = 1,
+    act: Callable[[], nn.Module] = nn.ReLU,
+) -> nn.Module:
+    """Return an inverted bottleneck or an identity, whichever an operation means.
+
+    Where the shape changes the identity is a 1x1 convolution with a norm. The bottlenecks of a
+    choice fold: their kernels are summed, and a narrow one is the first groups of a wide one.
+
+    Args:
+        operation: one of the names in `kernels`, or a choice among them.
+        kernels: by operation the kernel size of every group of wide channels, 0 where the group is
+            absent; an operation without any group is the identity.
+        group: channels of a group.
+        in_channels: of the layer.
+        out_channels: of the layer.
+        stride: of the layer.
+        act: activation behind the first two convolutions.
+    """
+    tables = [
+        {name: groups[number] for name, groups in kernels.items()}
+        for number in range(len(next(iter(kernels.values()))))
+    ]
+    keep = _mapped(operation, {name: int(any(groups)) for name, groups in kernels.items()})
+
+    def branch() -> nn.Module:
+        sizes = tuple(_mapped(operation, table) for table in tables)
+        hidden = grouped(group, sizes)
+        depthwise = depthwise_conv2d(hidden, sizes, stride=stride)
+        return inverted_residual(
+            in_channels, hidden, out_channels, depthwise, has_shortcut=False, act=act
+        )
+
+    if stride == 1 and in_channels == out_channels:
+        return residual(branch, in_channels, keep=keep)
+    return either(
+        keep,
+        branch,
+        lambda: nn.Sequential(
+            conv2d(in_channels, out_channels, 1, stride=stride), batch_norm(out_channels)
+        ),
+    )
+
+
+def _mapped(operation: Choice | str, table: Mapping[str, int]) -> Any:
+    """Return what an operation means to an operator."""
+    return operation.map(table.__getitem__) if isinstance(operation, Choice) else table[operation]
 
 
 class Head(nn.Module):

@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import nn
 
 from ..core.arch import Arch
-from ..core.choice import Choice, Choose
+from ..core.choice import Choose
 from ..core.space import Space
-from ..ops import (
-    Step,
-    batch_norm,
-    conv2d,
-    depthwise_conv2d,
-    either,
-    grouped,
-    linear,
-    residual,
-)
-from .blocks import Head, check_factors, inverted_residual, scaled_channels
+from ..ops import Step, batch_norm, conv2d, linear
+from .blocks import Head, check_factors, optional_bottleneck, scaled_channels
 
-# What a layer may be, in the order of the digits of the table's keys.
-OPERATIONS = ("identity", "e3_k3", "e6_k5")
-_KEEP = {"identity": 0, "e3_k3": 1, "e6_k5": 1}
-# Kernel size of the first and of the second half of the wide channels, 0 where they are absent.
-_KERNELS = ({"identity": 0, "e3_k3": 3, "e6_k5": 5}, {"identity": 0, "e3_k3": 0, "e6_k5": 5})
+# What a layer may be, in the order of the digits of the table's keys: kernel size of the first and
+# of the second half of the wide channels, 0 where they are absent.
+KERNELS = {"identity": (0, 0), "e3_k3": (3, 0), "e6_k5": (5, 5)}
+OPERATIONS = tuple(KERNELS)
 # Channels and layers of each stage, the first layer with stride 2.
 _STAGES = ((64, 2), (128, 3), (256, 3))
 
@@ -72,7 +61,12 @@ class NasBenchMacro(Space):
             out = scaled_channels(base, self.scale)
             for layer in range(1, repeats + 1):
                 operation = choose(f"stage{stage}.layer{layer}", OPERATIONS)
-                layers.append(_layer(operation, channels, out, stride=2 if layer == 1 else 1))
+                stride = 2 if layer == 1 else 1
+                layers.append(
+                    optional_bottleneck(
+                        operation, KERNELS, 3 * channels, channels, out, stride=stride
+                    )
+                )
                 channels = out
         last = scaled_channels(1280, self.scale)
         layers.append(Step(conv2d(channels, last, 1), batch_norm(last), nn.ReLU()))
@@ -92,27 +86,3 @@ class NasBenchMacro(Space):
         if len(digits) != len(names) or set(digits) - set("012"):
             raise ValueError(f"{digits!r} is no key of NAS-Bench-Macro; expected 8 digits 0, 1, 2")
         return self.arch({n: OPERATIONS[int(d)] for n, d in zip(names, digits, strict=True)})
-
-
-def _layer(operation: Any, channels: int, out: int, *, stride: int) -> nn.Module:
-    """Return one layer, or its meta operator where the operation is a choice."""
-
-    def branch() -> nn.Module:
-        kernels = tuple(_mapped(operation, table) for table in _KERNELS)
-        hidden = grouped(3 * channels, kernels)
-        depthwise = depthwise_conv2d(hidden, kernels, stride=stride)
-        return inverted_residual(channels, hidden, out, depthwise, has_shortcut=False, act=nn.ReLU)
-
-    keep = _mapped(operation, _KEEP)
-    if stride == 1 and channels == out:
-        return residual(branch, channels, keep=keep)
-    return either(
-        keep,
-        branch,
-        lambda: nn.Sequential(conv2d(channels, out, 1, stride=stride), batch_norm(out)),
-    )
-
-
-def _mapped(operation: Any, table: Mapping[str, int]) -> Any:
-    """Return what an operation means to an operator."""
-    return operation.map(table.__getitem__) if isinstance(operation, Choice) else table[operation]

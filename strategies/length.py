@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 LEAST_UPDATES = 1000
 # From so many updates on a supernet is trained as networks are in long trainings.
 LONG_STEPS = 5000
-# Archs inherit their weights, and are tested with them, at a small part of a training each.
-EVALUATIONS = 200
 
 _MIXTURES = 4  # over which a step that samples paths is averaged
 _ARCHS = 256

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -18,8 +16,8 @@ from ..core.optimizer import backward, step_all
 from ..core.sampler import sample
 from ..core.schedule import geometric
 from ..core.strategy import Problem
-from ..core.supernet import Supernet
 from ..ops.mixture import dirichlet
+from .inherited import ArchTest, images_for
 from .supernet_strategy import SupernetTraining
 
 if TYPE_CHECKING:
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 # D choices, N candidates
 
 _STREAMS = {"tested": 11, "untrained": 12, "fair": 13}
-_IMAGES = (16, 128)  # fewest and most on which an arch is tested
 _PATTERNS = 64  # images whose activation patterns are compared
 # Between the supernets of one search. torch's generator on the CPU takes 32 bits of a seed, so that
 # no multiple of 2**32 may stand here: the supernets would be one.
@@ -54,7 +51,7 @@ class MixedSearch:
         self.archs, self.untrained_archs = cast(int, options.archs), cast(int, options.untrained)
         self.each = self.updates + self.archs
         self.total = options.supernets * self.each + self.untrained_archs
-        self._testing: tuple[int, _Testing] | None = None
+        self._testing: tuple[int, ArchTest] | None = None
 
     @property
     def optimizers(self) -> dict[str, Any]:
@@ -150,7 +147,14 @@ class MixedSearch:
         """Return the loss of an arch with inherited weights, on held-out images."""
         if self._testing is None or self._testing[0] != number:
             supernet = self.trainings[number].supernet
-            self._testing = (number, _Testing(supernet, self.problem, self._images))
+            self._testing = (
+                number,
+                ArchTest(
+                    supernet,
+                    self.problem,
+                    images_for(self.archs, self.trainings[number], self.updates),
+                ),
+            )
         return self._testing[1].loss(chosen)
 
     def _patterns(self, chosen: dict[str, int], index: int) -> float | None:
@@ -181,33 +185,6 @@ class MixedSearch:
         """Candidate indices of the archs that are not trained at all."""
         seed = (self.problem.seed, _STREAMS["untrained"])
         return sample(self.problem.space, self.untrained_archs, seed)
-
-    @property
-    def _images(self) -> int:
-        """On how many images an arch is tested: together at most a seventh of the training."""
-        images = self.updates * self.trainings[0].batch_size
-        share = 3 * images // (7 * max(self.archs, 1))
-        return min(max(share, _IMAGES[0]), _IMAGES[1])
-
-
-class _Testing:
-    """A trained supernet whose archs are tested by the statistics of the batch itself."""
-
-    def __init__(self, supernet: Supernet, problem: Problem, images: int) -> None:
-        self.supernet = copy.deepcopy(supernet).eval()
-        for module in self.supernet.modules():
-            if hasattr(module, "momentum"):  # a norm: reads the batch, and remembers nothing of it
-                module.train()
-                cast(Any, module).momentum = 0.0
-        x, self.labels = problem.task.ordered("architecture", 0, images)
-        self.x = x.to(problem.device, memory_format=torch.channels_last)
-
-    @torch.no_grad()
-    def loss(self, chosen: dict[str, int]) -> float:
-        """Return the loss of an arch of the supernet at its true size."""
-        for name, choice in self.supernet.choices.items():
-            choice.slot.set_index(chosen[name])
-        return float(F.cross_entropy(self.supernet(self.x).float().cpu(), self.labels))
 
 
 def _row(archs: dict[str, NDArray[np.int64]], index: int) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""From the events of a search by mixtures to its ranking of every arch."""
+"""From the events of a search that tests archs to its ranking of every arch."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .ranking import Figures, Ranking
 # A archs or mixtures, D choices, N candidates
 
 _SKIPPED_SHARE = 0.3  # of the updates: their losses say how far training is, not which arch is good
-_FEWEST = 8  # figures from which anything is read
+FEWEST = 8  # figures from which anything is read
 
 Events = Sequence[Mapping[str, Any]]
 
 
 def read_ranking(space: Space, events: Events, seed: int) -> Ranking:
-    """Return what a search by mixtures has learned of every arch.
+    """Return what a search has learned of every arch.
 
     Args:
         space: whose archs are ranked.
         events: of the search: updates with `supernet`, `mixture` and `loss`; archs with `tested`,
-            `supernet` and `inherited_loss`; archs with `untrained` and `naswot`.
+            `supernet` and `inherited_loss`; archs with `untrained` and `naswot`; or some of these.
         seed: of the random archs over which scores are scaled, and of the resamples.
 
     Raises:
@@ -41,7 +41,12 @@ def read_ranking(space: Space, events: Events, seed: int) -> Ranking:
 
 
 def has_ranking(events: Events) -> bool:
-    """Tell whether events are of a search by mixtures."""
+    """Tell whether events are of a search whose losses rank all archs."""
+    return any("mixture" in event or "tested" in event for event in events)
+
+
+def serves_all_budgets(events: Events) -> bool:
+    """Tell whether its supernet trained on the whole space, so that the ranking knows no budget."""
     return any("mixture" in event for event in events)
 
 
@@ -51,7 +56,7 @@ def _of_supernets(features: Features, events: Events) -> Iterator[Figures]:
         mine = [event for event in events if event.get("supernet") == number]
         updates = [event for event in mine if "mixture" in event]
         updates = updates[int(_SKIPPED_SHARE * len(updates)) :]
-        if len(updates) >= _FEWEST:
+        if len(updates) >= FEWEST:
             yield Figures(
                 name=f"training {number}",
                 rows=features.of_mixtures(
@@ -60,7 +65,7 @@ def _of_supernets(features: Features, events: Events) -> Iterator[Figures]:
                 values=without_trend(np.array([float(event["loss"]) for event in updates])),
             )
         tested = [event for event in mine if "tested" in event]
-        if len(tested) >= _FEWEST:
+        if len(tested) >= FEWEST:
             losses = [_loss(event["inherited_loss"]) for event in tested]
             yield Figures(
                 name=f"inherited {number}",
@@ -73,7 +78,7 @@ def _of_supernets(features: Features, events: Events) -> Iterator[Figures]:
 def _of_untrained(features: Features, events: Events) -> Iterator[Figures]:
     """Yield the figures of untrained archs, if they differ."""
     untrained = [event for event in events if "untrained" in event]
-    if len(untrained) >= _FEWEST and any(event["naswot"] is not None for event in untrained):
+    if len(untrained) >= FEWEST and any(event["naswot"] is not None for event in untrained):
         costs = [-float(e["naswot"]) if e["naswot"] is not None else np.inf for e in untrained]
         rows = features.of_archs(_archs_of(features, untrained))
         yield Figures(name="untrained", rows=rows, values=ranks(costs))

@@ -55,7 +55,7 @@ STRATEGIES = {
     "bilevel": ("logits", {"level": "bilevel", "optimizer": "sgd"}),
     "three_case": ("logits", {"budget_term": "three_case", "mixture": "straight_through"}),
     "feature sum": ("multi_feature", {}),
-    "mixtures": ("single_path", {"sampling": "mixtures", "evaluations": 2}),
+    "mixtures": ("meta_kernel", {"archs": 2, "untrained": 2}),
 }
 
 

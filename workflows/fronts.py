@@ -16,7 +16,7 @@ from ..core.run import Run
 from ..core.space import Space
 from ..core.strategy import Problem
 from ..records.front import front_row, in_words, write_front
-from ..strategies.reading import has_ranking, read_ranking
+from ..strategies.reading import read_ranking, serves_all_budgets
 
 HIGHEST = "90%"  # of the largest arch, where a front is asked for without a budget
 
@@ -109,7 +109,7 @@ def add_to_front(
         InfeasibleBudgetError: if no arch keeps one of the budgets.
     """
     events = run.events()
-    if not has_ranking(events):
+    if not serves_all_budgets(events):
         raise ValueError(
             f"{run.path} has no ranking that serves other budgets: search with meta_kernel"
         )

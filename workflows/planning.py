@@ -17,8 +17,8 @@ from ..core.strategy import Problem, Strategy
 from ..core.task import Task
 from ..evaluators.recipe import Recipe, default_recipe, with_changes
 from ..records.plugins import recorded_strategy
-from ..strategies import BlackBox, SinglePath
-from ..strategies.length import EVALUATIONS, updates_for
+from ..strategies import BlackBox
+from ..strategies.length import updates_for
 from ..strategies.supernet_strategy import SupernetStrategy
 
 # The first updates are slow, so that the expected time is told after so long.
@@ -100,10 +100,7 @@ def _length(strategy: Strategy, manifest: Manifest, problem: Problem) -> dict[st
     if task.is_demonstration:
         return {"steps": strategy.num_steps(problem.space)}
     recipe = recipe_of(manifest, problem.space, task)
-    length = {"steps": updates_for(strategy, problem, recipe.num_images(task.size("train")))}
-    if isinstance(strategy, SinglePath) and "evaluations" not in manifest.strategy_options:
-        length["evaluations"] = EVALUATIONS
-    return length
+    return {"steps": updates_for(strategy, problem, recipe.num_images(task.size("train")))}
 
 
 def announced(run: Run, problem: Problem, strategy: Strategy, report: Report) -> Report:

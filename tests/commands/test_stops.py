@@ -18,7 +18,7 @@ data, out = "imagefolder:" + sys.argv[1], sys.argv[2]
 ways = dict(processes=2, workers=1)
 for name, options in {
     "evolution": dict(strategy="evolution", evaluations=2),
-    "finalists": dict(strategy="single_path", finalists=2, evaluations=4),
+    "finalists": dict(strategy="single_path", finalists=2, evaluations=8),
     "evidence": dict(strategy="random", evidence="quick"),
 }.items():
     print(name, flush=True)

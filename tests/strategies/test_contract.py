@@ -20,7 +20,7 @@ def options_of(name):
         options |= {"steps": 3}
         options |= {"evaluations": 3} if name in BLACK_BOX else {}
     if name == "single_path":
-        options |= {"evaluations": 3, "strategy_options": {"num_batches": 1}}
+        options |= {"evaluations": 8}
     return options
 
 
@@ -37,7 +37,7 @@ def run(strategy, folder, seed=0, flops="0.8M", **options):
     "flops, limit", [("0.4M", 400_000), ("0.8M", 800_000), ("1.9M", 1_900_000)]
 )
 def test_the_budget_is_never_exceeded_and_mostly_spent(name, flops, limit, tmp_path):
-    few = {"evaluations": 2} if "evaluations" in options_of(name) else {}
+    few = {"evaluations": 2} if options_of(name).get("evaluations") == 3 else {}
     found = run(name, tmp_path / "run", flops=flops, **few)
     assert 0.9 * limit <= found["flops"] <= limit
 
@@ -200,10 +200,9 @@ WRONG = {
     "term": ("gumbel", {"strategy_options": {"budget_term": "exact"}}, "budget_term one of smooth"),
     "level": ("multi_feature", {"strategy_options": {"level": "fast"}}, "level one of single"),
     "sampling": ("single_path", {"strategy_options": {"sampling": "fair"}}, "sampling one of band"),
-    "ranked": ("single_path", {"evaluations": 0}, "evaluations at least 1"),
-    "batches": ("single_path", {"strategy_options": {"num_batches": 0}}, "num_batches at least 1"),
+    "tested": ("single_path", {"evaluations": 7}, "evaluations at least 8"),
     "mixed": (
-        "single_path",
+        "meta_kernel",
         {"strategy_options": {"concentration_end": 0.0}},
         "concentration_end a number above 0",
     ),

@@ -37,7 +37,7 @@ def trained_at_once(monkeypatch):
 def run(folder, strategy="meta_kernel", **options):
     options = {"steps": 1, "finalists": 3, "data": "digits", "processes": 1, "seed": 3} | options
     if strategy == "single_path":
-        options |= {"evaluations": 3, "strategy_options": {"num_batches": 1}}
+        options |= {"evaluations": 8}
     return nastk.search("sandglass-micro", "0.8M", strategy=strategy, out=folder, **options)
 
 

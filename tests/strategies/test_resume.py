@@ -156,7 +156,7 @@ def test_a_supernet_search_stopped_anywhere_and_resumed_equals_unbroken(
     """Stopped while a supernet is trained, or behind that, while archs are tested."""
     options = {"strategy": strategy, "steps": 6, "seed": 3, "data": "digits"}
     if strategy == "single_path":
-        options |= {"steps": 3, "evaluations": 4, "strategy_options": {"num_batches": 1}}
+        options |= {"steps": 3, "evaluations": 8}
     if strategy == "meta_kernel":
         options["strategy_options"] = {"supernets": 2, "archs": 5, "untrained": 3}
     nastk.search("sandglass-micro", "0.8M", out=tmp_path / "whole", **options)

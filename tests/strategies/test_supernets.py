@@ -4,19 +4,22 @@ import math
 from itertools import pairwise
 
 import nastk
+import numpy as np
 import pytest
 import torch
 from nastk.commands.options import show
 from nastk.core.band import band_of
+from nastk.core.best import best_arch
 from nastk.core.budget import Budget
 from nastk.core.checkpoint import load_checkpoint
 from nastk.core.loop import silent
 from nastk.core.run import Run
 from nastk.core.strategy import Problem
 from nastk.core.supernet import Supernet
-from nastk.evaluators import EVALUATORS
 from nastk.search_spaces import SandglassMicro
 from nastk.strategies import STRATEGIES
+from nastk.strategies.effects import Features, ridge
+from nastk.strategies.inherited import ArchTest
 from nastk.tasks.named import make_task
 
 SPACE, BUDGET, TASK = SandglassMicro(), Budget.parse("0.8M"), make_task("digits", 28)
@@ -133,35 +136,45 @@ def test_a_kernel_that_is_not_drawn_again_keeps_still(tmp_path, monkeypatch):
     assert again > 5
 
 
-def test_ranking_leaves_the_supernet_as_training_left_it(tmp_path, monkeypatch):
+def test_testing_archs_leaves_the_supernet_as_training_left_it(tmp_path, monkeypatch):
     monkeypatch.setenv("NASTK_CHECKPOINT_SECONDS", "0")
     trained = []
 
     def look(event):
-        if event["phase"] == "rank" and not trained:
+        if event["phase"] == "inherited" and not trained:
             trained.append(load_checkpoint(tmp_path / "run/checkpoints", "last")[0])
 
-    options = {"steps": 2, "evaluations": 2, "num_batches": 1}
-    _, ranked = search("single_path", tmp_path / "run", problem(), look, **options)
-    assert trained[0].keys() == ranked.keys()
-    assert all(torch.equal(trained[0][key], ranked[key]) for key in ranked)
+    _, last = search("single_path", tmp_path / "run", problem(), look, steps=2, evaluations=8)
+    assert trained[0].keys() == last.keys()
+    assert all(torch.equal(trained[0][key], last[key]) for key in last)
 
 
-def test_the_arch_that_does_best_with_inherited_weights_is_found(tmp_path):
+def test_single_path_answers_by_a_fit_of_inherited_losses_and_the_solver(tmp_path):
     given = problem(seed=2)
-    options = {"steps": 2, "evaluations": 3, "num_batches": 2}
+    options = {"steps": 40, "evaluations": 30}
     events, weights = search("single_path", tmp_path / "run", given, **options)
     supernet = SPACE.supernet()
     prefix = "supernet."
     supernet.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items()})
-    evaluator = EVALUATORS["inherit"](problem=given, supernet=supernet, num_batches=2)
-    trials = [event for event in events if "trial" in event]
-    assert len({trial["arch"] for trial in trials}) == 3
-    for trial in trials:
-        metrics = evaluator.evaluate(SPACE.arch(trial["choices"]))
-        assert metrics["architecture_loss_nats"] == trial["loss"]
+    tested = [event for event in events if "tested" in event]
+    test = ArchTest(supernet, given, images=_images_of(given, options))
+    names = list(SPACE.choices())
+    for event in tested:
+        chosen = dict(zip(names, event["indices"], strict=True))
+        assert test.loss(chosen) == event["inherited_loss"]
+    rows_AD = np.array([event["indices"] for event in tested])
+    features = Features(SPACE)
+    rows_AF = features.of_archs(dict(zip(names, rows_AD.T, strict=True)))
+    losses_A = np.log([event["inherited_loss"] for event in tested])
+    score = features.polynomial(-ridge(rows_AF, losses_A, 1.0))
     again = STRATEGIES["single_path"](**options).search(given, Run(tmp_path / "run"), silent)
-    assert again.id == min(trials, key=lambda trial: trial["loss"])["arch"]
+    assert again.id == best_arch(SPACE, score, BUDGET).id
+    assert again.id not in {SPACE.arch_at(dict(zip(names, row, strict=True))).id for row in rows_AD}
+
+
+def _images_of(given, options):
+    """On how many images each arch is tested: a seventh of the training, at least 16."""
+    return max(16, 3 * options["steps"] * 64 // (7 * options["evaluations"]))
 
 
 @pytest.mark.parametrize("sampling", ["band", "space"])
@@ -173,7 +186,7 @@ def test_single_paths_are_drawn_from_where_they_should(sampling, tmp_path, monke
         original(self, arch)
 
     monkeypatch.setattr(Supernet, "select", watched)
-    options = {"steps": 12, "evaluations": 1, "num_batches": 1, "sampling": sampling}
+    options = {"steps": 12, "evaluations": 8, "sampling": sampling}
     search("single_path", tmp_path / "run", problem(), batch_size=8, **options)
     band = band_of(SPACE, BUDGET)
     low, high = band.low, band.high
@@ -182,6 +195,7 @@ def test_single_paths_are_drawn_from_where_they_should(sampling, tmp_path, monke
 
 
 def test_mixtures_come_near_single_paths(tmp_path, monkeypatch):
+    assert SPACE.num_candidates  # has been traced, before mixtures are watched
     largest, original = [], Supernet.mix
 
     def watched(self, probs, **options):
@@ -189,8 +203,8 @@ def test_mixtures_come_near_single_paths(tmp_path, monkeypatch):
         original(self, probs, **options)
 
     monkeypatch.setattr(Supernet, "mix", watched)
-    options = {"steps": 12, "evaluations": 1, "num_batches": 1, "sampling": "mixtures"}
-    search("single_path", tmp_path / "run", problem(), batch_size=8, **options)
+    options = {"steps": 12, "archs": 0, "untrained": 0, "concentration_start": 1.0}
+    search("meta_kernel", tmp_path / "run", problem(), batch_size=8, **options)
     assert len(largest) == 13  # one when the supernet was made
     assert sum(largest[1:4]) / 3 < 0.75 and sum(largest[-3:]) / 3 > 0.85
 
@@ -198,7 +212,7 @@ def test_mixtures_come_near_single_paths(tmp_path, monkeypatch):
 def test_weights_of_every_supernet_can_be_inherited(tmp_path):
     for name in ("gumbel", "multi_feature", "single_path"):
         run = tmp_path / name
-        options = {"evaluations": 1} if name == "single_path" else {}
+        options = {"evaluations": 8} if name == "single_path" else {}
         nastk.search("toy", "55K", strategy=name, steps=2, data="digits", out=run, **options)
         trained = nastk.retrain(run, steps=2, inherit=True)
         assert "inherit" in trained["weights"]
