@@ -28,6 +28,7 @@ class MBConvMicro(Space):
 
     name: ClassVar[str] = "mbconv-micro"
     recipe: ClassVar[str | None] = "small"
+    short_recipe: ClassVar[str] = "demonstration-long"
     search_steps: ClassVar[int] = 600
 
     resolution: int = 20
