@@ -25,7 +25,7 @@ from ..workflows.search import resume, search
 from .judge import Judge, tau_all
 from .public_rows import Row, Trial
 from .public_table import PublicTable
-from .untrained import by_effects
+from .untrained import by_score
 
 PARTS = {
     "training": "losses of training steps",
@@ -79,7 +79,7 @@ def search_rows(
         found = _searched(name, table, judges[0], settings, seed, report)
         ranking = read_ranking(table.space, Run.open(found.run).events(), seed)
         how = {"seed": seed, "cpu_seconds": found["cpu_seconds"]}
-        whole.append(by_effects(table, judges, ranking.effects_F, **how))
+        whole.append(by_score(table, judges, ranking.polynomial, **how))
         for part, said in PARTS.items():
             if trial := _alone(table, judges, ranking, part, seed):
                 parts.setdefault(said, []).append(trial)
@@ -100,7 +100,8 @@ def _alone(
     table: PublicTable, judges: Sequence[Judge], ranking: Ranking, part: str, seed: int
 ) -> Trial | None:
     """Return what one kind of figure finds by itself, None where it says nothing."""
-    rows_AF = Features(table.space).of_archs(table.indices)
+    features = Features(table.space)
+    rows_AF = features.of_archs(table.indices)
     chosen = [figures for figures in ranking.figures if figures.name.startswith(part)]
     effects = [figures.effects() for figures in chosen]
     deviations = [float((rows_AF @ costs_F).std()) for costs_F in effects]
@@ -111,7 +112,8 @@ def _alone(
         "weight": statistics.mean(ranking.weights[figures.name] for figures in chosen),
         "explained": statistics.mean(figures.explained for figures in chosen),
     }
-    return by_effects(table, judges, np.sum(scaled, 0), seed=seed, about=about)
+    score = features.polynomial(np.sum(scaled, 0))
+    return by_score(table, judges, score, seed=seed, about=about)
 
 
 def _by_budget(

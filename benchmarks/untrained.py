@@ -17,6 +17,7 @@ from ..core.cost import Indices
 from ..core.lookup import lookup
 from ..core.loop import Report
 from ..core.naswot import NoActivationsError
+from ..core.polynomial import Polynomial
 from ..core.record import Record, Seconds, read_record
 from ..core.run import write_json
 from ..core.sampler import sample
@@ -28,7 +29,7 @@ from ..strategies.effects import Features, ranks, ridge
 from ..tasks.named import make_task
 from .judge import Judge
 from .public_rows import Row, Trial, scored
-from .public_table import Floats, PublicTable
+from .public_table import PublicTable
 
 # A archs, F features
 
@@ -86,8 +87,9 @@ class Untrained:
         scores, seconds = self._measured(name, seed, drawn, report)
         costs_A = [math.inf if s is None or math.isnan(s) else -s for s in scores]
         features = Features(self.table.space)
-        effects_F = ridge(features.of_archs(drawn), ranks(costs_A), 1.0)
-        return by_effects(self.table, judges, -effects_F, seed=seed, cpu_seconds=seconds)
+        rows_AS = features.of_archs(drawn)[:, : len(features.names)]
+        score = features.polynomial(-ridge(rows_AS, ranks(costs_A), 1.0))
+        return by_score(self.table, judges, score, seed=seed, cpu_seconds=seconds)
 
     def _measured(
         self, name: str, seed: int, drawn: Indices, report: Report
@@ -135,35 +137,34 @@ class Untrained:
 
 def ceiling(table: PublicTable, judges: Sequence[Judge]) -> Row:
     """Return what an additive model finds that is fitted to the real accuracies of all archs."""
-    effects_F = ridge(Features(table.space).of_archs(table.indices), table.accuracy, 1e-6)
-    trial = by_effects(table, judges, effects_F)
+    features = Features(table.space)
+    rows_AS = features.of_archs(table.indices)[:, : len(features.names)]
+    trial = by_score(table, judges, features.polynomial(ridge(rows_AS, table.accuracy, 1e-6)))
     return Row(name="additive fit of all real accuracies", kind="ceiling", trials=[trial])
 
 
-def by_effects(
+def by_score(
     table: PublicTable,
     judges: Sequence[Judge],
-    effects_F: Floats,
+    score: Polynomial,
     *,
     seed: int | None = None,
     cpu_seconds: float | None = None,
     about: Mapping[str, float] | None = None,
 ) -> Trial:
-    """Return what the sum of the effects of its candidates says of an arch, for every budget.
+    """Return what a score of every arch finds, for every budget.
 
     Args:
         table: of all archs.
         judges: of the budgets.
-        effects_F: [F] of each candidate on a score of which more is better.
+        score: of which more is better.
         seed: of what was measured.
         cpu_seconds: that it took.
         about: further figures.
     """
-    features = Features(table.space)
-    polynomial = features.polynomial(effects_F)
 
     def found(judge: Judge) -> int:
-        return table.position(best_arch(table.space, polynomial, judge.budget))
+        return table.position(best_arch(table.space, score, judge.budget))
 
-    score_A = np.asarray(features.of_archs(table.indices) @ effects_F)
+    score_A = score.evaluate(table.indices).astype(np.float64)
     return scored(table, judges, score_A, found, seed=seed, cpu_seconds=cpu_seconds, about=about)

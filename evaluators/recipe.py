@@ -89,8 +89,8 @@ DEMONSTRATION = Recipe(
     epochs=4,
     warmup=0.15,
 )
-# Three times as long at the rate of the table: small bottlenecks have 71 % right after the short one
-# and 88 % after this, where params no longer say which arch is good (`benchmarks/results.md`).
+# Three times as long at the rate of the table: small bottlenecks have 71 % right after the short
+# one and 88 % after this, where params no longer say which arch is good (`benchmarks/results.md`).
 DEMONSTRATION_LONG = dataclasses.replace(
     DEMONSTRATION, name="demonstration-long", lr=1e-2, epochs=12
 )

@@ -198,6 +198,7 @@ class ScoredBy(Record):
     number: Count
     weight: float
     explained: float
+    has_pairs: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -207,6 +208,8 @@ class Learned(Record):
     choices: dict[str, CandidateEffects]
     figures: list[ScoredBy]
     explained: Figure
+    found_score: Figure = None
+    tested_scores: list[float] = field(default_factory=list)
     num_tied: Count
     more_tied: bool
     sentence: str

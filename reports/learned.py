@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..core.space import Space
-from ..core.tilt import gates_of
 from ..records.results import Learned
 from .markup import Markup, tag
 from .story import Story
@@ -25,17 +23,14 @@ def learned_facts(story: Story) -> dict[str, Any] | None:
         (`scores` of the archs that were tested and their `losses`, means over supernets) and
         `found_score`, None where it is not known.
     """
-    learned, space = story.learned, story.space
+    learned = story.learned
     if learned is None:
         return None
-    found = None
-    if space is not None and story.arch is not None:
-        found = _score(space, learned, space.indices(story.arch))
     return {
         **{key: learned[key] for key in _COPIED},
         "choices": _choices(story, learned),
-        "tested": {"scores": [], "losses": []} if space is None else _tested(story, learned, space),
-        "found_score": found,
+        "tested": _tested(story, learned),
+        "found_score": learned.found_score,
     }
 
 
@@ -60,35 +55,20 @@ def _choices(story: Story, learned: Learned) -> dict[str, dict[str, Any]]:
     return result
 
 
-def _tested(story: Story, learned: Learned, space: Space) -> dict[str, list[float]]:
+def _tested(story: Story, learned: Learned) -> dict[str, list[float]]:
     """Return scores and losses of the tested archs, those left out whose loss was not finite."""
-    losses: dict[tuple[int, ...], list[float]] = {}
+    losses: dict[int, list[float]] = {}
     for event in story.events:
-        if "tested" in event and isinstance(event.get("indices"), list):
+        if "tested" in event:
             loss = event.get("inherited_loss")
-            losses.setdefault(tuple(event["indices"]), []).append(
-                math.nan if loss is None else float(loss)
-            )
-    counts = space.num_candidates
+            losses.setdefault(event["tested"], []).append(math.nan if loss is None else float(loss))
     scores, means = [], []
-    for indices, known in losses.items():
-        is_of_space = len(indices) == len(counts) and all(
-            index < count for index, count in zip(indices, counts.values(), strict=True)
-        )
-        mean = sum(known) / len(known)
-        if is_of_space and math.isfinite(mean):
-            scores.append(_score(space, learned, dict(zip(counts, indices, strict=True))))
+    for score, number in zip(learned.tested_scores, sorted(losses), strict=False):
+        mean = sum(losses[number]) / len(losses[number])
+        if math.isfinite(mean):
+            scores.append(score)
             means.append(mean)
     return {"scores": scores, "losses": means}
-
-
-def _score(space: Space, learned: Learned, indices: Mapping[str, int]) -> float:
-    """Return the sum of the effects of the candidates that are not idle."""
-    return sum(
-        float(row.effects[indices[name]])
-        for name, row in learned.choices.items()
-        if all(alive[indices[gate]] for gate, alive in gates_of(space, name))
-    )
 
 
 def sources(learned: Facts) -> Markup:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,10 +52,13 @@ def tell_learned(
                 "number": len(figures.values),
                 "weight": ranking.weights[figures.name],
                 "explained": figures.explained,
+                "has_pairs": figures.has_pairs,
             }
             for figures in ranking.figures
         ],
         "explained": explained,
+        "found_score": _score_of(problem.space, ranking, arch),
+        "tested_scores": tested_scores(problem.space, ranking, run.events()),
         "num_tied": len(tied),
         "more_tied": is_more,
         "sentence": sentence,
@@ -96,6 +99,23 @@ def tied_archs(ranking: Ranking, problem: Problem, arch: Arch) -> tuple[list[Arc
             return found, False
         found.append(other)
     return found, True
+
+
+def tested_scores(
+    space: Space, ranking: Ranking, events: Sequence[Mapping[str, Any]]
+) -> list[float]:
+    """Return the scores of the archs that supernets were tested on, by their numbers."""
+    rows = {event["tested"]: event["indices"] for event in events if "tested" in event}
+    if not rows:
+        return []
+    table_AD = np.array([rows[number] for number in sorted(rows)], dtype=np.int64)
+    scores_A = ranking.score(dict(zip(space.num_candidates, table_AD.T, strict=True)))
+    return [float(f"{score:.5g}") for score in scores_A]
+
+
+def _score_of(space: Space, ranking: Ranking, arch: Arch) -> float:
+    one = {name: np.array([index]) for name, index in space.indices(arch).items()}
+    return float(ranking.score(one)[0])
 
 
 def in_words(explained: float | None, num_tied: int, is_more: bool) -> str:
@@ -154,7 +174,7 @@ def _effects(space: Space, ranking: Ranking) -> dict[str, dict[str, list[float]]
     result: dict[str, dict[str, list[float]]] = {
         name: {"effects": [], "errors": []} for name in space.num_candidates
     }
-    rows = zip(ranking.features.names, ranking.effects_F, ranking.errors, strict=True)
+    rows = zip(ranking.features.names, ranking.added, ranking.errors, strict=True)
     for (name, _), effect, error in rows:
         result[name]["effects"].append(float(f"{effect:.4g}"))
         result[name]["errors"].append(float(f"{error:.4g}"))

@@ -4,7 +4,7 @@ Three kinds of figures are regressed on what archs and mixtures consist of. They
 places: the losses of training steps under mixtures and those of archs with inherited weights know
 operations and skips, the activation patterns of untrained networks steady short supernets and
 spaces of widths. Each counts by how well it tells the losses of archs with inherited weights, which
-it has not seen.
+it has not seen. Pairs of candidates have effects where that tells more of what was not seen.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from ..core.sampler import sample
 from ..core.space import Space
 from .effects import Array, Features, held_out, ranks, ridge
 
-# A archs or mixtures, F features, R resamples
+# A archs or mixtures, S single features, F features, R resamples
 
 _MEASURED = 2000  # random archs over which scores are brought to one scale
 _RESAMPLES = 40
+_CLEARLY = 0.02  # of the variance of figures not seen, that pairs have to tell more of
 _MOST_CORRELATED = 0.95  # no score is believed more than one of this correlation
 _STREAMS = {"scale": 21, "resamples": 22}
 
@@ -38,7 +39,9 @@ class Figures:
         name: of the figure.
         rows: [A, F] features of each arch or mixture.
         values: [A] the figures, on a scale on which effects add up.
+        single: S, how many of the features are of single candidates; all if None.
         strength: of the ridge.
+        pairs_strength: the same where pairs of candidates have effects.
         is_measure: whether these are what other figures are measured by: losses of archs that
             inherit a supernet's weights. All such figures of a ranking are of the same archs.
     """
@@ -46,12 +49,37 @@ class Figures:
     name: str
     rows: Array
     values: Array
+    single: int | None = None
     strength: float = 1.0
+    pairs_strength: float = 3.0
     is_measure: bool = False
 
     def effects(self, chosen: NDArray[np.int64] | slice = slice(None)) -> Array:
         """Return the effects [F] by all figures, or by those at the positions that are given."""
-        return ridge(self.rows[chosen], self.values[chosen], self.strength)
+        effects_F = np.zeros(self.rows.shape[1])
+        width = self._width(self.has_pairs)
+        effects_F[:width] = self._fit(self.rows[chosen], self.values[chosen], self.has_pairs)
+        return effects_F
+
+    @cached_property
+    def has_pairs(self) -> bool:
+        """Whether effects of pairs tell more of figures not seen than those of candidates alone."""
+        if self._width(False) == self._width(True) or len(self.values) < 4:
+            return False
+        told = [correlation(self._held_out(flag), self.values) ** 2 for flag in (False, True)]
+        return told[1] > told[0] + _CLEARLY
+
+    def _width(self, has_pairs: bool) -> int:
+        count = self.rows.shape[1]
+        return count if has_pairs or self.single is None else self.single
+
+    def _fit(self, rows_AF: Array, values_A: Array, has_pairs: bool) -> Array:
+        strength = self.pairs_strength if has_pairs else self.strength
+        return ridge(rows_AF[:, : self._width(has_pairs)], values_A, strength)
+
+    def _held_out(self, has_pairs: bool) -> Array:
+        rows_AF = self.rows[:, : self._width(has_pairs)]
+        return held_out(rows_AF, self.values, lambda r, v: self._fit(r, v, has_pairs))
 
     @cached_property
     def explained(self) -> float:
@@ -63,7 +91,7 @@ class Figures:
     @cached_property
     def told(self) -> Array:
         """[A] what the effects tell of each figure without having seen it."""
-        return held_out(self.rows, self.values, lambda r, v: ridge(r, v, self.strength))
+        return self._held_out(self.has_pairs)
 
     def reliability(self, rows_AF: Array) -> float:
         """Return how far two halves of the figures say the same of other archs, from 0 to 1.
@@ -142,9 +170,15 @@ class Ranking:
         return rest_AF @ self.effects_F, errors
 
     @cached_property
+    def added(self) -> Array:
+        """[S] what each candidate adds to the score, the mean over the others."""
+        return self.features.of_candidates(self.effects_F)
+
+    @cached_property
     def errors(self) -> Array:
-        """[F] the standard error of each effect."""
-        result: Array = self.resampled_RF.std(0)
+        """[S] the standard error of what each candidate adds."""
+        resampled = [self.features.of_candidates(effects_F) for effects_F in self.resampled_RF]
+        result: Array = np.std(resampled, 0)
         return result
 
     def _weights(self) -> dict[str, float]:
@@ -169,7 +203,7 @@ class Ranking:
 
     def _sum(self, effects: Sequence[Array]) -> Array:
         """Return one score from effects on what is to be low, one by figure."""
-        total = np.zeros(len(self.features.names))
+        total = np.zeros(self._rows_AF.shape[1])
         for figures, costs_F in zip(self.figures, effects, strict=True):
             deviation = float((self._rows_AF @ costs_F).std())
             if deviation > 0:

@@ -59,6 +59,7 @@ def _of_supernets(features: Features, events: Events) -> Iterator[Figures]:
         if len(updates) >= FEWEST:
             yield Figures(
                 name=f"training {number}",
+                single=len(features.names),
                 rows=features.of_mixtures(
                     _padded(features.counts, [event["mixture"] for event in updates])
                 ),
@@ -69,6 +70,7 @@ def _of_supernets(features: Features, events: Events) -> Iterator[Figures]:
             losses = [_loss(event["inherited_loss"]) for event in tested]
             yield Figures(
                 name=f"inherited {number}",
+                single=len(features.names),
                 rows=features.of_archs(_archs_of(features, tested)),
                 values=logarithms(losses),
                 is_measure=True,
@@ -81,7 +83,8 @@ def _of_untrained(features: Features, events: Events) -> Iterator[Figures]:
     if len(untrained) >= FEWEST and any(event["naswot"] is not None for event in untrained):
         costs = [-float(e["naswot"]) if e["naswot"] is not None else np.inf for e in untrained]
         rows = features.of_archs(_archs_of(features, untrained))
-        yield Figures(name="untrained", rows=rows, values=ranks(costs))
+        single = len(features.names)
+        yield Figures(name="untrained", rows=rows, values=ranks(costs), single=single)
 
 
 def _archs_of(features: Features, events: Events) -> Indices:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from nastk.core.sampler import sample
-from nastk.search_spaces import SPACES, SandglassMicro, T2TMicro, Toy
+from nastk.search_spaces import SPACES, NasBenchMacro, SandglassMicro, T2TMicro, Toy
 from nastk.strategies.effects import Features, held_out, ranks, ridge, without_trend
 
 NAMES = ["toy", "nasbench-macro", "sandglass-micro", "t2t-micro"]
@@ -26,7 +26,7 @@ def test_the_features_of_an_arch_are_the_candidates_it_has_where_they_are_not_id
     active = space.cost.active(indices)
     features = Features(space)
     rows = features.of_archs(indices)
-    assert rows.shape == (40, sum(space.num_candidates.values()))
+    assert rows.shape == (40, sum(space.num_candidates.values()) + len(features.pairs))
     for column, (choice, index) in enumerate(features.names):
         assert np.array_equal(rows[:, column], (indices[choice] == index) & active[choice])
 
@@ -35,7 +35,7 @@ def test_the_features_of_an_arch_are_the_candidates_it_has_where_they_are_not_id
 def test_the_polynomial_is_the_sum_of_effects(name):
     space = SPACES[name]()
     features, indices = Features(space), sample(space, 40, 4)
-    effects = np.random.default_rng(1).normal(size=len(features.names))
+    effects = np.random.default_rng(1).normal(size=len(features.names) + len(features.pairs))
     score = features.polynomial(effects).evaluate(indices)
     assert score == pytest.approx(features.of_archs(indices) @ effects)
 
@@ -66,6 +66,7 @@ def test_a_choice_that_may_be_idle_weighs_as_much_as_its_gate():
         columns = [n for n, (choice, _) in enumerate(features.names) if choice == name]
         assert (rows[:, columns].sum(1) < 1 - 1e-6).all()
     others = [n for n, (choice, _) in enumerate(features.names) if choice not in idle]
+    assert rows.shape[1] == len(features.names)  # there are too many pairs
     assert rows[:, others].sum(1) == pytest.approx(len(space.choices()) - len(idle))
 
 
@@ -79,6 +80,40 @@ def test_ridge_recovers_what_candidates_add():
     told, true = other @ ridge(rows, values, 1e-9), other @ effects
     assert told - told.mean() == pytest.approx(true - true.mean(), abs=1e-5)
     assert np.abs(ridge(rows, values, 1e12)).max() < 1e-6
+
+
+def test_pairs_are_both_of_two_candidates_of_different_choices():
+    space = NasBenchMacro()
+    features = Features(space)
+    assert len(features.pairs) == 8 * 7 // 2 * 9
+    rows = features.of_archs(sample(space, 50, 6))
+    single, paired = np.split(rows, [len(features.names)], axis=1)
+    for column, (first, second) in enumerate(features.pairs):
+        assert features.names[first][0] != features.names[second][0]
+        assert np.array_equal(paired[:, column], single[:, first] * single[:, second])
+    assert (paired.sum(1) == 8 * 7 // 2).all()
+    assert not len(Features(SandglassMicro()).pairs) and not len(Features(T2TMicro()).pairs)
+
+
+def test_what_a_candidate_adds_is_its_mean_over_all_archs():
+    space = NasBenchMacro()
+    features = Features(space)
+    effects = np.random.default_rng(3).normal(size=len(features.names) + len(features.pairs))
+    drawn = sample(space, 20_000, 1)
+    rows = features.of_archs(drawn)
+    scores, added = rows @ effects, features.of_candidates(effects)
+    means = np.array([scores[rows[:, n] == 1].mean() for n in range(len(features.names))])
+    for choice in space.choices():
+        mine = [n for n, (name, _) in enumerate(features.names) if name == choice]
+        assert means[mine] - means[mine][0] == pytest.approx(added[mine] - added[mine][0], abs=0.5)
+
+
+def test_ridge_is_the_same_by_either_matrix():
+    random = np.random.default_rng(0)
+    rows, values = random.normal(size=(12, 30)), random.normal(size=12)
+    centred, rest = rows - rows.mean(0), values - values.mean()
+    long = np.linalg.solve(centred.T @ centred + 0.7 * np.eye(30), centred.T @ rest)
+    assert ridge(rows, values, 0.7) == pytest.approx(long)
 
 
 def test_a_quadratic_trend_is_taken_out_exactly_and_nothing_else():
@@ -101,7 +136,7 @@ def test_ranks_go_from_minus_one_to_one_with_equals_at_their_mean():
 
 def test_what_is_held_out_has_no_part_in_what_is_told_of_it():
     rows = Features(Toy()).of_mixtures(mixtures(Toy(), 25))
-    values = rows @ np.array([1.0, 0.0, 0.5, 0.0])
+    values = rows[:, :4] @ np.array([1.0, 0.0, 0.5, 0.0])
 
     def fit(rows, values):
         return ridge(rows, values, 1e-9)

@@ -20,8 +20,10 @@ TOY = Toy()  # width 8 or 16, kernel 3 or 5
 def planted(space, effects, error=0.0):
     """A ranking of given effects, whose resamples spread by `error` in every effect."""
     ranking = Ranking(space, [], seed=0)
-    ranking.effects_F = np.array(effects, dtype=float)
-    noise = np.random.default_rng(0).normal(size=(400, len(effects)))
+    ranking.effects_F = np.zeros(len(Features(space).names) + len(Features(space).pairs))
+    ranking.effects_F[: len(effects)] = effects
+    noise = np.random.default_rng(0).normal(size=(400, len(ranking.effects_F)))
+    noise[:, len(effects) :] = 0  # pairs have none
     ranking.resampled_RF = ranking.effects_F + error * noise
     return ranking
 
@@ -61,10 +63,10 @@ def said(folder, losses, space=TOY, **options):
         run.log(step=step, loss=loss, supernet=0, mixture=[[0.5, 0.5], [0.5, 0.5]])
     rows = Features(space).of_archs({n: np.arange(40) % 2 for n in space.choices()})
     rows += 0.1 * np.random.default_rng(0).normal(size=rows.shape)
-    values = rows @ np.array([0, 1.0, 0, 0.5])
+    values = rows[:, :4] @ np.array([0, 1.0, 0, 0.5])
     if options.get("order") == "none":
         values = np.random.default_rng(1).normal(size=40)
-    figures = Figures(name="inherited 0", rows=rows, values=values, is_measure=True)
+    figures = Figures(name="inherited 0", rows=rows, values=values, single=4, is_measure=True)
     ranking = Ranking(space, [figures], seed=0)
     best = arch(space, width=8, kernel=3)
     content = tell_learned(run, problem(space), ranking, best, lambda e: lines.append(e["say"]))

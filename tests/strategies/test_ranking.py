@@ -33,11 +33,12 @@ def events(space=SPACE, noise=0.0, supernets=1, updates=400, archs=120, seed=0):
         for step in range(updates):
             generator = torch.Generator().manual_seed(1000 * number + step)
             probs = dirichlet(counts, 0.3, generator).double().numpy()
-            signal = float(features.of_mixtures(probs[None])[0] @ costs)
+            signal = float(features.of_mixtures(probs[None])[0, : len(costs)] @ costs)
             loss = 5 - 3 * (step / updates) + signal + noise * random.normal()
             rows = [row[:count].tolist() for row, count in zip(probs, counts, strict=True)]
             result.append({"step": step, "loss": loss, "supernet": number, "mixture": rows})
-        losses = np.exp(features.of_archs(tested) @ costs + noise * random.normal(size=archs))
+        noisy = noise * random.normal(size=archs)
+        losses = np.exp(features.of_archs(tested)[:, : len(costs)] @ costs + noisy)
         for index, loss in enumerate(losses):
             chosen = [int(column[index]) for column in tested.values()]
             about = {"tested": index, "supernet": number, "indices": chosen}
@@ -79,6 +80,35 @@ def test_a_planted_ranking_is_read_from_noisy_losses():
     arch = best_arch(SPACE, ranking.polynomial, Budget.parse("0.8M"))
     chosen = {name: np.array([i]) for name, i in SPACE.indices(arch).items()}
     assert -float(FEATURES.of_archs(chosen)[0] @ COSTS) > np.quantile(true, 0.99)
+
+
+def planted_pairs(noise):
+    """Losses of archs that follow pairs of operations, beside candidates of their own."""
+    space = NasBenchMacro()
+    features, tested = Features(space), sample(space, 150, 11)
+    random = np.random.default_rng(4)
+    costs = random.normal(size=len(features.names) + len(features.pairs))
+    losses = features.of_archs(tested) @ costs + noise * random.normal(size=150)
+    return [
+        {"tested": n, "supernet": 0, "indices": [int(c[n]) for c in tested.values()]}
+        | {"inherited_loss": float(np.exp(loss / 10))}
+        for n, loss in enumerate(losses)
+    ], costs
+
+
+def test_pairs_have_effects_where_the_losses_say_so():
+    space = NasBenchMacro()
+    known, costs = planted_pairs(0.0)
+    ranking = read_ranking(space, known, seed=0)
+    (figures,) = ranking.figures
+    assert figures.has_pairs and figures.explained > 0.5
+    drawn = sample(space, 500, 21)
+    rows = ranking.features.of_archs(drawn)
+    assert np.corrcoef(ranking.score(drawn), -rows @ costs)[0, 1] > 0.8
+    assert ranking.score(drawn) == pytest.approx(ranking.polynomial.evaluate(drawn))
+    additive = events(space, noise=0.5, updates=0, archs=150)
+    known = read_ranking(space, additive, seed=0).figures
+    assert known[0].name == "inherited 0" and not known[0].has_pairs
 
 
 def test_errors_are_as_large_as_the_noise_and_none_lies_between_an_arch_and_itself():
