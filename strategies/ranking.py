@@ -40,6 +40,7 @@ class Figures:
         rows: [A, F] features of each arch or mixture.
         values: [A] the figures, on a scale on which effects add up.
         single: S, how many of the features are of single candidates; all if None.
+        may_pair: whether pairs of candidates may have effects.
         strength: of the ridge.
         pairs_strength: the same where pairs of candidates have effects.
         is_measure: whether these are what other figures are measured by: losses of archs that
@@ -50,6 +51,7 @@ class Figures:
     rows: Array
     values: Array
     single: int | None = None
+    may_pair: bool = True
     strength: float = 1.0
     pairs_strength: float = 3.0
     is_measure: bool = False
@@ -64,7 +66,8 @@ class Figures:
     @cached_property
     def has_pairs(self) -> bool:
         """Whether effects of pairs tell more of figures not seen than those of candidates alone."""
-        if self._width(False) == self._width(True) or len(self.values) < 4:
+        is_single = not self.may_pair or self._width(False) == self._width(True)
+        if is_single or len(self.values) < 4:
             return False
         told = [correlation(self._held_out(flag), self.values) ** 2 for flag in (False, True)]
         return told[1] > told[0] + _CLEARLY
