@@ -118,13 +118,13 @@ def train_all(jobs: Sequence[Job], processes: int, report: Report) -> None:
     if any(is_in_memory(job.contestant.family) for job in waiting):  # no process could find it
         for job in waiting:
             begun = {"phase": "train", "step": done, "total": total}
-            loss = _train(job, partial(_tell, report, begun))[f"{job.measured}_loss_nats"]
+            loss = train_one(job, partial(_tell, report, begun))[f"{job.measured}_loss_nats"]
             done += 1
             report({"phase": "train", "step": done, "total": total, "loss": loss})
         return
     share_held()
     with worker_pool(min(processes, len(waiting))) as pool:
-        under_way = {pool.submit(_train, job): job for job in waiting}
+        under_way = {pool.submit(train_one, job): job for job in waiting}
         event: dict[str, Any] = {"phase": "train", "step": done, "total": total}
         while under_way:
             for future in wait(under_way, timeout=1, return_when=FIRST_COMPLETED).done:
@@ -147,7 +147,7 @@ def _tell(report: Report, begun: dict[str, Any], share: float) -> None:
     report(begun | {"done": begun["step"] + share})
 
 
-def _train(job: Job, tell: Callable[[float], None] = lambda share: None) -> dict[str, float]:
+def train_one(job: Job, tell: Callable[[float], None] = lambda share: None) -> dict[str, float]:
     """Train one contestant with one seed and write its metrics; tell the share that is done."""
     torch.set_num_threads(job.threads)
     job.path.mkdir(parents=True, exist_ok=True)

@@ -60,7 +60,7 @@ def load_released(
         scale_by = "head" if _is_dense(space) else "width"
     network = dataclasses.replace(space, scale_by=scale_by).build(arch.choices)
     found = read_weights(Path(file))
-    names = dict(_names(space, arch))
+    names = dict(released_names(space, arch))
     weights = {}
     for ours, value in network.state_dict().items():
         theirs = names[ours]
@@ -92,7 +92,7 @@ def load_released(
     return network
 
 
-def _names(space: T2T | T2TVariant, arch: Arch) -> Iterator[tuple[str, str]]:
+def released_names(space: T2T | T2TVariant, arch: Arch) -> Iterator[tuple[str, str]]:
     """Yield nastk's name and the released name of every weight."""
     layer = space.layers[0] if isinstance(space, T2T) else "performer"
     is_performer = arch.choices.get("layer", layer) == "performer"

@@ -149,10 +149,10 @@ def _results(
     """Yield the results of the archs as they finish; with one process, of this one."""
     processes = min(processes, len(rows))
     if processes == 1:
-        yield from (_train(plan, row) for row in rows)
+        yield from (train_row(plan, row) for row in rows)
         return
     with worker_pool(processes) as pool:
-        futures = [pool.submit(_train, plan, row) for row in rows]
+        futures = [pool.submit(train_row, plan, row) for row in rows]
         for future in as_completed(futures):
             yield future.result()
 
@@ -162,7 +162,7 @@ def _task(data: str, resolution: int) -> Task:
     return make_task(data, resolution)
 
 
-def _train(plan: Plan, row: Sequence[int]) -> dict[str, Any]:
+def train_row(plan: Plan, row: Sequence[int]) -> dict[str, Any]:
     """Train an arch with all seeds at once; one thread, so that rounding is the same."""
     check_stop()
     space = SPACES[plan.space]()

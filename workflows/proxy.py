@@ -96,7 +96,7 @@ def bench_proxy(
         target = dataclasses.replace(target, num_classes=task.num_classes)
     trained = dataclasses.replace(trained, num_classes=task.num_classes)
     chosen = named or default_recipe(target, task)
-    entrants = _random_archs(absolute_space(space), target, trained, flops, archs, seed)
+    entrants = random_archs(absolute_space(space), target, trained, flops, archs, seed)
     if processes is None:
         processes = default_processes(device)
     folder = Path(out) if out else Path("runs", "proxy")
@@ -140,7 +140,7 @@ def bench_proxy(
     return result
 
 
-def _random_archs(
+def random_archs(
     family: str, target: Space, trained: Space, flops: str, count: int, seed: int
 ) -> list[Contestant]:
     """Return so many different archs, uniform over the band of the budget."""

@@ -78,7 +78,7 @@ def tune(
         raise RuntimeError("tuning times kernels on a GPU, and torch finds no CUDA device here")
     timings = []
     for shape, dtype, last in product(shapes, dtypes, (True, False)):
-        for trial in _trials(shape, dtype, last, list(kernels), list(strides)):
+        for trial in trials(shape, dtype, last, list(kernels), list(strides)):
             timings.append(_time(trial))
             report(timings[-1])
     major, minor = torch.cuda.get_device_capability()
@@ -117,7 +117,7 @@ def write_wins(path: Path, capability: str, entries: dict[str, str]) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Trial:
+class Trial:
     """One pass with the arguments of one call."""
 
     pass_name: str
@@ -133,14 +133,14 @@ class _Trial:
         return key_of(self.pass_name, self.x, self.kernel, self.stride, is_fused=is_fused)
 
 
-def _trials(
+def trials(
     shape: tuple[int, int, int, int],
     dtype: torch.dtype,
     last: bool,
     kernels: list[int],
     strides: list[int],
     device: str = "cuda",
-) -> Iterator[_Trial]:
+) -> Iterator[Trial]:
     """Yield every pass, those of convolutions also with norm and activation while they read."""
     B, C, H, W = shape
     layout = torch.channels_last if last else torch.contiguous_format
@@ -155,7 +155,7 @@ def _trials(
         probs = torch.full((len(mixed),), 1 / len(mixed), device=device)
         dy = feature(output_size(H, stride), output_size(W, stride))
         data = (dy, mixed[-1], H, W, stride)
-        trial = partial(_Trial, kernel=kernel, stride=stride)
+        trial = partial(Trial, kernel=kernel, stride=stride)
         yield trial(pass_name="backward_data", x=dy, arguments=data)
         for norm in ((), (*vectors[:2], "relu6")):
             calls: dict[str, tuple[Any, ...]] = {
@@ -166,12 +166,12 @@ def _trials(
             for name, arguments in calls.items():
                 yield trial(pass_name=name, x=x, arguments=(*arguments, *norm))
     da = feature(H, W)
-    yield _Trial(pass_name="norm_act", x=x, arguments=(x, *vectors[:2], "relu6"))
-    yield _Trial(pass_name="norm_act_reduce", x=x, arguments=(da, x, *vectors[:4], "relu6"))
-    yield _Trial(pass_name="norm_act_apply", x=x, arguments=(da, x, *vectors[:5], "relu6"))
+    yield Trial(pass_name="norm_act", x=x, arguments=(x, *vectors[:2], "relu6"))
+    yield Trial(pass_name="norm_act_reduce", x=x, arguments=(da, x, *vectors[:4], "relu6"))
+    yield Trial(pass_name="norm_act_apply", x=x, arguments=(da, x, *vectors[:5], "relu6"))
 
 
-def _time(trial: _Trial) -> Timing:
+def _time(trial: Trial) -> Timing:
     """Time the contestants in turn, round by round, and keep the least of each."""
     triton = implementation(trial.pass_name, "triton")
     native = implementation(trial.pass_name, "native")

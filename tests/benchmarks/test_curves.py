@@ -54,7 +54,7 @@ def test_a_search_is_recorded_with_its_cost_and_not_done_again(tmp_path, monkeyp
     assert len(points) == 3  # before the first training, and after each
     costs = [point["trainings"] for point in points]
     assert costs == sorted(costs) and all(p["cpu_seconds"] == 2 * p["trainings"] for p in points)
-    monkeypatch.setattr(nastk, "search", None, raising=False)
+    monkeypatch.setattr(nastk, "search", None)
     assert curves.history(setting, "thompson", 0, 1) == points
     (file,) = (tmp_path / "searches").iterdir()
     assert json.loads(file.read_text()) == points

@@ -245,11 +245,11 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
 
 def test_the_names_cover_every_variant_that_can_be_built():
     from nastk.nasbench.references import references
-    from nastk.nasbench.released import _names
+    from nastk.nasbench.released import released_names
 
     for name, reference in references().items():
         if reference.space in ("t2t", "t2t-variant"):
             space, arch = reference.arch()
             with torch.device("meta"):
                 weights = space.build(arch).state_dict()
-            assert set(weights) <= set(dict(_names(space, arch))), name
+            assert set(weights) <= set(dict(released_names(space, arch))), name

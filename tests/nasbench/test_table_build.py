@@ -24,7 +24,7 @@ def timeless(content):
 
 
 def stop_at(number, monkeypatch):
-    original, calls = table_build._train, []
+    original, calls = table_build.train_row, []
 
     def train(plan, row):
         calls.append(row)
@@ -32,7 +32,7 @@ def stop_at(number, monkeypatch):
             raise KeyboardInterrupt
         return original(plan, row)
 
-    monkeypatch.setattr(table_build, "_train", train)
+    monkeypatch.setattr(table_build, "train_row", train)
     return calls
 
 

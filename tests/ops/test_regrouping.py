@@ -192,8 +192,8 @@ def test_memory_is_recorded_and_obeyed_by_a_search(memory, tmp_path, monkeypatch
     from nastk.core.run import Run
     from nastk.ops import chain as module
 
-    seen, original = [], module._run
-    monkeypatch.setattr(module, "_run", lambda links, x: seen.append(1) or original(links, x))
+    seen, original = [], module.convolve
+    monkeypatch.setattr(module, "convolve", lambda x, conv: seen.append(1) or original(x, conv))
     nastk.search("toy", "55K", steps=2, memory=memory, out=tmp_path / "run")
     assert Run.open(tmp_path / "run").manifest["memory"] == memory
     assert bool(seen) == (memory != "high")

@@ -7,7 +7,7 @@ alignments first, and compiles for these.
 import pytest
 import torch
 from nastk.ops.kernels.dispatch import PASSES, implementation
-from nastk.ops.kernels.tuning import _trials
+from nastk.ops.kernels.tuning import trials
 
 triton = pytest.importorskip("triton", reason="triton is not installed")
 
@@ -52,7 +52,7 @@ def driver(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         driver = Driver()
-        patch.setattr(triton.runtime.driver, "_active", driver)
+        patch.setattr(type(triton.runtime.driver), "active", driver)
         yield driver
 
 
@@ -60,10 +60,10 @@ def driver(tmp_path_factory):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU launches for itself")
 @pytest.mark.parametrize(("dtype", "last"), [(torch.bfloat16, True), (torch.float32, False)])
 def test_every_pass_compiles_as_it_is_launched(dtype, last, driver):
-    trials = list(_trials((2, 24, 9, 16), dtype, last, [3], [2], device="cpu"))
-    assert {trial.pass_name for trial in trials} == set(PASSES)
+    every = list(trials((2, 24, 9, 16), dtype, last, [3], [2], device="cpu"))
+    assert {trial.pass_name for trial in every} == set(PASSES)
     driver.launches.clear()
-    for trial in trials:
+    for trial in every:
         implementation(trial.pass_name, "triton")(*trial.arguments)
     kernels = {
         "depthwise_fwd_kernel",

@@ -41,7 +41,7 @@ def test_every_pass_is_tried_under_the_key_that_it_is_looked_up_by(monkeypatch):
         return "native"
 
     monkeypatch.setattr(dispatch, "backend", backend)
-    trials = list(tuning._trials((2, 20, 9, 11), torch.float32, True, [3, 5], [2], device="cpu"))
+    trials = list(tuning.trials((2, 20, 9, 11), torch.float32, True, [3, 5], [2], device="cpu"))
     assert set(operators) == set(dispatch.PASSES) == {trial.pass_name for trial in trials}
     for trial in trials:
         operators[trial.pass_name](*trial.arguments)

@@ -1,7 +1,6 @@
 """Evidence behind a search: what is trained, that it resumes, and what it says."""
 
 import json
-import threading
 
 import nastk
 import pytest
@@ -26,11 +25,10 @@ def _short(monkeypatch):
         distinct = list({job.path: job for job in wanted}.values())
         for number, job in enumerate(distinct):
             if job.result is None:
-                jobs._train(job)
+                jobs.train_one(job)
             report({"phase": "train", "step": number + 1, "total": len(distinct)})
 
     monkeypatch.setattr(evidence, "train_all", train_here)
-    monkeypatch.setattr(jobs, "_STOP", threading.Event(), raising=False)
     levels = {
         "quick": Level(num_random=4, seeds=1, share=0.02),
         "full": Level(num_random=5, seeds=2, share=0.02),

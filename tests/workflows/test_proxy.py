@@ -12,7 +12,7 @@ from nastk.evaluators.recipe import DEMONSTRATION
 from nastk.evaluators.train import Training, test_metrics
 from nastk.search_spaces import SandglassMicroTab
 from nastk.tasks.named import make_task
-from nastk.workflows.proxy import _random_archs, bench_proxy
+from nastk.workflows.proxy import bench_proxy, random_archs
 
 OPTIONS = {
     "space": "sandglass-micro-tab",
@@ -101,11 +101,11 @@ def test_a_training_is_what_a_search_would_see(tmp_path):
 
 def test_archs_are_different_and_lie_in_the_band():
     space = SandglassMicroTab()
-    archs = _random_archs(space.name, space, space, "95K:106K", 30, 0)
+    archs = random_archs(space.name, space, space, "95K:106K", 30, 0)
     assert len({json.dumps(dict(a.choices)) for a in archs}) == 30
     assert all(95_000 <= a.flops <= 106_000 for a in archs)
     with pytest.raises(ValueError, match=r"met only 1 different archs .* 25,000 to 26,000 FLOPs"):
-        _random_archs(space.name, space, space, "25K:26K", 3, 0)
+        random_archs(space.name, space, space, "25K:26K", 3, 0)
 
 
 @pytest.mark.parametrize(
