@@ -20,7 +20,7 @@ from ..records.plugins import find_strategy
 from ..strategies.effects import Features
 from ..strategies.linear_model import LinearModel
 from ..strategies.ranking import Ranking
-from ..strategies.reading import has_ranking, read_ranking
+from ..strategies.reading import has_ranking, read_log_probs, read_ranking
 from ..workflows.search import resume, search
 from .judge import Judge, tau_all
 from .public_rows import Row, Trial
@@ -33,8 +33,6 @@ PARTS = {
     "untrained": "patterns of untrained archs",
 }
 """What a ranking by mixtures sums, by the beginnings of the names of its figures."""
-
-_LEAST = 1e-6  # of a probability; runs write four digits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,8 +148,7 @@ def score_of(run: Run, judge: Judge) -> Polynomial | None:
     events, space = run.events(), judge.table.space
     if has_ranking(events):
         return read_ranking(space, events, run.manifest.seed).polynomial
-    if probs := [event["probs"] for event in events if "probs" in event]:
-        logs = {name: np.log(np.maximum(row, _LEAST)).tolist() for name, row in probs[-1].items()}
+    if logs := read_log_probs(space, events):
         return log_probability(logs)
     tested = [e for e in events if "trial" in e and math.isfinite(e.get("loss", math.nan))]
     if not tested:

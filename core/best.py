@@ -9,6 +9,7 @@ import numpy as np
 from .arch import Arch
 from .band import band_of
 from .budget import NEARLY, Budget, solve
+from .choice import Value
 from .polynomial import Polynomial
 from .space import Space
 
@@ -32,6 +33,24 @@ def log_probability(log_probs: Mapping[str, Sequence[float]]) -> Polynomial:
     for name, values in log_probs.items():
         scores = scores + Polynomial.of(name, np.asarray(values) - np.max(values))
     return scores
+
+
+def log_probability_of(
+    space: Space, choices: Mapping[str, Value], log_probs: Mapping[str, Sequence[float]]
+) -> float:
+    """Return the log-probability of one arch, its idle choices as their most probable candidates.
+
+    Args:
+        space: of the arch.
+        choices: of the arch.
+        log_probs: as `log_probability` takes them.
+    """
+    indices = space.indices(choices)
+    one = {name: np.array([index]) for name, index in indices.items()}
+    for name, is_active in space.cost.active(one).items():
+        if not is_active[0]:
+            one[name] = np.array([np.argmax(log_probs[name])])
+    return float(log_probability(log_probs).evaluate(one)[0])
 
 
 def most_params(space: Space, budget: Budget) -> Arch:

@@ -1,4 +1,4 @@
-"""From the events of a search that tests archs to its ranking of every arch."""
+"""From the events of a search to what it has learned of every arch."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from .ranking import Figures, Ranking
 # A archs or mixtures, D choices, N candidates
 
 _SKIPPED_SHARE = 0.3  # of the updates: their losses say how far training is, not which arch is good
+_LEAST = 1e-6  # of a probability; runs write four digits
 FEWEST = 8  # figures from which anything is read
 
 Events = Sequence[Mapping[str, Any]]
@@ -48,6 +49,19 @@ def has_ranking(events: Events) -> bool:
 def serves_all_budgets(events: Events) -> bool:
     """Tell whether its supernet trained on the whole space, so that the ranking knows no budget."""
     return any("mixture" in event for event in events)
+
+
+def read_log_probs(space: Space, events: Events) -> dict[str, list[float]] | None:
+    """Return the logarithms of the last probabilities that a search logged, by choice.
+
+    None where it has logged none of the choices of this space.
+    """
+    sizes = space.num_candidates
+    for event in reversed(events):
+        probs = event.get("probs", {})
+        if {name: len(row) for name, row in probs.items()} == sizes:
+            return {name: np.log(np.maximum(row, _LEAST)).tolist() for name, row in probs.items()}
+    return None
 
 
 def _of_supernets(features: Features, events: Events) -> Iterator[Figures]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 from ..comparison.contestants import Contestant, contestants
 from ..comparison.jobs import Job, default_processes, summary, threads_each, train_all
 from ..comparison.ranking import judge, rank_scores
+from ..core.best import log_probability_of
 from ..core.clock import cpu_seconds
 from ..core.files import load_json
 from ..core.lookup import lookup
@@ -28,7 +28,7 @@ from ..evaluators.recipe import Recipe, recipe_hash
 from ..records.reading import problem_of
 from ..records.results import Evidence, Figure, SearchResult
 from ..records.trust import code_name
-from ..strategies.reading import has_ranking, read_ranking
+from ..strategies.reading import has_ranking, read_log_probs, read_ranking
 from .planning import recipe_of, trainings_told
 
 
@@ -207,33 +207,9 @@ def _learned(run: Run, space: Space, entrants: Sequence[Contestant]) -> dict[str
         archs = {name: np.array([row[name] for row in rows]) for name in space.choices()}
         told = ranking.score(archs).tolist()
         return {entrant.name: score for entrant, score in zip(entrants, told, strict=True)}
-    if probs := _snapshots(run, space):
-        return {e.name: log_prob(space, e.choices, probs[-1]) for e in entrants}
+    if logs := read_log_probs(space, events):
+        return {e.name: log_probability_of(space, e.choices, logs) for e in entrants}
     return {}
-
-
-def _snapshots(run: Run, space: Space) -> list[dict[str, list[float]]]:
-    """Return the probabilities that a search logged of the choices of its space."""
-    found = [event["probs"] for event in run.events() if "probs" in event]
-    sizes = space.num_candidates
-    return [probs for probs in found if {name: len(row) for name, row in probs.items()} == sizes]
-
-
-def log_prob(
-    space: Space, choices: Mapping[str, Any], probs: Mapping[str, Sequence[float]]
-) -> float:
-    """Return the log of an arch's probability over that of the most probable arch.
-
-    Its idle choices count as their most probable candidate.
-    """
-    indices = space.indices(choices)
-    active = space.cost.active({name: np.array([index]) for name, index in indices.items()})
-    total = 0.0
-    for name, index in indices.items():
-        row = probs[name]
-        chosen = row[index] if active[name][0] else max(row)
-        total += math.log(max(chosen, 1e-30)) - math.log(max(row))
-    return total
 
 
 def _seconds_of_search(run: Run) -> float:

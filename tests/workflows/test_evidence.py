@@ -10,9 +10,8 @@ from nastk.commands.screen import print_evidence
 from nastk.comparison import jobs
 from nastk.core.best import FREE
 from nastk.core.run import Run, write_json
-from nastk.search_spaces import SandglassMicro, Toy
 from nastk.workflows import evidence
-from nastk.workflows.evidence import LEVELS, Level, log_prob
+from nastk.workflows.evidence import LEVELS, Level
 from nastk.workflows.report import report
 from typer.main import get_command
 
@@ -185,28 +184,3 @@ def test_an_unknown_level_is_refused_before_anything_is_written(search, tmp_path
     with pytest.raises(ValueError, match="unknown evidence"):
         resume(tmp_path / "run", evidence="all")
     assert "evidence" not in Run.open(tmp_path / "run").manifest
-
-
-def test_log_prob_is_that_of_the_choices_relative_to_the_most_probable_arch():
-    space = Toy()
-    probs = {"width": [0.8, 0.2], "kernel": [0.5, 0.5]}
-    assert log_prob(space, {"width": 8, "kernel": 3}, probs) == 0
-    assert log_prob(space, {"width": 16, "kernel": 5}, probs) == pytest.approx(-1.3862944)
-
-
-def test_log_prob_of_an_arch_does_not_depend_on_what_it_skips():
-    space = SandglassMicro()
-    counts = space.num_candidates
-    probs = {name: [0.6, *[0.4 / (count - 1)] * (count - 1)] for name, count in counts.items()}
-    choices = {name: choice.candidates[-1] for name, choice in space.choices().items()}
-    name = "stage3.block2.keep"
-    skipped = space.arch(choices | {name: 0}).choices
-    kept = space.arch(choices | {name: 1}).choices
-    hidden = [n for n in choices if n.startswith("stage3.block2.") and n != name]
-    for other in hidden:
-        probs[other] = [0.1, *[0.9 / (counts[other] - 1)] * (counts[other] - 1)]
-    first = log_prob(space, skipped, probs)
-    assert log_prob(space, kept, probs) != first
-    for other in hidden:
-        probs[other] = probs[other][::-1]
-    assert log_prob(space, skipped, probs) == pytest.approx(first)
