@@ -206,6 +206,20 @@ def compare(
     ] = None,
     device: Device = "cpu",
     workers: Workers = 0,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="In which networks compute, as for search; as the runs did unless given."
+        ),
+    ] = None,
+    cuda_graph: Annotated[
+        bool | None,
+        typer.Option(
+            "--cuda-graph/--no-cuda-graph",
+            help="Record the training step and replay it (CUDA only); as the runs did unless "
+            "given.",
+        ),
+    ] = None,
     strict: Strict = False,
     trust: Trust = False,
     config: Config = None,

@@ -8,9 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from .options import (
+    CudaGraph,
     Data,
     Device,
     Json,
+    Precision,
     Processes,
     Recipe,
     Seed,
@@ -164,6 +166,8 @@ def bench_proxy(
     out: Annotated[Path | None, typer.Option(help="Folder of trainings; runs/proxy.")] = None,
     device: Device = "cpu",
     workers: Workers = 0,
+    precision: Precision = None,
+    cuda_graph: CudaGraph = False,
     strict: Strict = False,
     json_: Json = False,
 ) -> None:

@@ -58,7 +58,20 @@ class Job:
     folder: str
     strict: bool = False
     memory: str = "high"
+    precision: str = "float32"
+    cuda_graph: bool = False
     split: str = "train"
+
+    @property
+    def way(self) -> str:
+        """How the network computes, as a part of names; nothing for float32 on a CPU.
+
+        So results that were kept before precisions were told apart are those of float32. On CUDA
+        they were of its default, which the name did not say: there it always does.
+        """
+        is_plain = self.precision == "float32" and torch.device(self.device).type == "cpu"
+        parts = [] if is_plain else [self.precision]
+        return "".join(f"{part}-" for part in [*parts, *["graph"] * self.cuda_graph])
 
     @property
     def path(self) -> Path:
@@ -72,7 +85,7 @@ class Job:
         digest = hash_of(network + self.data + self.data_sha256 + content + self.memory)
         length = "full" if self.steps is None else self.steps
         part = "" if self.split == "train" else f"{self.split}-"
-        return Path(self.folder, f"{digest}-{self.recipe}-{length}-{part}{self.seed}")
+        return Path(self.folder, f"{digest}-{self.recipe}-{length}-{self.way}{part}{self.seed}")
 
     @property
     def measured(self) -> str:
@@ -173,6 +186,8 @@ def train_one(job: Job, tell: Callable[[float], None] = lambda share: None) -> d
             steps=job.steps,
             device=device,
             memory=job.memory,
+            precision=job.precision,
+            cuda_graph=job.cuda_graph,
             run=run,
             split=job.split,
             keeps_best=False,

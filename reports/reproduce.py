@@ -43,6 +43,7 @@ def commands(story: Story) -> list[str]:
         words = ["--seeds", str(seeds), "--random", str(count)]
         words += _flags(made, "recipe", "steps", "data")
         words += _flags(made.get("record", {}), "seed", "device", "workers", "strict")
+        words += _flags(made.get("record", {}), "precision", "cuda_graph")
         commands.append(shlex.join(["nastk", "compare", again, *words]))
     if "retrain" in story.files:
         made, record = story.files["retrain"], story.files["retrain"].get("record", {})

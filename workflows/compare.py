@@ -30,6 +30,7 @@ from ..evaluators.recipe import (
     with_changes,
 )
 from ..ops.chain import default_memory
+from ..records.execution import computed_as
 from ..records.front import front_choices
 from ..records.given import given_data
 from ..records.manifest import circumstances
@@ -61,6 +62,8 @@ def compare(
     out: str | Path | None = None,
     device: str = "cpu",
     workers: int = 0,
+    precision: str | None = None,
+    cuda_graph: bool | None = None,
     strict: bool = False,
     quiet: bool = False,
     report: Report | None = None,
@@ -89,6 +92,10 @@ def compare(
         out: folder of a comparison of archs, `runs/compare` if None; it may serve several.
         device: `cpu` or `cuda`.
         workers: processes of each training that decode images.
+        precision: in which networks compute, as for search; as the runs among `what` did if None,
+            else the default of the device. They are tested in float32.
+        cuda_graph: record the update once and replay it, as for search; if None, where the runs
+            did so and the device can.
         strict: refuse unreadable images instead of skipping them.
         quiet: show no progress.
         report: receives progress events instead of showing them.
@@ -102,7 +109,8 @@ def compare(
     """
     check_numbers(seeds=seeds, random=random)
     check_numbers(seed=seed, steps=steps, workers=workers, processes=processes)
-    memory = default_memory(find_device(device))
+    place = find_device(device)
+    memory = default_memory(place)
     start = time.perf_counter()
     data, _alive = (None, None) if data is None else given_data(data)
     names = [what] if isinstance(what, str | os.PathLike) else list(what)
@@ -110,6 +118,7 @@ def compare(
     changes = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
     check_changes(**changes)
     asked = _Asked(data=data, recipe=recipe, changes=changes, strict=strict, out=out)
+    way = computed_as(names, precision, cuda_graph, place, memory)
     if len(names) == 1 and Path(names[0]).is_dir():
         field = _around(Path(names[0]), asked, NUM_RANDOM if random is None else random, seed)
     elif random:
@@ -131,6 +140,8 @@ def compare(
             workers=workers,
             strict=strict,
             memory=memory,
+            precision=way.precision,
+            cuda_graph=way.cuda_graph,
             threads=threads_each(processes),
             folder=str(field.trainings),
         )
@@ -142,6 +153,8 @@ def compare(
         number = len({job.path for job in jobs})
         what = "1 training" if number == 1 else f"{number} trainings, each"
         size = field.task.size("train")
+        for line in way.lines:
+            report({"phase": "start", "step": 0, "total": 0, "say": line})
         told = trainings_told(report, field.task, what, field.recipe, size, steps)
         train_all(jobs, processes, told)
     how = circumstances(seed=seed, device=device, workers=workers, strict=strict)
@@ -150,7 +163,8 @@ def compare(
         "steps": steps,
         **_finite(summary(jobs)),
         "seconds": time.perf_counter() - start,
-        "record": how | {"data_record": about},
+        "record": how
+        | {"precision": way.precision, "cuda_graph": way.cuda_graph, "data_record": about},
     }
     file = field.file or field.trainings / f"{hash_of(str([job.path for job in jobs]))}.json"
     write_json(file, result | {"file": str(file)})

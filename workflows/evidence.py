@@ -158,6 +158,8 @@ def _jobs(
             folder=str(run.path / "compare"),
             strict=manifest["strict"],
             memory=problem.memory,
+            precision=problem.precision,
+            cuda_graph=problem.cuda_graph,
         )
         for seed in range(seeds)
         for entrant in entrants

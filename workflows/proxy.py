@@ -16,6 +16,7 @@ from ..comparison.signal import signal
 from ..core.band import band_of
 from ..core.budget import Budget, parse_budget
 from ..core.loop import Report, silent
+from ..core.precision import find_precision
 from ..core.run import write_json
 from ..core.sampler import sample
 from ..core.space import Space
@@ -23,7 +24,7 @@ from ..evaluators.recipe import default_recipe, find_recipe
 from ..nasbench.families import find_space
 from ..ops.chain import default_memory
 from ..records.manifest import absolute_data, absolute_space, circumstances
-from ..records.naming import check_numbers, find_device
+from ..records.naming import check_numbers, check_recording, find_device
 from ..tasks.named import find_data, make_task
 
 # Below this share of variance one training says more about its seed than about its arch.
@@ -46,6 +47,8 @@ def bench_proxy(
     out: str | Path | None = None,
     device: str = "cpu",
     workers: int = 0,
+    precision: str | None = None,
+    cuda_graph: bool = False,
     strict: bool = False,
     report: Report = silent,
 ) -> dict[str, Any]:
@@ -67,6 +70,8 @@ def bench_proxy(
         out: folder of the trainings, `runs/proxy` if None; it may serve several proxies.
         device: `cpu` or `cuda`.
         workers: processes of each training that decode images.
+        precision: in which networks compute, as for search; tested in float32.
+        cuda_graph: record the update once and replay it, as for search.
         strict: refuse unreadable images instead of skipping them.
         report: receives progress events.
 
@@ -84,7 +89,10 @@ def bench_proxy(
         raise ValueError(f"needs at least {FEWEST} archs and 2 seeds, got {archs} and {seeds}")
     check_numbers(archs=archs, seeds=seeds)
     check_numbers(seed=seed, steps=steps, workers=workers, processes=processes)
-    memory = default_memory(find_device(device))
+    place = find_device(device)
+    memory, precision = default_memory(place), find_precision(precision, place)
+    if cuda_graph:
+        check_recording(place, precision=precision, memory=memory)
     data = absolute_data(data)
     named = find_recipe(recipe) if recipe else None
     target = find_space(space)()
@@ -113,6 +121,8 @@ def bench_proxy(
             workers=workers,
             strict=strict,
             memory=memory,
+            precision=precision,
+            cuda_graph=cuda_graph,
             threads=threads_each(processes),
             folder=str(folder),
             split="weights",
@@ -133,10 +143,11 @@ def bench_proxy(
         "seconds": time.perf_counter() - start,
         "out": str(folder),
         "record": circumstances(seed=seed, device=device, workers=workers, strict=strict)
-        | {"data_record": about},
+        | {"precision": precision, "cuda_graph": cuda_graph, "data_record": about},
     }
     asked = {name: result[name] for name in _ASKED} | {"seed": seed, "options": trained.options}
-    write_json(folder / f"{target.name}-{chosen.name}-{hash_of(str(asked))}.json", result)
+    digest = hash_of(str(asked) + jobs[0].way)
+    write_json(folder / f"{target.name}-{chosen.name}-{digest}.json", result)
     return result
 
 
