@@ -231,7 +231,7 @@ def test_nni_and_optuna_are_measured_beside_evolution(monkeypatch):
 
 @pytest.mark.slow
 def test_local_search_and_evolution_beat_random_search():
-    """At the README's numbers; searches are deterministic, so the outcome is as well."""
+    """At the numbers of docs/tables.md; searches are deterministic, so the outcome is as well."""
     rows = {row["strategy"]: row for row in bench_strategies()["rows"]}
     for name in ("local", "evolution", "on_optuna"):
         assert rows[name]["p_value"] < 0.01, rows[name]
