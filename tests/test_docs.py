@@ -20,7 +20,7 @@ MARK = re.compile(r"<!-- (quick|quick: numbers vary|file: (\S+)) -->")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = "```"
 # Lines that depend on how fast a machine is, or on what was learned there.
-PASSING = re.compile(r"^expected to take|^the ranking explains|^warning:| \d+/\d+( |$)")
+PASSING = re.compile(r"^expected to take|^the ranking explains|\bwarning: | \d+/\d+( |$)")
 
 
 @dataclass(frozen=True, kw_only=True)
