@@ -14,6 +14,7 @@ from ..core.preprocessing import Preprocessing
 from ..core.run import Run
 from ..records.front import in_words
 from ..search_spaces import Sandglass
+from ..tasks.named import is_embedded
 from .console import new_table, say
 from .endings import after_comparison, after_retrain, after_search, entropy_in_words
 
@@ -51,7 +52,7 @@ def print_search(result: dict[str, Any]) -> None:
         named = [name for name in blind if name in spaces_of(run)[1].choices()]
         if named:
             say(f"the proxy could not see {len(named)} choices: {', '.join(named)}")
-    if ":" not in manifest["data"]:
+    if is_embedded(manifest["data"]):
         say(
             f"{manifest['data']} is embedded demonstration data; --data imagefolder:PATH is the "
             "real thing.",

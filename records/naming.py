@@ -15,6 +15,7 @@ from ..core.run import Run
 from ..core.space import Space
 from ..nasbench.families import make_space, named_space
 from ..nasbench.references import find_reference
+from ..tasks.named import is_embedded
 from .trust import recorded_space
 
 MOST_STEPS = 2**31 - 1
@@ -122,6 +123,28 @@ def spaces_of(run: Run) -> tuple[Space, Space]:
         return make_space(family, manifest.target), make_space(family, manifest.proxy)
     except ValueError as error:
         raise ValueError(f"{run.manifest_path} is damaged: {error}") from None
+
+
+def space_for(data: str, target: Space, proxy: Space | None = None) -> Space:
+    """Return the space of which networks train on some data.
+
+    Args:
+        data: by name; on embedded ones the proxy is trained, on the user's the target.
+        target: whose cost is counted.
+        proxy: of the target; its own if None.
+    """
+    if not is_embedded(data):
+        return target
+    return target.proxy() if proxy is None else proxy
+
+
+def trained_space(run: Run, data: str | None = None) -> Space:
+    """Return the space of which networks of a run train on some data, the run's own if None.
+
+    Raises:
+        ValueError: as `spaces_of`.
+    """
+    return space_for(data or run.manifest.data, *spaces_of(run))
 
 
 def found_in(run: Run) -> tuple[Space, Arch]:

@@ -13,9 +13,9 @@ from ..core.strategy import Problem
 from ..core.task import Task
 from ..ops.chain import MEMORY
 from ..search_spaces.blocks import MOST_FACTOR
-from ..tasks.named import make_task
+from ..tasks.named import is_embedded, make_task
 from .manifest import check_same_data, manifest_of
-from .naming import find_device, spaces_of
+from .naming import find_device, space_for, spaces_of
 
 
 def problem_of(run: Run) -> Problem:
@@ -56,7 +56,7 @@ def _begun(run: Run) -> Task:
     """Complete the manifest of a run by its budget and what its data say, and return its task."""
     manifest = run.manifest
     target, proxy = spaces_of(run)
-    takes_classes = ":" in manifest.data and manifest.target_classes is None
+    takes_classes = not is_embedded(manifest.data) and manifest.target_classes is None
     if not manifest.asked:
         raise ValueError(f"{run.manifest_path} says no budget: it is of no search")
     # Where the data do not decide it, an infeasible budget is refused before they are read.
@@ -84,7 +84,7 @@ def proxy_of(target: Space, data: str, scale: float | None, resolution: int | No
     Raises:
         ValueError: if the space has no such factor.
     """
-    proxy = target if ":" in data else target.proxy()
+    proxy = space_for(data, target)
     if scale is not None:
         if not 0 < scale <= MOST_FACTOR:
             raise ValueError(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..nasbench.families import make_space
+from ..records.naming import space_for
 from ..records.trust import recorded_space
 from .story import Story
 
@@ -86,7 +87,7 @@ def _sizes(story: Story) -> list[str]:
     proxy = manifest["proxy"]
     if usual.resolution != family().resolution:
         words += ["--target-resolution", str(usual.resolution)]
-    usual = usual if ":" in manifest["data"] else usual.proxy()
+    usual = space_for(manifest["data"], usual)
     for key in ("resolution", "scale"):
         if key in proxy and proxy[key] != usual.options.get(key):
             words += [f"--proxy-{key}", str(proxy[key])]

@@ -45,6 +45,11 @@ def make_task(data: str, resolution: int, *, workers: int = 0, strict: bool = Fa
         raise ValueError(f"cannot read {data}: {error.strerror}: {error.filename}") from None
 
 
+def is_embedded(data: str) -> bool:
+    """Whether data of that name come with nastk; else they are the user's."""
+    return ":" not in data
+
+
 def find_data(data: str) -> None:
     """Look whether data of that name can be there, without reading any.
 

@@ -34,9 +34,18 @@ from ..records.execution import computed_as
 from ..records.front import front_choices
 from ..records.given import given_data
 from ..records.manifest import circumstances
-from ..records.naming import check_length, check_numbers, find_device, found_in, resolve, spaces_of
+from ..records.naming import (
+    check_length,
+    check_numbers,
+    find_device,
+    found_in,
+    resolve,
+    space_for,
+    spaces_of,
+    trained_space,
+)
 from ..records.trust import code_name
-from ..tasks.named import find_data, make_task
+from ..tasks.named import find_data, is_embedded, make_task
 from .guarding import guarded_call
 from .planning import trainings_told
 from .progress import shown
@@ -236,8 +245,7 @@ def _around(path: Path, asked: _Asked, num_random: int, seed: int) -> _Field:
     if manifest.limits is None:
         raise ValueError(f"{path} is no search, so there is no budget to compare under")
     data = asked.data or manifest["data"]
-    proxy = spaces_of(run)[1]
-    trained = target if ":" in data else proxy
+    trained = trained_space(run, data)
     task = make_task(data, trained.resolution, strict=asked.strict)
     entrants = contestants(
         family=code_name("space", manifest, path),
@@ -276,7 +284,7 @@ def _given(names: Sequence[str | Path], asked: _Asked) -> _Field:
     entrants = []
     for name, (family, trained, target, arch) in zip(_short(names), found, strict=True):
         sized = dataclasses.replace(trained, num_classes=task.num_classes)
-        counted = sized if ":" in data else target
+        counted = target if is_embedded(data) else sized
         entrants.append(
             contestant(name, "given", family=family, target=counted, trained=sized, arch=arch)
         )
@@ -302,9 +310,9 @@ def _resolved(what: str | Path, data: str) -> tuple[str, Space, Space, Arch]:
     """Return family, the space that is trained, the one whose cost is counted, and the arch."""
     target, arch = resolve(what)
     run = Run.open(Path(what)) if Path(what).is_dir() else None
-    proxy = target.proxy() if run is None else spaces_of(run)[1]
+    proxy = None if run is None else spaces_of(run)[1]
     family = target.name if run is None else code_name("space", run.manifest, run.path)
-    return family, target if ":" in data else proxy, target, arch
+    return family, space_for(data, target, proxy), target, arch
 
 
 def _short(names: Sequence[str | Path]) -> list[str]:

@@ -25,6 +25,7 @@ from ..core.space import Space
 from ..core.strategy import Problem
 from ..evaluators.inherit import Inherit, load_supernet
 from ..evaluators.recipe import Recipe, recipe_hash
+from ..records.naming import space_for
 from ..records.reading import problem_of
 from ..records.results import Evidence, Figure, SearchResult
 from ..records.trust import code_name
@@ -91,7 +92,7 @@ def gather(run: Run, level: str, report: Report) -> dict[str, Any]:
     """
     problem, wanted = problem_of(run), LEVELS[level]
     data = run.manifest["data"]
-    trained = problem.space if ":" in data else problem.proxy
+    trained = space_for(data, problem.space, problem.proxy)
     trained = dataclasses.replace(trained, num_classes=problem.task.num_classes)
     recipe = recipe_of(run.manifest, trained, problem.task)
     entrants = contestants(

@@ -24,7 +24,7 @@ from ..evaluators.recipe import default_recipe, find_recipe
 from ..nasbench.families import find_space
 from ..ops.chain import default_memory
 from ..records.manifest import absolute_data, absolute_space, circumstances
-from ..records.naming import check_numbers, check_recording, find_device
+from ..records.naming import check_numbers, check_recording, find_device, space_for
 from ..tasks.named import find_data, make_task
 
 # Below this share of variance one training says more about its seed than about its arch.
@@ -98,7 +98,7 @@ def bench_proxy(
     target = find_space(space)()
     Budget.parse(flops, largest=10**9)  # the grammar, before anything slow
     find_data(data)
-    trained = target if ":" in data else target.proxy()
+    trained = space_for(data, target)
     task = make_task(data, trained.resolution, strict=strict)
     if not task.is_demonstration:
         target = dataclasses.replace(target, num_classes=task.num_classes)

@@ -47,6 +47,7 @@ from ..records.naming import (
     found_in,
     resolve,
     spaces_of,
+    trained_space,
     training_folder,
 )
 from ..records.weights import save_weights
@@ -128,7 +129,7 @@ def retrain(
         _, arch = found_in(run)
         data = data or run.manifest["data"]
         find_data(data)
-        space = spaces_of(run)[0 if ":" in data else 1]
+        space = trained_space(run, data)
         task = make_task(data, space.resolution, workers=workers, strict=strict)
         space = dataclasses.replace(space, num_classes=task.num_classes)
         about = task.describe()
