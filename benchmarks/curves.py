@@ -16,7 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from nastk.core.run import write_json
 from nastk.core.sampler import sample_archs
 from nastk.evaluators.recipe import RECIPES
 from nastk.evaluators.train import Training
-from nastk.ops.chain import default_memory
+from nastk.records.execution import Execution
 from nastk.search_spaces import SPACES
 from nastk.tasks.named import make_task
 
@@ -85,16 +85,12 @@ class Setting:
         )
         return Job(
             contestant=entrant,
-            seed=seed,
             data=self.data,
             data_sha256="",  # of embedded data, which do not change
             recipe=space.short_recipe,
             steps=None,
-            device="cpu",
-            workers=0,
-            threads=1,
             folder=str(self.folder / "trainings"),
-            memory=default_memory(torch.device("cpu")),
+            execution=replace(Execution.asked(processes=self.processes, seed=seed), threads=1),
             split=split,
         )
 
@@ -102,7 +98,7 @@ class Setting:
         """Return [A, S] losses of archs, trained where they have not been."""
         first = 0 if split == "train" else CHOOSING_SEED
         jobs = [[self.job(a, first + s, split) for s in range(seeds)] for a in archs]
-        train_all([job for row in jobs for job in row], self.processes, _show)
+        train_all([job for row in jobs for job in row], _show)
         return [[_result(job)[f"{job.measured}_loss_nats"] for job in row] for row in jobs]
 
     def seconds(self, archs: Sequence[Arch], split: str) -> float:

@@ -31,6 +31,7 @@ from ..evaluators.recipe import find_recipe
 from ..evaluators.train import Training
 from ..nasbench.families import find_space, make_space
 from ..nasbench.in_memory import is_in_file, is_in_memory
+from ..records.execution import Execution
 from ..records.results import read_metrics
 from ..tasks.images.held import share_held
 from ..tasks.named import make_task
@@ -47,19 +48,12 @@ class Job:
     """
 
     contestant: Contestant
-    seed: int
     data: str
     data_sha256: str
     recipe: str
     steps: int | None
-    device: str
-    workers: int
-    threads: int
     folder: str
-    strict: bool = False
-    memory: str = "high"
-    precision: str = "float32"
-    cuda_graph: bool = False
+    execution: Execution
     split: str = "train"
 
     @property
@@ -69,9 +63,10 @@ class Job:
         So results that were kept before precisions were told apart are those of float32. On CUDA
         they were of its default, which the name did not say: there it always does.
         """
-        is_plain = self.precision == "float32" and torch.device(self.device).type == "cpu"
-        parts = [] if is_plain else [self.precision]
-        return "".join(f"{part}-" for part in [*parts, *["graph"] * self.cuda_graph])
+        how = self.execution
+        is_plain = how.precision == "float32" and how.place.type == "cpu"
+        parts = [] if is_plain else [how.precision]
+        return "".join(f"{part}-" for part in [*parts, *["graph"] * how.cuda_graph])
 
     @property
     def path(self) -> Path:
@@ -82,10 +77,11 @@ class Job:
             file = Path(member.family.rpartition(":")[0])
             content = file.read_bytes().decode(errors="replace")
         network = json.dumps([member.family, member.options, member.choices], sort_keys=True)
-        digest = hash_of(network + self.data + self.data_sha256 + content + self.memory)
+        digest = hash_of(network + self.data + self.data_sha256 + content + self.execution.memory)
         length = "full" if self.steps is None else self.steps
         part = "" if self.split == "train" else f"{self.split}-"
-        return Path(self.folder, f"{digest}-{self.recipe}-{length}-{self.way}{part}{self.seed}")
+        name = f"{digest}-{self.recipe}-{length}-{self.way}{part}{self.execution.seed}"
+        return Path(self.folder, name)
 
     @property
     def measured(self) -> str:
@@ -101,23 +97,13 @@ class Job:
         return read_metrics(file, f"{self.measured}_loss_nats", f"{self.measured}_top1_percent")
 
 
-def default_processes(device: str) -> int:
-    """Return how many trainings run at a time: one for each core, one on CUDA."""
-    return (os.cpu_count() or 1) if device == "cpu" else 1
-
-
-def threads_each(processes: int) -> int:
-    """Return the threads of each of so many trainings, which share the cores."""
-    return max(1, (os.cpu_count() or 1) // processes)
-
-
 def hash_of(text: str) -> str:
     """Return a short content hash."""
     return hashlib.sha256(os.fsencode(text)).hexdigest()[:10]
 
 
-def train_all(jobs: Sequence[Job], processes: int, report: Report) -> None:
-    """Run the trainings that have no result yet, in parallel processes.
+def train_all(jobs: Sequence[Job], report: Report) -> None:
+    """Run the trainings that have no result yet, so many at a time as the first says.
 
     A stopped comparison keeps every finished training, and the checkpoints of unfinished ones.
     """
@@ -136,7 +122,7 @@ def train_all(jobs: Sequence[Job], processes: int, report: Report) -> None:
             report({"phase": "train", "step": done, "total": total, "loss": loss})
         return
     share_held()
-    with worker_pool(min(processes, len(waiting))) as pool:
+    with worker_pool(min(jobs[0].execution.at_a_time, len(waiting))) as pool:
         under_way = {pool.submit(train_one, job): job for job in waiting}
         event: dict[str, Any] = {"phase": "train", "step": done, "total": total}
         while under_way:
@@ -162,13 +148,14 @@ def _tell(report: Report, begun: dict[str, Any], share: float) -> None:
 
 def train_one(job: Job, tell: Callable[[float], None] = lambda share: None) -> dict[str, float]:
     """Train one contestant with one seed and write its metrics; tell the share that is done."""
-    torch.set_num_threads(job.threads)
+    how = job.execution
+    torch.set_num_threads(how.threads)
     job.path.mkdir(parents=True, exist_ok=True)
     run = Run(job.path)
     run.acquire()
     try:
         space = make_space(find_space(job.contestant.family), job.contestant.options)
-        task = _task(job.data, space.resolution, job.workers, job.strict)
+        task = _task(job.data, space.resolution, how.workers, how.strict)
 
         note = noted_in(job.path)
 
@@ -177,23 +164,22 @@ def train_one(job: Job, tell: Callable[[float], None] = lambda share: None) -> d
             note(event)
             tell(event["step"] / event["total"])
 
-        device = torch.device(job.device)
         training = Training(
-            network=space.build(job.contestant.choices, seed=job.seed),
+            network=space.build(job.contestant.choices, seed=how.seed),
             task=task,
             recipe=find_recipe(job.recipe),
-            seed=job.seed,
+            seed=how.seed,
             steps=job.steps,
-            device=device,
-            memory=job.memory,
-            precision=job.precision,
-            cuda_graph=job.cuda_graph,
+            device=how.place,
+            memory=how.memory,
+            precision=how.precision,
+            cuda_graph=how.cuda_graph,
             run=run,
             split=job.split,
             keeps_best=False,
         )
         watch = remember_skipped(task, job.path / "skipped.json", watch)
-        metrics = test_metrics(training.fit(watch), task, job.measured, device)
+        metrics = test_metrics(training.fit(watch), task, job.measured, how.place)
         metrics["num_skipped"] = task.num_skipped
         metrics["seconds"], metrics["cpu_seconds"] = run.clock.spent
         write_json(job.path / "metrics.json", metrics)
@@ -222,7 +208,8 @@ def summary(jobs: Sequence[Job]) -> dict[str, Any]:
     rivals = [row for row in rows if row["kind"] == "random"]
     by_path = {job.path: job.result for job in jobs}
     results = [result for result in by_path.values() if result is not None]
-    seconds = [r["cpu_seconds" if jobs[0].device == "cpu" else "seconds"] for r in results]
+    clock = "cpu_seconds" if jobs[0].execution.device == "cpu" else "seconds"
+    seconds = [result[clock] for result in results]
     answer: dict[str, Any] = {
         "rows": rows,
         "num_trainings": len(by_path),

@@ -1,17 +1,130 @@
-"""How trainings are run that belong to runs: as these were, unless something else is asked for."""
+"""How what a user asks for is run: where, in which numbers, by how many, from which seed."""
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from ..core.lookup import lookup
 from ..core.manifest import Manifest
 from ..core.precision import default_precision, find_precision
 from ..core.run import Run
-from .naming import check_recording
+from ..ops.chain import MEMORY, default_memory
+from .naming import check_numbers, check_recording, find_device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How trainings are run; checked where it is made, and handed on whole.
+
+    Attributes:
+        device: `cpu`, `cuda` or `cuda:NUMBER`.
+        memory: what networks keep for their backward pass, see `nastk.ops.chain.MEMORY`.
+        precision: in which networks compute, see `nastk.core.precision.PRECISIONS`.
+        cuda_graph: whether the update is recorded and replayed.
+        workers: processes of a training that decode images.
+        processes: trainings at a time; None leaves it to the device, see `at_a_time`.
+        threads: with which a network computes.
+        strict: whether unreadable images are refused instead of skipped.
+        seed: of everything random.
+
+    Raises:
+        ValueError: if this machine cannot do that, or nobody can mean it.
+    """
+
+    device: str = "cpu"
+    memory: str = "high"
+    precision: str = "float32"
+    cuda_graph: bool = False
+    workers: int = 0
+    processes: int | None = None
+    threads: int = field(default_factory=torch.get_num_threads)
+    strict: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_numbers(seed=self.seed, workers=self.workers, processes=self.processes)
+        place = find_device(self.device)
+        lookup("memory", self.memory, MEMORY)
+        find_precision(self.precision, place)
+        if self.cuda_graph:
+            check_recording(place, precision=self.precision, memory=self.memory)
+
+    @classmethod
+    def asked(
+        cls,
+        *,
+        device: str = "cpu",
+        memory: str | None = None,
+        precision: str | None = None,
+        cuda_graph: bool = False,
+        workers: int = 0,
+        processes: int | None = None,
+        strict: bool = False,
+        seed: int = 0,
+    ) -> Execution:
+        """Return what a user asks for, memory and precision the device's best unless given."""
+        place = find_device(device)
+        return cls(
+            device=device,
+            memory=default_memory(place) if memory is None else memory,
+            precision=find_precision(precision, place),
+            cuda_graph=cuda_graph,
+            workers=workers,
+            processes=processes,
+            strict=strict,
+            seed=seed,
+        )
+
+    @classmethod
+    def of_run(cls, manifest: Manifest) -> Execution:
+        """Return how a run was begun, and goes on.
+
+        Raises:
+            ValueError: if this machine cannot do that.
+        """
+        return cls(
+            device=manifest.device,
+            memory=manifest.memory,
+            precision=precision_of(manifest),
+            cuda_graph=manifest.cuda_graph,
+            workers=manifest.workers,
+            processes=manifest.processes,
+            threads=manifest.threads,
+            strict=manifest.strict,
+            seed=manifest.seed,
+        )
+
+    @property
+    def place(self) -> torch.device:
+        """The device."""
+        return torch.device(self.device)
+
+    @property
+    def at_a_time(self) -> int:
+        """How many trainings run at a time: one for each core if nobody said, one on CUDA."""
+        usual = (os.cpu_count() or 1) if self.place.type == "cpu" else 1
+        return self.processes or usual
+
+    @property
+    def numerics(self) -> dict[str, Any]:
+        """What decides how the numbers round, as runs record it."""
+        return {
+            "memory": self.memory,
+            "precision": self.precision,
+            "cuda_graph": self.cuda_graph,
+        }
+
+    def each(self, seed: int) -> Execution:
+        """Return how one of the trainings at a time is run: on its share of the cores."""
+        threads = max(1, (os.cpu_count() or 1) // self.at_a_time)
+        return dataclasses.replace(self, seed=seed, threads=threads)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +146,7 @@ def computed_as(
     names: Sequence[str | Path],
     precision: str | None,
     cuda_graph: bool | None,
-    place: torch.device,
-    memory: str,
+    device: str,
 ) -> Way:
     """Return how trainings compute: as asked for, else as the searches among some archs did.
 
@@ -42,42 +154,42 @@ def computed_as(
         names: of the archs; run folders among them are of searches.
         precision: as asked for; that of the searches if None, of the device if there are none.
         cuda_graph: so as well; None where the device cannot do it records nothing, and says so.
-        place: the device.
-        memory: what networks keep for their backward pass.
+        device: on which they run.
 
     Raises:
         ValueError: if the device cannot do what is asked for or compute as the searches did, or
             these differ.
     """
+    place = find_device(device)
     runs = [Run.open(folder).manifest for folder in map(Path, names) if folder.is_dir()]
     searches = [manifest for manifest in runs if manifest.strategy is not None]
     lines = []
     if precision is None and searches:
-        precision = _precision_of(searches, place)
+        precision = _common_precision(searches, place)
         if precision != default_precision(place):
             lines.append(f"networks compute in {precision}, as the search did")
     precision = find_precision(precision, place)
-    if cuda_graph:
-        check_recording(place, precision=precision, memory=memory)
-    elif cuda_graph is None and any(manifest.cuda_graph for manifest in searches):
+    if cuda_graph is None and any(manifest.cuda_graph for manifest in searches):
         try:
-            check_recording(place, precision=precision, memory=memory)
+            check_recording(place, precision=precision, memory=default_memory(place))
             cuda_graph = True
         except ValueError as error:
             lines.append(f"updates are not recorded as those of the search were: {error}")
     return Way(precision=precision, cuda_graph=bool(cuda_graph), lines=lines)
 
 
-def _precision_of(searches: Sequence[Manifest], place: torch.device) -> str:
+def precision_of(manifest: Manifest) -> str:
+    """Return in which precision a run computes; where it says none, in that of its device."""
+    return manifest.precision or default_precision(torch.device(manifest.device))
+
+
+def _common_precision(searches: Sequence[Manifest], place: torch.device) -> str:
     """Return the one in which searches computed; where none is on record, that of their device.
 
     Raises:
         ValueError: if they differ, or the device has no use for it.
     """
-    theirs = {
-        manifest.precision or default_precision(torch.device(manifest.device))
-        for manifest in searches
-    }
+    theirs = set(map(precision_of, searches))
     if len(theirs) > 1:
         both = " and ".join(sorted(theirs))
         raise ValueError(f"these runs computed in {both}: say in which with --precision")

@@ -16,6 +16,7 @@ from ..core.space import Space
 from ..core.task import Task
 from ..nasbench.in_memory import is_in_file
 from ..tasks.images.held import KIND as HELD_KIND
+from .execution import Execution
 
 
 def manifest_of(*, space: str, target: Space, proxy: Space, data: str) -> dict[str, Any]:
@@ -30,17 +31,17 @@ def manifest_of(*, space: str, target: Space, proxy: Space, data: str) -> dict[s
     return {"space": space, "target": target.options, "proxy": proxy.options, "data": data}
 
 
-def circumstances(*, seed: int, device: str, workers: int, strict: bool) -> dict[str, Any]:
+def circumstances(execution: Execution) -> dict[str, Any]:
     """Return the date, and what else decides a result: seed, device, versions, command, commit."""
     from .. import __version__
 
     entries = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seed": seed,
-        "device": device,
-        "workers": workers,
-        "strict": strict,
-        "threads": torch.get_num_threads(),
+        "seed": execution.seed,
+        "device": execution.device,
+        "workers": execution.workers,
+        "strict": execution.strict,
+        "threads": execution.threads,
         "command": sys.argv[1:],
         "versions": {
             "nastk": __version__,

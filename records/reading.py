@@ -5,17 +5,15 @@ from __future__ import annotations
 import dataclasses
 
 from ..core.budget import parse_budget, recorded_budget
-from ..core.lookup import lookup
-from ..core.precision import find_precision
 from ..core.run import Run
 from ..core.space import Space
 from ..core.strategy import Problem
 from ..core.task import Task
-from ..ops.chain import MEMORY
 from ..search_spaces.blocks import MOST_FACTOR
 from ..tasks.named import is_embedded, make_task
+from .execution import Execution
 from .manifest import check_same_data, manifest_of
-from .naming import find_device, space_for, spaces_of
+from .naming import space_for, spaces_of
 
 
 def problem_of(run: Run) -> Problem:
@@ -32,18 +30,17 @@ def problem_of(run: Run) -> Problem:
         task = _begun(run)
     manifest = run.manifest
     target, proxy = spaces_of(run)
-    device = find_device(manifest.device)
-    lookup("memory", manifest.memory, MEMORY)
+    how = Execution.of_run(manifest)
     return Problem(
         space=target,
         proxy=proxy,
         task=task,
         budget=recorded_budget(manifest),
-        seed=manifest.seed,
-        device=device,
-        memory=manifest.memory,
-        precision=find_precision(manifest.precision, device),
-        cuda_graph=manifest.cuda_graph,
+        seed=how.seed,
+        device=how.place,
+        memory=how.memory,
+        precision=how.precision,
+        cuda_graph=how.cuda_graph,
     )
 
 

@@ -12,6 +12,7 @@ from nastk.comparison.jobs import Job, train_all
 from nastk.core.run import Run
 from nastk.evaluators.recipe import RECIPES
 from nastk.evaluators.train import Training
+from nastk.records.execution import Execution
 from nastk.search_spaces import Toy
 from nastk.tasks.named import make_task
 
@@ -95,15 +96,12 @@ def test_a_comparison_says_it(tmp_path, capfd, monkeypatch):
     )
     job = Job(
         contestant=member,
-        seed=0,
         data="digits",
         data_sha256="",
         recipe="demonstration",
         steps=4,
-        device="cpu",
-        workers=0,
-        threads=1,
         folder=str(tmp_path),
+        execution=Execution(processes=1, threads=1),
     )
     job.path.mkdir()
     training = Training(
@@ -121,7 +119,7 @@ def test_a_comparison_says_it(tmp_path, capfd, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         training.fit(stop_at_three)
     damage(job.path, "checkpoints/*-last")
-    train_all([job], 1, lambda event: None)
+    train_all([job], lambda event: None)
     assert job.result is not None
     said = capfd.readouterr().err
     assert said.count("warning: ") == 1 and "is damaged" in said and str(job.path) in said

@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 import nastk
-import nastk.workflows.search
+import nastk.records.execution
 import pytest
 import torch
 from nastk.core.checkpoint import load_checkpoint
@@ -23,9 +23,11 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 
 
 @pytest.fixture
-def recording_anywhere(monkeypatch):
+def recording_anywhere():
     """Let the front door pass recorded steps on a CPU, where they run on the same buffers."""
-    monkeypatch.setattr(nastk.workflows.search, "check_recording", lambda *_, **__: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nastk.records.execution, "check_recording", lambda *_, **__: None)
+        yield
 
 
 @pytest.fixture

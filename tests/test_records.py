@@ -16,6 +16,7 @@ from nastk.core import files
 from nastk.core.choice import Slot
 from nastk.core.run import Run
 from nastk.nasbench.families import find_space
+from nastk.records.execution import Execution
 from nastk.records.weights import load_weights, save_weights
 from nastk.workflows import export as workflow
 
@@ -148,8 +149,8 @@ def test_a_training_of_a_comparison_is_named_after_its_space_and_data(tmp_path):
         member = Contestant(
             name="found", kind="found", family=family, options={}, choices={}, flops=1, params=1
         )
-        job = {"seed": 0, "data": "digits", "recipe": "small", "steps": 1, "device": "cpu"}
-        job |= {"workers": 0, "threads": 1, "folder": "x", "data_sha256": sha256}
+        job = {"data": "digits", "data_sha256": sha256, "recipe": "small", "steps": 1}
+        job |= {"folder": "x", "execution": Execution()}
         return Job(contestant=member, **job).path
 
     file = tmp_path / "mine.py"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..comparison.contestants import Contestant, contestant, contestants
-from ..comparison.jobs import Job, default_processes, hash_of, summary, threads_each, train_all
+from ..comparison.jobs import Job, hash_of, summary, train_all
 from ..core.arch import Arch
 from ..core.arguments import typed_arguments
 from ..core.budget import recorded_budget
@@ -29,15 +29,13 @@ from ..evaluators.recipe import (
     recipe_hash,
     with_changes,
 )
-from ..ops.chain import default_memory
-from ..records.execution import computed_as
+from ..records.execution import Execution, computed_as
 from ..records.front import front_choices
 from ..records.given import given_data
 from ..records.manifest import circumstances
 from ..records.naming import (
     check_length,
     check_numbers,
-    find_device,
     found_in,
     resolve,
     space_for,
@@ -117,42 +115,40 @@ def compare(
         ValueError: if an argument is wrong, or the run has found nothing yet.
     """
     check_numbers(seeds=seeds, random=random)
-    check_numbers(seed=seed, steps=steps, workers=workers, processes=processes)
-    place = find_device(device)
-    memory = default_memory(place)
+    check_numbers(steps=steps)
     start = time.perf_counter()
     data, _alive = (None, None) if data is None else given_data(data)
     names = [what] if isinstance(what, str | os.PathLike) else list(what)
     check_length(steps, epochs)
     changes = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
     check_changes(**changes)
-    asked = _Asked(data=data, recipe=recipe, changes=changes, strict=strict, out=out)
-    way = computed_as(names, precision, cuda_graph, place, memory)
+    way = computed_as(names, precision, cuda_graph, device)
+    execution = Execution.asked(
+        device=device,
+        precision=way.precision,
+        cuda_graph=way.cuda_graph,
+        workers=workers,
+        processes=processes,
+        strict=strict,
+        seed=seed,
+    )
+    asked = _Asked(data=data, recipe=recipe, changes=changes, execution=execution, out=out)
     if len(names) == 1 and Path(names[0]).is_dir():
-        field = _around(Path(names[0]), asked, NUM_RANDOM if random is None else random, seed)
+        field = _around(Path(names[0]), asked, NUM_RANDOM if random is None else random)
     elif random:
         raise ValueError("random archs need a budget: give one run of a search, or no --random")
     else:
         field = _given(names, asked)
-    if processes is None:
-        processes = default_processes(device)
     about = field.task.describe()
     jobs = [
         Job(
             contestant=entrant,
-            seed=number,
             data=field.data,
             data_sha256=about["train_sha256"],
             recipe=field.recipe.name,
             steps=steps,
-            device=device,
-            workers=workers,
-            strict=strict,
-            memory=memory,
-            precision=way.precision,
-            cuda_graph=way.cuda_graph,
-            threads=threads_each(processes),
             folder=str(field.trainings),
+            execution=execution.each(number),
         )
         for number in range(seeds)
         for entrant in field.entrants
@@ -165,15 +161,13 @@ def compare(
         for line in way.lines:
             report({"phase": "start", "step": 0, "total": 0, "say": line})
         told = trainings_told(report, field.task, what, field.recipe, size, steps)
-        train_all(jobs, processes, told)
-    how = circumstances(seed=seed, device=device, workers=workers, strict=strict)
+        train_all(jobs, told)
     result = {
         **field.facts,
         "steps": steps,
         **_finite(summary(jobs)),
         "seconds": time.perf_counter() - start,
-        "record": how
-        | {"precision": way.precision, "cuda_graph": way.cuda_graph, "data_record": about},
+        "record": circumstances(execution) | execution.numerics | {"data_record": about},
     }
     file = field.file or field.trainings / f"{hash_of(str([job.path for job in jobs]))}.json"
     write_json(file, result | {"file": str(file)})
@@ -198,7 +192,7 @@ class _Asked:
     data: str | None
     recipe: str | None
     changes: Mapping[str, Any]
-    strict: bool
+    execution: Execution
     out: str | Path | None
 
     def recipe_of(self, spaces: Sequence[Space], task: Task) -> Recipe:
@@ -236,7 +230,7 @@ class _Field:
         }
 
 
-def _around(path: Path, asked: _Asked, num_random: int, seed: int) -> _Field:
+def _around(path: Path, asked: _Asked, num_random: int) -> _Field:
     """Return the arch of a search and its neighbours."""
     if asked.out is not None:
         raise ValueError(f"{path} is a run, which is compared in its own folder: no --out")
@@ -246,7 +240,7 @@ def _around(path: Path, asked: _Asked, num_random: int, seed: int) -> _Field:
         raise ValueError(f"{path} is no search, so there is no budget to compare under")
     data = asked.data or manifest["data"]
     trained = trained_space(run, data)
-    task = make_task(data, trained.resolution, strict=asked.strict)
+    task = make_task(data, trained.resolution, strict=asked.execution.strict)
     entrants = contestants(
         family=code_name("space", manifest, path),
         target=target,
@@ -254,7 +248,7 @@ def _around(path: Path, asked: _Asked, num_random: int, seed: int) -> _Field:
         arch=arch,
         budget=recorded_budget(manifest),
         num_random=num_random,
-        seed=seed,
+        seed=asked.execution.seed,
         front=front_choices(run),
     )
     return _Field(
@@ -274,7 +268,7 @@ def _given(names: Sequence[str | Path], asked: _Asked) -> _Field:
     find_data(data)
     found = [_resolved(what, data) for what in names]
     spaces = [trained for _, trained, _, _ in found]
-    task = make_task(data, spaces[0].resolution, strict=asked.strict)
+    task = make_task(data, spaces[0].resolution, strict=asked.execution.strict)
     recipe = asked.recipe_of(spaces, task)
     if len(sizes := {space.resolution for space in spaces}) > 1:
         raise ValueError(

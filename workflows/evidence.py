@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..comparison.contestants import Contestant, contestants
-from ..comparison.jobs import Job, default_processes, summary, threads_each, train_all
+from ..comparison.jobs import Job, summary, train_all
 from ..comparison.ranking import judge, rank_scores
 from ..core.best import log_probability_of
 from ..core.clock import cpu_seconds
@@ -24,7 +24,8 @@ from ..core.run import Run, held, write_json
 from ..core.space import Space
 from ..core.strategy import Problem
 from ..evaluators.inherit import Inherit, load_supernet
-from ..evaluators.recipe import Recipe, recipe_hash
+from ..evaluators.recipe import recipe_hash
+from ..records.execution import Execution
 from ..records.naming import space_for
 from ..records.reading import problem_of
 from ..records.results import Evidence, Figure, SearchResult
@@ -108,10 +109,24 @@ def gather(run: Run, level: str, report: Report) -> dict[str, Any]:
     whole_size = problem.task.size("train")
     whole = recipe.num_steps(whole_size)
     steps = max(1, int(wanted.share * whole))
-    jobs = _jobs(run, entrants, wanted.seeds, recipe, None if steps == whole else steps, problem)
+    execution = Execution.of_run(run.manifest)
+    sha256 = problem.task.describe()["train_sha256"]
+    jobs = [
+        Job(
+            contestant=entrant,
+            data=data,
+            data_sha256=sha256,
+            recipe=recipe.name,
+            steps=None if steps == whole else steps,
+            folder=str(run.path / "compare"),  # where `nastk compare` finds them again
+            execution=execution.each(seed),
+        )
+        for seed in range(wanted.seeds)
+        for entrant in entrants
+    ]
     what = f"evidence: {len(jobs)} trainings, each"
     told = trainings_told(report, problem.task, what, recipe, whole_size, jobs[0].steps)
-    train_all(jobs, default_processes(run.manifest["device"]), told)
+    train_all(jobs, told)
     scores, seconds = _scores(run, problem, entrants, report)
     summed = summary(jobs)
     rows = [row | {"scores": scores[row["name"]]} for row in summed.pop("rows")]
@@ -131,40 +146,6 @@ def gather(run: Run, level: str, report: Report) -> dict[str, Any]:
         "ranking": rank_scores(rows),
         "verdict": judge(rows, spent / one, steps / whole),
     }
-
-
-def _jobs(
-    run: Run,
-    entrants: Sequence[Contestant],
-    seeds: int,
-    recipe: Recipe,
-    steps: int | None,
-    problem: Problem,
-) -> list[Job]:
-    """Return the trainings, kept where `nastk compare` finds them again."""
-    manifest = run.manifest
-    processes = default_processes(manifest["device"])
-    sha256 = problem.task.describe()["train_sha256"]
-    return [
-        Job(
-            contestant=entrant,
-            seed=seed,
-            data=manifest["data"],
-            data_sha256=sha256,
-            recipe=recipe.name,
-            steps=steps,
-            device=manifest["device"],
-            workers=manifest["workers"],
-            threads=threads_each(processes),
-            folder=str(run.path / "compare"),
-            strict=manifest["strict"],
-            memory=problem.memory,
-            precision=problem.precision,
-            cuda_graph=problem.cuda_graph,
-        )
-        for seed in range(seeds)
-        for entrant in entrants
-    ]
 
 
 def _scores(

@@ -18,6 +18,7 @@ from ..core.standing import Parts
 from ..core.strategy import Problem
 from ..evaluators.efficiency import peak_memory_bytes
 from ..records.counted import write_counts
+from ..records.execution import Execution
 from ..records.plugins import check_found
 from ..records.reading import problem_of
 from .fronts import add_to_front, asked_front
@@ -25,13 +26,13 @@ from .planning import announced, planned
 from .trials import close_trials, open_pool
 
 
-def search_in(run: Run, report: Report, processes: int | None) -> dict[str, Any]:
+def search_in(run: Run, execution: Execution, report: Report) -> dict[str, Any]:
     """Begin the search of a run or go on with it, and return its result.
 
     Args:
         run: held by the caller.
+        execution: how it was begun; its evaluations at a time may be others.
         report: receives progress events.
-        processes: evaluations at a time; see `nastk.search`.
 
     Raises:
         ValueError: if something that the run records cannot be used, or has changed.
@@ -49,7 +50,7 @@ def search_in(run: Run, report: Report, processes: int | None) -> dict[str, Any]
     report = remember_skipped(task, run.path / "skipped.json", report)
     parts = Parts(report)
     if at_a_time := strategy.at_a_time(problem.space):
-        pool = partial(open_pool, run, problem, at_a_time, processes, parts.part)
+        pool = partial(open_pool, run, problem, execution, at_a_time, parts.part)
         problem = dataclasses.replace(problem, pool=pool)
     target = problem.space
     about = say_band(run, target, problem.budget, report)

@@ -10,21 +10,20 @@ from typing import Any
 import numpy as np
 
 from ..comparison.contestants import Contestant
-from ..comparison.jobs import Job, default_processes, hash_of, threads_each, train_all
+from ..comparison.jobs import Job, hash_of, train_all
 from ..comparison.ranking import FEWEST
 from ..comparison.signal import signal
 from ..core.band import band_of
 from ..core.budget import Budget, parse_budget
 from ..core.loop import Report, silent
-from ..core.precision import find_precision
 from ..core.run import write_json
 from ..core.sampler import sample
 from ..core.space import Space
 from ..evaluators.recipe import default_recipe, find_recipe
 from ..nasbench.families import find_space
-from ..ops.chain import default_memory
+from ..records.execution import Execution
 from ..records.manifest import absolute_data, absolute_space, circumstances
-from ..records.naming import check_numbers, check_recording, find_device, space_for
+from ..records.naming import check_numbers, space_for
 from ..tasks.named import find_data, make_task
 
 # Below this share of variance one training says more about its seed than about its arch.
@@ -88,11 +87,16 @@ def bench_proxy(
     if archs < FEWEST or seeds < 2:
         raise ValueError(f"needs at least {FEWEST} archs and 2 seeds, got {archs} and {seeds}")
     check_numbers(archs=archs, seeds=seeds)
-    check_numbers(seed=seed, steps=steps, workers=workers, processes=processes)
-    place = find_device(device)
-    memory, precision = default_memory(place), find_precision(precision, place)
-    if cuda_graph:
-        check_recording(place, precision=precision, memory=memory)
+    check_numbers(steps=steps)
+    execution = Execution.asked(
+        device=device,
+        precision=precision,
+        cuda_graph=cuda_graph,
+        workers=workers,
+        processes=processes,
+        strict=strict,
+        seed=seed,
+    )
     data = absolute_data(data)
     named = find_recipe(recipe) if recipe else None
     target = find_space(space)()
@@ -105,32 +109,23 @@ def bench_proxy(
     trained = dataclasses.replace(trained, num_classes=task.num_classes)
     chosen = named or default_recipe(target, task)
     entrants = random_archs(absolute_space(space), target, trained, flops, archs, seed)
-    if processes is None:
-        processes = default_processes(device)
     folder = Path(out) if out else Path("runs", "proxy")
     about = task.describe()
     jobs = [
         Job(
             contestant=entrant,
-            seed=number,
             data=data,
             data_sha256=about["train_sha256"],
             recipe=chosen.name,
             steps=steps,
-            device=device,
-            workers=workers,
-            strict=strict,
-            memory=memory,
-            precision=precision,
-            cuda_graph=cuda_graph,
-            threads=threads_each(processes),
             folder=str(folder),
+            execution=execution.each(number),
             split="weights",
         )
         for entrant in entrants
         for number in range(seeds)
     ]
-    train_all(jobs, processes, report)
+    train_all(jobs, report)
     result = {
         "space": target.name,
         "flops": flops,
@@ -142,8 +137,7 @@ def bench_proxy(
         **_figures(jobs, archs),
         "seconds": time.perf_counter() - start,
         "out": str(folder),
-        "record": circumstances(seed=seed, device=device, workers=workers, strict=strict)
-        | {"precision": precision, "cuda_graph": cuda_graph, "data_record": about},
+        "record": circumstances(execution) | execution.numerics | {"data_record": about},
     }
     asked = {name: result[name] for name in _ASKED} | {"seed": seed, "options": trained.options}
     digest = hash_of(str(asked) + jobs[0].way)

@@ -19,9 +19,7 @@ from ..core.arguments import typed_arguments
 from ..core.checkpoint import load_checkpoint
 from ..core.files import write_atomically
 from ..core.inherit import inherit as inherit_weights
-from ..core.lookup import lookup
 from ..core.loop import Report, are_seconds
-from ..core.precision import find_precision
 from ..core.run import Run, fresh_run, held, write_json
 from ..core.skipped import remember_skipped
 from ..core.space import Space
@@ -36,14 +34,12 @@ from ..evaluators.recipe import (
     with_changes,
 )
 from ..evaluators.train import Training
-from ..ops.chain import MEMORY, default_memory
+from ..records.execution import Execution
 from ..records.given import given_data
 from ..records.manifest import check_same_data, circumstances, manifest_of
 from ..records.naming import (
     check_length,
     check_numbers,
-    check_recording,
-    find_device,
     found_in,
     resolve,
     spaces_of,
@@ -113,18 +109,21 @@ def retrain(
         `num_skipped`, `metrics`, `classes` and in their order `class_top1_percents`, as
         `weakest_classes` a line about these, and as `record` what else decided them.
     """
-    check_numbers(seed=seed, steps=steps, workers=workers)
-    place = find_device(device)
+    check_numbers(steps=steps)
+    execution = Execution.asked(
+        device=device,
+        memory=memory,
+        precision=precision,
+        cuda_graph=cuda_graph,
+        workers=workers,
+        strict=strict,
+        seed=seed,
+    )
     named = find_recipe(recipe) if recipe else None
     check_changes(epochs=epochs, batch_size=batch_size, lr=lr)
     check_length(steps, epochs)
-    memory = default_memory(place) if memory is None else memory
-    lookup("memory", memory, MEMORY)
-    precision = find_precision(precision, place)
-    if cuda_graph:
-        check_recording(place, precision=precision, memory=memory)
     data, _alive = (None, None) if data is None else given_data(data)
-    how = circumstances(seed=seed, device=device, workers=workers, strict=strict)
+    how = circumstances(execution)
     with _run_of(what, data, out, how) as run:
         _, arch = found_in(run)
         data = data or run.manifest["data"]
@@ -139,8 +138,9 @@ def retrain(
         chosen = with_changes(usual, epochs=epochs, batch_size=batch_size, lr=lr)
         start = "inherit" if inherit else "held-out" if hold_out else "scratch"
         length = "full" if steps is None else steps
-        way = memory if precision == "float32" else f"{memory}-{precision}"
-        way += "-graph" * cuda_graph
+        way = execution.memory
+        way += "" if execution.precision == "float32" else f"-{execution.precision}"
+        way += "-graph" * execution.cuda_graph
         name = f"retrain-{_short(data, about)}-{seed}-{start}-{chosen.name}-{length}-{way}"
         if "data_record" not in run.manifest:
             run.update_manifest({"data_record": about})
@@ -151,10 +151,10 @@ def retrain(
                 recipe=chosen,
                 seed=seed,
                 steps=steps,
-                device=place,
-                memory=memory,
-                precision=precision,
-                cuda_graph=cuda_graph,
+                device=execution.place,
+                memory=execution.memory,
+                precision=execution.precision,
+                cuda_graph=execution.cuda_graph,
                 run=run,
                 name=name,
                 split="weights" if hold_out else "train",
@@ -165,9 +165,7 @@ def retrain(
                 "recipe_sha256": recipe_hash(chosen),
                 "steps": steps,
                 "start": start,
-                "memory": memory,
-                "precision": precision,
-                "cuda_graph": cuda_graph,
+                **execution.numerics,
                 "data_record": about,
             }
             with shown(report, quiet) as report:

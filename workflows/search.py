@@ -13,12 +13,11 @@ from ..core.arguments import typed_arguments
 from ..core.folder import free_folder
 from ..core.lookup import lookup
 from ..core.loop import Report
-from ..core.precision import find_precision
 from ..core.record import read_record
 from ..core.run import Run, fresh_run, held
 from ..evaluators.recipe import check_changes
 from ..nasbench.families import find_space, with_options
-from ..ops.chain import MEMORY, default_memory
+from ..records.execution import Execution
 from ..records.given import (
     BudgetLike,
     SpaceLike,
@@ -29,7 +28,7 @@ from ..records.given import (
     split_options,
 )
 from ..records.manifest import circumstances, manifest_of
-from ..records.naming import check_length, check_numbers, check_recording, find_device
+from ..records.naming import check_length, check_numbers
 from ..records.plugins import (
     EvaluatorLike,
     StrategyLike,
@@ -167,7 +166,17 @@ def search(
         ValueError: if an argument is wrong; nothing has been written then.
         InfeasibleBudgetError: if no arch can meet the budget.
     """
-    check_numbers(seed=seed, steps=steps, workers=workers, processes=processes)
+    check_numbers(steps=steps)
+    execution = Execution.asked(
+        device=device,
+        memory=memory,
+        precision=precision,
+        cuda_graph=cuda_graph,
+        workers=workers,
+        processes=processes,
+        strict=strict,
+        seed=seed,
+    )
     data, keep = given_data(data)
     space, own_options = given_space(space)
     family = find_space(space)
@@ -199,12 +208,6 @@ def search(
     if isinstance(made, SupernetStrategy):
         changes.pop("lr", None)  # the supernet's, not that of single networks
     extra = {} if evidence is None else {"evidence": lookup("evidence", evidence, EVIDENCE)}
-    place = find_device(device)
-    precision = find_precision(precision, place)
-    memory = default_memory(place) if memory is None else memory
-    lookup("memory", memory, MEMORY)
-    if cuda_graph:
-        check_recording(place, precision=precision, memory=memory)
     sizes = {"resolution": target_resolution, "num_classes": target_classes}
     target = dataclasses.replace(
         with_options(family, space_options or {}),
@@ -226,21 +229,19 @@ def search(
         **({"recipe_changes": changes} if changes else {}),
         **evaluation,
         "processes": processes,
-        "memory": memory,
-        "precision": precision,
-        "cuda_graph": cuda_graph,
+        **execution.numerics,
         **budgets,
         "front": front,
         "front_budgets": several,
         "target_classes": target_classes,
         **extra,
-        **circumstances(seed=seed, device=device, workers=workers, strict=strict),
+        **circumstances(execution),
     }
     with shown(report, quiet) as report:
         with fresh_run(folder, manifest) as run:
             if code := keep_code(manifest, run.path):
                 run.update_manifest({"code": code})
-            result = search_in(run, report, processes)
+            result = search_in(run, execution, report)
         return Found(_with_evidence(folder, result, evidence, report), keep)
 
 
@@ -302,8 +303,11 @@ def resume(
             result["run"] = str(run.path)  # not where it once stood
         else:
             with held(run):
-                torch.set_num_threads(manifest.threads)
-                result = search_in(run, report, processes or manifest.processes)
+                execution = Execution.of_run(manifest)
+                if processes is not None:
+                    execution = dataclasses.replace(execution, processes=processes)
+                torch.set_num_threads(execution.threads)
+                result = search_in(run, execution, report)
         if further:
             with held(run):
                 result["front"] = _further(run, further, report)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
@@ -27,6 +26,7 @@ from ..core.worker import check_stop
 from ..evaluators import Train
 from ..evaluators.efficiency import peak_memory_bytes
 from ..nasbench.in_memory import is_in_memory
+from ..records.execution import Execution
 from ..records.plugins import check_found
 from ..records.reading import problem_of
 from ..records.results import read_trial
@@ -39,8 +39,8 @@ from .appointing import make_evaluator
 def open_pool(
     run: Run,
     problem: Problem,
+    execution: Execution,
     at_a_time: int,
-    processes: int | None,
     tell: Callable[[float], None] = lambda share: None,
 ) -> Iterator[Pool]:
     """Open what evaluates the archs of one search.
@@ -51,24 +51,22 @@ def open_pool(
     Args:
         run: of the search; results are kept in its folder until `close_trials`.
         problem: of the search.
+        execution: how the search is run.
         at_a_time: evaluations that the strategy can have under way.
-        processes: evaluations at a time; one for each core if None, one on CUDA.
         tell: is told, while an evaluation is waited for, which share of it is done.
     """
     evaluator = make_evaluator(run, problem)
-    threads = max(1, run.manifest.threads // at_a_time)
-    if processes is None:
-        is_single = evaluator.is_cheap or problem.device.type != "cpu"
-        processes = 1 if is_single else os.cpu_count() or 1
-    processes = min(processes, at_a_time)
+    each = dataclasses.replace(execution, threads=max(1, execution.threads // at_a_time))
+    is_alone = evaluator.is_cheap and execution.processes is None
+    processes = 1 if is_alone else min(execution.at_a_time, at_a_time)
     if any(is_in_memory(str(run.manifest.get(role))) for role in ROLES):  # no other process could
         processes = 1
     if processes == 1:
-        yield _Trials(run, evaluator, threads, None, tell)
+        yield _Trials(run, evaluator, each, None, tell)
         return
     share_held()
     with worker_pool(processes) as workers:
-        yield _Trials(run, evaluator, threads, workers, tell)
+        yield _Trials(run, evaluator, each, workers, tell)
 
 
 class _Trials(Pool):
@@ -78,12 +76,12 @@ class _Trials(Pool):
         self,
         run: Run,
         evaluator: Evaluator,
-        threads: int,
+        execution: Execution,
         workers: Workers | None,
         tell: Callable[[float], None],
     ) -> None:
         self.run, self.evaluator, self.tell = run, evaluator, tell
-        self.threads, self.workers = threads, workers
+        self.execution, self.workers = execution, workers
 
     def submit(self, arch: Arch, share: float = 1.0) -> Callable[[], Metrics]:
         """Send an arch to a worker; without workers it is evaluated when it is waited for.
@@ -94,7 +92,7 @@ class _Trials(Pool):
         check_found(str(self.run.manifest.strategy), arch, problem.space, problem.budget)
         if self.workers is None:
             return cache(lambda: self._here(arch, share))
-        sent = self.workers.submit(_elsewhere, str(self.run.path), arch, share, self.threads)
+        sent = self.workers.submit(_elsewhere, str(self.run.path), arch, share, self.execution)
         folder = _trial_of(self.run, arch, share).path
 
         def waited() -> Metrics:
@@ -106,7 +104,7 @@ class _Trials(Pool):
 
     def _here(self, arch: Arch, share: float) -> Metrics:
         start = cpu_seconds()
-        result = _evaluate(self.run, self.evaluator, arch, share, self.threads, self.tell)
+        result = _evaluate(self.run, self.evaluator, arch, share, self.execution, self.tell)
         return self._noted(result, cpu_seconds() - start)
 
     def _noted(self, result: dict[str, Any], cpu_seconds_here: float) -> Metrics:
@@ -128,9 +126,9 @@ def _evaluator_in(folder: str) -> Evaluator:
     return make_evaluator(run, problem_of(run))
 
 
-def _elsewhere(folder: str, arch: Arch, share: float, threads: int) -> dict[str, Any]:
+def _elsewhere(folder: str, arch: Arch, share: float, execution: Execution) -> dict[str, Any]:
     """Evaluate an arch in a worker, which keeps data and supernet from one to the next."""
-    return _evaluate(Run(Path(folder)), _evaluator_in(folder), arch, share, threads)
+    return _evaluate(Run(Path(folder)), _evaluator_in(folder), arch, share, execution)
 
 
 def _trial_of(run: Run, arch: Arch, share: float) -> Run:
@@ -142,7 +140,7 @@ def _evaluate(
     evaluator: Evaluator,
     arch: Arch,
     share: float,
-    threads: int,
+    execution: Execution,
     tell: Callable[[float], None] = lambda share: None,
 ) -> dict[str, Any]:
     """Evaluate an arch, or return the result that an interrupted search left behind."""
@@ -152,7 +150,7 @@ def _evaluate(
     with held(trial):
         if file.is_file():
             return read_trial(file)
-        metrics = with_loss(evaluator, _metrics(trial, evaluator, arch, share, threads, tell))
+        metrics = with_loss(evaluator, _metrics(trial, evaluator, arch, share, execution, tell))
         result = {
             "trial": trial.path.name,
             "metrics": metrics,
@@ -170,10 +168,10 @@ def _metrics(
     evaluator: Evaluator,
     arch: Arch,
     share: float,
-    threads: int,
+    execution: Execution,
     tell: Callable[[float], None],
 ) -> Metrics:
-    """Evaluate an arch on so many threads, a training with checkpoints in its folder."""
+    """Evaluate an arch on its threads, a training with checkpoints in its folder."""
     if isinstance(evaluator, Train):
         note = noted_in(trial.path)
 
@@ -184,7 +182,7 @@ def _metrics(
 
         evaluator = dataclasses.replace(evaluator, share=share, run=trial, report=watch)
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(execution.threads)
     try:
         return evaluator.evaluate(arch)
     finally:

@@ -91,10 +91,10 @@ def trained_to(monkeypatch):
     """
 
     def tell(**losses):
-        def train_all(wanted, processes, report):
+        def train_all(wanted, report):
             for job in wanted:
                 name = "most-params" if job.contestant.kind in FREE else job.contestant.name
-                loss = losses[name.replace("-", "_")][job.seed]
+                loss = losses[name.replace("-", "_")][job.execution.seed]
                 right = 0.0 if loss > 9 else 50.0
                 metrics = {"test_loss_nats": loss, "test_top1_percent": right, "num_skipped": 0}
                 job.path.mkdir(parents=True, exist_ok=True)

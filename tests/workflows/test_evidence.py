@@ -20,7 +20,7 @@ from typer.main import get_command
 def _short(monkeypatch):
     """Keep the trainings few and short, and in this process: a new one costs more than all."""
 
-    def train_here(wanted, processes, report):
+    def train_here(wanted, report):
         distinct = list({job.path: job for job in wanted}.values())
         for number, job in enumerate(distinct):
             if job.result is None:

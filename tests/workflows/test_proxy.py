@@ -10,6 +10,7 @@ from nastk.comparison.jobs import Job
 from nastk.comparison.signal import intraclass_correlation
 from nastk.evaluators.recipe import DEMONSTRATION
 from nastk.evaluators.train import Training, test_metrics
+from nastk.records.execution import Execution
 from nastk.search_spaces import SandglassMicroTab
 from nastk.tasks.named import make_task
 from nastk.workflows.proxy import bench_proxy, random_archs
@@ -71,19 +72,16 @@ def test_a_training_is_what_a_search_would_see(tmp_path):
     )
     job = Job(
         contestant=member,
-        seed=1,
         data="digits",
         data_sha256="",
         recipe="demonstration",
         steps=4,
-        device="cpu",
-        workers=0,
-        threads=1,
         folder=str(tmp_path),
+        execution=Execution(processes=1, threads=1, seed=1),
         split="weights",
     )
     seen = []
-    train_all([job], 1, seen.append)
+    train_all([job], seen.append)
     network = Training(
         network=space.build(arch, seed=1),
         task=task,

@@ -4,12 +4,15 @@ import json
 
 import nastk
 import pytest
+import torch
 from nastk.comparison import jobs
 from nastk.comparison.contestants import Contestant
 from nastk.comparison.jobs import Job
 from nastk.core.run import Run, write_json
 from nastk.evaluators.train import Training
-from nastk.workflows import evidence, proxy
+from nastk.records import execution
+from nastk.records.execution import Execution
+from nastk.workflows import evidence
 from nastk.workflows.evidence import Level
 from nastk.workflows.proxy import bench_proxy
 
@@ -64,14 +67,16 @@ def test_no_precision_is_taken_for_another(tmp_path, ways):
     assert nastk.compare(tmp_path / "run", **SMALL)["rows"] == first["rows"] and not ways
 
 
-def test_what_was_kept_before_precisions_had_names_is_of_float32():
+def test_what_was_kept_before_precisions_had_names_is_of_float32(monkeypatch):
+    for name, answer in (("is_available", True), ("device_count", 2)):
+        monkeypatch.setattr(torch.cuda, name, lambda answer=answer: answer)
     member = Contestant(
         name="found", kind="found", family="toy", options={}, choices={}, flops=1, params=1
     )
 
     def name(device="cpu", **how):
-        job = {"seed": 0, "data": "digits", "recipe": "small", "steps": 1, "device": device}
-        job |= {"workers": 0, "threads": 1, "folder": "x", "data_sha256": "0", **how}
+        job = {"data": "digits", "data_sha256": "0", "recipe": "small", "steps": 1}
+        job |= {"folder": "x", "execution": Execution(device=device, **how)}
         return Job(contestant=member, **job).path.name
 
     assert name() == name(precision="float32") == "318cc33b93-small-1-0"
@@ -109,7 +114,7 @@ def test_what_a_device_cannot_do_is_said_or_refused(tmp_path, ways):
 def test_a_comparison_records_updates_as_the_search_did(tmp_path, ways, monkeypatch):
     search(tmp_path / "run", "float32")
     recorded(tmp_path / "run")
-    monkeypatch.setattr("nastk.records.execution.check_recording", lambda *_, **__: None)
+    monkeypatch.setattr(execution, "check_recording", lambda *_, **__: None)
     assert nastk.compare(tmp_path / "run", **SMALL)["record"]["cuda_graph"]
     assert set(ways) == {("float32", True)}
     ways.clear()
@@ -119,6 +124,7 @@ def test_a_comparison_records_updates_as_the_search_did(tmp_path, ways, monkeypa
 
 def test_evidence_computes_as_the_search_did(tmp_path, ways, monkeypatch):
     monkeypatch.setattr(evidence, "LEVELS", {"quick": Level(num_random=4, seeds=1, share=0.002)})
+    monkeypatch.setattr(execution, "check_recording", lambda *_, **__: None)
     search(tmp_path / "run")
     recorded(tmp_path / "run")
     assert nastk.resume(tmp_path / "run", evidence="quick")["evidence"]["level"] == "quick"
@@ -126,7 +132,7 @@ def test_evidence_computes_as_the_search_did(tmp_path, ways, monkeypatch):
     paths = list(Run(tmp_path / "run").path.glob("compare/*/metrics.json"))
     assert paths and all("-bfloat16-graph-" in path.parent.name for path in paths)
     ways.clear()
-    nastk.compare(tmp_path / "run", precision="float32", **SMALL)
+    nastk.compare(tmp_path / "run", precision="float32", cuda_graph=False, **SMALL)
     assert set(ways) == {("float32", False)}
 
 
@@ -138,7 +144,7 @@ def test_a_proxy_is_measured_in_the_precision_of_the_searches_to_come(tmp_path, 
     with pytest.raises(ValueError, match="float16 needs --device cuda"):
         bench_proxy(**options, precision="float16")
     assert not ways and not list(tmp_path.iterdir())
-    monkeypatch.setattr(proxy, "check_recording", lambda *_, **__: None)
+    monkeypatch.setattr(execution, "check_recording", lambda *_, **__: None)
     results = [
         bench_proxy(**options),
         bench_proxy(**options, precision="bfloat16", cuda_graph=True),
