@@ -154,7 +154,7 @@ def bench_strategies(
     evaluations: int = 100,
     nni: bool = False,
     slow: bool = False,
-    table: str = "sandglass-micro-tab",
+    table: str = "mbconv-micro",
     space: str | None = None,
     flops: str | None = None,
     report: Report = silent,

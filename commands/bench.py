@@ -128,7 +128,7 @@ def bench_strategies(
             help="Name of a table, a file that `bench table` wrote or, with --space, one of yours: "
             ".csv or .json, maybe .gz."
         ),
-    ] = "sandglass-micro-tab",
+    ] = "mbconv-micro",
     space: Annotated[
         str | None, typer.Option(help="Space of your table: a name, or FILE.py:CLASS.")
     ] = None,

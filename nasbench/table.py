@@ -24,7 +24,7 @@ from .arch_table import Figures
 # A archs, S seeds, E epochs
 
 SCHEMA = 1
-TABLES: dict[str, str] = {"sandglass-micro-tab": "sandglass_micro_tab.json.gz"}
+TABLES: dict[str, str] = {"mbconv-micro": "mbconv_micro.json.gz"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +162,7 @@ def read_table(path: Path) -> Table:
 
 
 @lru_cache(maxsize=2)
-def load_table(name: str = "sandglass-micro-tab") -> Table:
+def load_table(name: str = "mbconv-micro") -> Table:
     """Return a table: one that nastk carries, by its name, or one of `bench table`, by its file.
 
     Raises:

@@ -54,8 +54,8 @@ class Plan:
         recipe: how every arch is trained.
     """
 
-    space: str = "sandglass-micro-tab"
-    band: tuple[int, int] = (95_000, 106_000)
+    space: str = "mbconv-micro"
+    band: tuple[int, int] = (160_000, 180_000)
     seeds: tuple[int, ...] = (0, 1, 2)
     data: str = "digits-photo"
     recipe: Recipe = RECIPE

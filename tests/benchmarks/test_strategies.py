@@ -90,7 +90,7 @@ def test_the_incumbent_is_the_arch_of_the_lowest_loss():
         ({"seeds": 10**30}, "at most 1,000,000 of each"),
         ({"evaluations": 10**30}, "at most 1,000,000 of each"),
         ({"evaluations": 0}, "1 of --evaluations"),
-        ({"table": "sandglass"}, "did you mean 'sandglass-micro-tab'"),
+        ({"table": "mbconv"}, "did you mean 'mbconv-micro'"),
         ({"space": "toy"}, "add --table FILE"),
         ({"flops": "100%"}, "a table of your own with its --space"),
         ({"table": "t.csv", "space": "toi"}, "did you mean 'toy'"),

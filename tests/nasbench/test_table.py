@@ -13,7 +13,7 @@ from nastk.nasbench.table import TABLES, hash_of_content, load_table, read_table
 from nastk.nasbench.table_build import Plan, archs_within
 from nastk.search_spaces import SPACES, SandglassMicro
 
-FILE = Path(table_module.__file__).parent / TABLES["sandglass-micro-tab"]
+FILE = Path(table_module.__file__).parent / TABLES["mbconv-micro"]
 
 
 def test_every_arch_of_the_band_is_there_once():
@@ -21,7 +21,7 @@ def test_every_arch_of_the_band_is_there_once():
     assert table.content["band"] == list(plan.band) and table.content["seeds"] == list(plan.seeds)
     assert table.space == SPACES[plan.space]()
     rows = archs_within(table.space, plan.band).tolist()
-    assert table.content["archs"] == rows and 500 <= len(rows) <= 2000
+    assert table.content["archs"] == rows and 300 <= len(rows) <= 2000
     candidates = {name: list(c.candidates) for name, c in table.space.choices().items()}
     assert table.content["choices"] == candidates
     for number, row in enumerate(rows):
@@ -52,7 +52,7 @@ def test_figures_are_whole_and_say_something():
     assert np.isfinite(table.validation_loss).all()
     assert table.validation_top1[..., -1].mean() > 40  # ten classes
     assert (np.diff(table.validation_loss.mean((0, 1))) < 0).all()  # training goes on helping
-    assert intraclass_correlation(table.validation_loss[:, :, -1]) > 0.3
+    assert intraclass_correlation(table.validation_loss[:, :, -1]) > 0.7
     assert table.regret.min() == 0 and (table.regret == 0).sum() == 1
 
 
@@ -110,10 +110,10 @@ def test_a_table_of_ones_own_is_loaded_by_its_file(tmp_path):
 def test_archs_outside_of_the_band_and_of_other_spaces_are_refused():
     table = load_table()
     smallest = table.space.arch_at(dict.fromkeys(table.space.choices(), 0))
-    with pytest.raises(ValueError, match="95,000 to 106,000 FLOPs"):
+    with pytest.raises(ValueError, match="160,000 to 180,000 FLOPs"):
         table.position(smallest)
     other = SandglassMicro()
     with pytest.raises(ValueError, match="of sandglass-micro is not in the table"):
         table.position(other.arch_at(dict.fromkeys(other.choices(), 0)))
-    with pytest.raises(ValueError, match="did you mean 'sandglass-micro-tab'"):
-        load_table("sandglass-tab")
+    with pytest.raises(ValueError, match="did you mean 'mbconv-micro'"):
+        load_table("mbconv-micros")
