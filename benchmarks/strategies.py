@@ -151,7 +151,7 @@ def open_table(table: str, space: str | None = None, flops: str | None = None) -
 def bench_strategies(
     *,
     seeds: int = 50,
-    evaluations: int = 100,
+    evaluations: int = 50,
     nni: bool = False,
     slow: bool = False,
     table: str = "mbconv-micro",

@@ -119,7 +119,7 @@ def bench_kernels(
 def bench_strategies(
     context: typer.Context,
     seeds: Annotated[int, typer.Option(help="Searches of each strategy.")] = 50,
-    evaluations: Annotated[int, typer.Option(help="Trainings that a search may spend.")] = 100,
+    evaluations: Annotated[int, typer.Option(help="Trainings that a search may spend.")] = 50,
     nni: Annotated[bool, typer.Option("--nni", help="NNI's evolution and TPE too.")] = False,
     slow: Annotated[bool, typer.Option("--slow", help="Thompson too: 7 minutes more.")] = False,
     table: Annotated[

@@ -12,6 +12,7 @@ from nastk.nasbench.table_build import RECIPE, Plan, archs_within, build
 from nastk.search_spaces import SandglassMicroTab
 
 PLAN = Plan(
+    space="sandglass-micro-tab",
     band=(26_000, 31_500),
     seeds=(0, 1),
     data="digits",
