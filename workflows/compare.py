@@ -114,8 +114,8 @@ def compare(
     Raises:
         ValueError: if an argument is wrong, or the run has found nothing yet.
     """
-    check_numbers(seeds=seeds, random=random)
-    check_numbers(steps=steps)
+    check_numbers(seeds=seeds, random=random, seed=seed)
+    check_numbers(steps=steps, workers=workers, processes=processes)
     start = time.perf_counter()
     data, _alive = (None, None) if data is None else given_data(data)
     names = [what] if isinstance(what, str | os.PathLike) else list(what)
