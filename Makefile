@@ -21,7 +21,7 @@ check: $(VENV)/.ready
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	mkdir -p $(VENV)/typed && ln -sfn "$(CURDIR)" $(VENV)/typed/nastk
-	MYPYPATH=$(VENV)/typed $(VENV)/bin/mypy -p nastk.core -p nastk.ops
+	MYPYPATH=$(VENV)/typed $(VENV)/bin/mypy -p nastk.core -p nastk.ops -p nastk.training
 
 $(VENV)/.ready: pyproject.toml constraints.txt $(wildcard ops/kernels/src/*)
 	$(PYTHON) -m venv $(VENV)

@@ -31,7 +31,6 @@ from nastk.core.arch import Arch
 from nastk.core.band import band_of
 from nastk.core.best import most_params
 from nastk.core.budget import parse_budget
-from nastk.core.metrics import test_metrics
 from nastk.core.run import write_json
 from nastk.core.sampler import sample_archs
 from nastk.evaluators.recipe import RECIPES
@@ -39,6 +38,7 @@ from nastk.evaluators.train import Training
 from nastk.records.execution import Execution
 from nastk.search_spaces import SPACES
 from nastk.tasks.named import make_task
+from nastk.training.task import measure as measured_on
 
 # A archs, S seeds
 
@@ -173,7 +173,7 @@ def time_training(setting: Setting) -> float:
         task=task,
         recipe=RECIPES[space.short_recipe],
     )
-    test_metrics(training.fit(), task)
+    measured_on(training.fit(), task)
     return time.process_time() - start
 
 

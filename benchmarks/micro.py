@@ -24,7 +24,6 @@ from nastk.core.arch import Arch
 from nastk.core.band import band_of
 from nastk.core.best import most_params
 from nastk.core.budget import Budget
-from nastk.core.metrics import test_metrics
 from nastk.core.ranked import as_ranked
 from nastk.core.run import write_json
 from nastk.core.sampler import sample_archs
@@ -32,6 +31,7 @@ from nastk.evaluators.recipe import DEMONSTRATION
 from nastk.evaluators.train import Training
 from nastk.search_spaces import SandglassMicro
 from nastk.tasks.named import make_task
+from nastk.training.task import measure as measured_on
 
 SEEDS = 3
 POOL_SEED = 1234  # of the random archs
@@ -52,7 +52,7 @@ class Trainings:
             start = time.process_time()
             network = self.space.build(arch, seed=seed)
             trained = Training(network=network, task=self.task, recipe=DEMONSTRATION, seed=seed)
-            losses.append(test_metrics(trained.fit(), self.task)["test_loss_nats"])
+            losses.append(measured_on(trained.fit(), self.task)["test_loss_nats"])
             self.seconds.append(time.process_time() - start)
         return losses
 

@@ -21,12 +21,12 @@ from ..core.polynomial import Polynomial
 from ..core.record import Record, Seconds, read_record
 from ..core.run import write_json
 from ..core.sampler import sample
-from ..core.strategy import Problem
-from ..core.task import Task
 from ..evaluators import EVALUATORS
 from ..evaluators.zero_cost import ZeroCost
 from ..strategies.effects import Features, ranks, ridge
 from ..tasks.named import make_task
+from ..training.strategy import Problem
+from ..training.task import Task
 from .judge import Judge
 from .public_rows import Row, Trial, scored
 from .public_table import PublicTable
@@ -122,7 +122,7 @@ class Untrained:
         evaluator: Any = PROXIES[name](problem=problem)
         arch = proxy.arch(space.arch_at(indices).choices)
         try:
-            return float(evaluator.evaluate(arch)[evaluator.objective])
+            return float(evaluator.evaluate(arch)[evaluator.chosen_by()[0]])
         except NoActivationsError:
             return None
 

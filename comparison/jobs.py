@@ -18,14 +18,11 @@ from typing import Any
 import torch
 
 from ..core.loop import Report
-from ..core.metrics import test_metrics
 from ..core.pool import worker_pool
 from ..core.ranked import as_ranked
 from ..core.run import Run, write_json
-from ..core.skipped import remember_skipped
 from ..core.standing import NAME as STANDING
 from ..core.standing import noted_in, share_done
-from ..core.task import Task
 from ..core.worker import check_stop
 from ..evaluators.recipe import find_recipe
 from ..evaluators.train import Training
@@ -35,6 +32,8 @@ from ..records.execution import Execution
 from ..records.results import read_metrics
 from ..tasks.images.held import share_held
 from ..tasks.named import make_task
+from ..training.skipped import remember_skipped
+from ..training.task import Task, measure
 from .contestants import Contestant
 
 
@@ -179,7 +178,7 @@ def train_one(job: Job, tell: Callable[[float], None] = lambda share: None) -> d
             keeps_best=False,
         )
         watch = remember_skipped(task, job.path / "skipped.json", watch)
-        metrics = test_metrics(training.fit(watch), task, job.measured, how.place)
+        metrics = measure(training.fit(watch), task, job.measured, how.place)
         metrics["num_skipped"] = task.num_skipped
         metrics["seconds"], metrics["cpu_seconds"] = run.clock.spent
         write_json(job.path / "metrics.json", metrics)

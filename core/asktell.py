@@ -6,7 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from .arch import Arch
-from .task import Metrics
+
+Metrics = dict[str, float]
+"""A flat dict of floats; every name ends in its unit or is a count."""
 
 
 class AllAskedError(Exception):

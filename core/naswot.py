@@ -17,7 +17,7 @@ class NoActivationsError(ValueError):
 _SWITCHES = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.SiLU, nn.GELU, nn.Hardswish)
 
 
-def naswot(network: nn.Module, x: Tensor, labels: Tensor | None = None) -> float:
+def naswot(network: nn.Module, x: Tensor) -> float:
     r"""Return the log-determinant of the kernel of activation patterns.
 
         log | det K |,   K[i, j] = U - hamming(c_i, c_j)
@@ -30,7 +30,6 @@ def naswot(network: nn.Module, x: Tensor, labels: Tensor | None = None) -> float
     Args:
         network: untrained; in training mode its BatchNorms use the statistics of the batch.
         x: [B, C, H, W], at least two images.
-        labels: not used.
 
     Returns:
         The score; minus infinity if two images have one pattern.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from .lookup import lookup
 
@@ -52,3 +55,15 @@ def without_autocast(device: str) -> AbstractContextManager[object]:
     """Return a context without autocast on a type of device, for sums that need float32."""
     is_on = device in ("cpu", "cuda") and torch.is_autocast_enabled(device)
     return torch.autocast(device, enabled=False) if is_on else nullcontext()
+
+
+def computing(
+    network: Callable[..., Any], precision: str, device: torch.device
+) -> Callable[..., Any]:
+    """Return a network as a function that computes in a precision, whatever calls it."""
+
+    def computed(*inputs: Tensor) -> Any:
+        with autocast(precision, device):
+            return network(*inputs)
+
+    return computed

@@ -1,6 +1,6 @@
 """How good a choice is: every evaluator is one class, listed here under its name."""
 
-from ..core.evaluator import Evaluator
+from ..training.evaluator import Evaluator
 from .efficiency import Efficiency
 from .inherit import Inherit
 from .train import Train

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..core.files import read_json
 from ..core.run import write_json
-from ..core.task import Metrics
+from ..training.task import Metrics, Task
 
 KIND = "nastk learning curve"
 _POINTS = 200  # at most
 _MOST = 1000  # that are believed
-_LISTS = (
-    "steps",
-    "train_loss_nats",
-    "held_out_steps",
-    "held_out_loss_nats",
-    "held_out_top1_percent",
-)
+_HELD = "held_out_"
 _SECONDS_BETWEEN = 10.0
 
 
@@ -36,8 +30,8 @@ class Curve:
         steps: updates that were done at each point.
         train_loss_nats: mean loss of the updates since the point before; nan where it is lost.
         held_out_steps: updates that were done at each measurement on held-out items.
-        held_out_loss_nats: there, nan where it is not finite.
-        held_out_top1_percent: there.
+        held_out: there by name of the metric, the first of the task first, nan where it is not
+            finite; in the file `held_out_METRIC`.
     """
 
     total: int
@@ -45,8 +39,13 @@ class Curve:
     steps: tuple[int, ...]
     train_loss_nats: tuple[float, ...]
     held_out_steps: tuple[int, ...]
-    held_out_loss_nats: tuple[float, ...]
-    held_out_top1_percent: tuple[float, ...]
+    held_out: Mapping[str, tuple[float, ...]]
+
+    @property
+    def lists(self) -> dict[str, tuple[float, ...]]:
+        """All lists by their keys in the file."""
+        own = {key: value for key, value in vars(self).items() if isinstance(value, tuple)}
+        return own | {_HELD + name: values for name, values in self.held_out.items()}
 
 
 def read_curve(file: Path) -> Curve:
@@ -59,8 +58,8 @@ def read_curve(file: Path) -> Curve:
     values: dict[str, Any] = {}
     for name in ("total", "steps_an_epoch"):
         values[name] = _numbers(file, [content[name]], is_whole=True)[0]
-    for prefix in ("", "held_out_"):
-        names = [name for name in _LISTS if name.startswith("held") == bool(prefix)]
+    held = [key for key in content if key.startswith(_HELD) and key != f"{_HELD}steps"]
+    for names in (["steps", "train_loss_nats"], [f"{_HELD}steps", *held]):
         for name in names:
             values[name] = _numbers(file, content[name], is_whole=name.endswith("steps"))
         if len({len(values[name]) for name in names}) > 1:
@@ -68,7 +67,8 @@ def read_curve(file: Path) -> Curve:
         steps = values[names[0]]
         if list(steps) != sorted(set(steps)) or max(steps, default=1) > values["total"]:
             raise ValueError(f"{file} is damaged: its steps do not count up to its total")
-    return Curve(**values)
+    measured = {name.removeprefix(_HELD): values.pop(name) for name in held}
+    return Curve(**values, held_out=measured)
 
 
 def _numbers(file: Path, values: Any, *, is_whole: bool) -> tuple[Any, ...]:
@@ -92,11 +92,13 @@ class CurveWriter:
         file: where the curve is written, at most every ten seconds.
         total: updates of the training.
         steps_an_epoch: updates that see each item once.
+        metrics: names of those measured on held-out items, in the order of the task.
     """
 
     file: Path
     total: int
     steps_an_epoch: int
+    metrics: Sequence[str]
     _written: float = field(default_factory=time.monotonic)
 
     def add(self, notes: dict[str, Any], step: int, loss: float) -> None:
@@ -122,20 +124,25 @@ class CurveWriter:
             "steps_an_epoch": self.steps_an_epoch,
             "steps": [step for step, _ in points],
             "train_loss_nats": [loss for _, loss in points],
-            "held_out_steps": [step for step, _, _ in held_out],
-            "held_out_loss_nats": [loss for _, loss, _ in held_out],
-            "held_out_top1_percent": [percent for _, _, percent in held_out],
+            f"{_HELD}steps": [row[0] for row in held_out],
+            **{
+                _HELD + name: [row[n] for row in held_out] for n, name in enumerate(self.metrics, 1)
+            },
         }
         write_json(self.file, content)
 
 
-def check_notes(notes: Mapping[str, Any]) -> None:
+def check_notes(notes: Mapping[str, Any], num_metrics: int) -> None:
     """Refuse notes of a checkpoint that are none of a training.
+
+    Args:
+        notes: as a checkpoint holds them.
+        num_metrics: of the task.
 
     Raises:
         ValueError: naming the first that is none.
     """
-    for name, length in {"curve": 2, "held_out": 3}.items():
+    for name, length in {"curve": 2, "held_out": 1 + num_metrics}.items():
         rows = notes.get(name, [])
         if not isinstance(rows, list) or not all(_is_row(row, length) for row in rows):
             raise ValueError(f"the notes of its {name} are no rows of {length} numbers")
@@ -151,7 +158,7 @@ def _is_row(row: Any, length: int) -> bool:
     return is_row and not any(isinstance(value, list | tuple) for value in row)
 
 
-def note_held_out(notes: dict[str, Any], step: int, metrics: Metrics) -> None:
+def note_held_out(notes: dict[str, Any], step: int, task: Task, metrics: Metrics) -> None:
     """Remember what was measured on the architecture split behind the update `step`."""
-    values = [metrics["architecture_loss_nats"], metrics["architecture_top1_percent"]]
+    values = [metrics[f"architecture_{metric.name}"] for metric in task.metrics]
     notes.setdefault("held_out", []).append([step + 1, *values])

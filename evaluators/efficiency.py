@@ -15,8 +15,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..core.arch import Arch
-from ..core.evaluator import Evaluator, Metrics
 from ..core.space import Space
+from ..training.evaluator import Evaluator, Metrics
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from ..core.arch import Arch
 from ..core.checkpoint import load_checkpoint
-from ..core.evaluator import Evaluator, Metrics
-from ..core.inherit import inherited_metrics
 from ..core.space import Space
 from ..core.supernet import Supernet
+from ..training.evaluator import Evaluator, Metrics
+from ..training.inherit import inherited_metrics
 
 
 @dataclass(frozen=True, kw_only=True)

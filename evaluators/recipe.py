@@ -12,7 +12,9 @@ from typing import Any
 
 from ..core.lookup import lookup
 from ..core.space import Space
-from ..core.task import Task
+from ..training.task import Task
+
+_AMOUNTS = ("label_smoothing", "mixup", "cutmix", "rand_augment", "erasing")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,14 @@ class Recipe:
 
     def __post_init__(self) -> None:
         lookup("optimizer", self.optimizer, dict.fromkeys(("adamw", "sgd")))
+
+    @property
+    def amounts(self) -> dict[str, float]:
+        """How strongly objective and data are changed, by name: a kind of task takes what it knows.
+
+        `label_smoothing mixup cutmix rand_augment erasing`.
+        """
+        return {name: getattr(self, name) for name in _AMOUNTS}
 
     def num_steps(self, num_items: int) -> int:
         """Return the number of updates on a training split of so many items."""

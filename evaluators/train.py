@@ -6,27 +6,25 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.arch import Arch
-from ..core.evaluator import Evaluator, Metrics
 from ..core.loop import Loop, Report, silent
-from ..core.metrics import test_metrics
 from ..core.optimizer import backward, set_learning_rate, step_all, weights_optimizer
-from ..core.precision import autocast, default_precision, grad_scaler
+from ..core.precision import computing, default_precision, grad_scaler
 from ..core.run import Run
 from ..core.schedule import warmup_cosine
-from ..core.static_step import StaticStep
-from ..core.strategy import CPU
-from ..core.task import Task
 from ..ops.chain import default_memory, set_memory
 from ..ops.residual import set_drop_path
-from ..tasks.images.mixing import erase, mix
+from ..training.batch import Batch
+from ..training.evaluator import Evaluator, Metrics
+from ..training.static_step import StaticStep
+from ..training.strategy import CPU
+from ..training.task import Task, first_cost, measure, training_batch
 from .best import Best, are_finite
 from .curve import CurveWriter, check_notes, note_held_out
 from .recipe import DEMONSTRATION, Recipe
@@ -89,13 +87,15 @@ class Training:
 
     def _fit(self, average: nn.Module | None, report: Report) -> nn.Module:
         recipe = self.recipe
-        model = nn.ModuleDict({"network": self.network})
+        objective = self.task.objective(recipe.amounts).to(self.device)
+        trained = nn.ModuleDict({"network": self.network, "objective": objective})
+        model = nn.ModuleDict(dict(trained.items()))
         if average is not None:
             model["average"] = average
         chosen = self.network if average is None else average
-        optimizer = self._optimizer()
+        optimizer = self._optimizer(trained)
         scaler = grad_scaler(self.precision or default_precision(self.device), self.device)
-        update = self._updates(optimizer, scaler)
+        update = self._updates(trained, optimizer, scaler)
         state = {"weights": optimizer, **({"scaler": scaler} if scaler.is_enabled() else {})}
         total = self.steps or recipe.num_steps(self.task.size(self.split))
         loop = Loop(
@@ -105,7 +105,7 @@ class Training:
             run=self.run,
             name=f"{self.name}-last",
             owns_events=False,  # the run's events are the search's
-            check=check_notes,
+            check=partial(check_notes, num_metrics=len(self.task.metrics)),
         )
         watch = _Watch(self, loop, chosen)
         for step in loop:
@@ -114,10 +114,10 @@ class Training:
             factor = warmup_cosine(step / total, recipe.warmup)
             rate = recipe.final_lr + (recipe.lr - recipe.final_lr) * factor
             set_learning_rate(optimizer, rate)
-            self.network.train()
+            trained.train()
             # Drawn from the step, so that a resumed training drops the same features.
             torch.manual_seed(self.seed * 1_000_003 + step)
-            loss = float(update(*self._batch(step)))
+            loss = float(update(self._batch(step), torch.tensor(step / total)))
             if average is not None:
                 _follow(average, self.network, min(recipe.ema_decay, (1 + step) / (10 + step)))
             watch.after(step, loss)
@@ -133,12 +133,13 @@ class Training:
             file=self.run.path / f"{self.name}-curve.json",
             total=total,
             steps_an_epoch=num_items // min(self.recipe.batch_size, num_items),
+            metrics=[metric.name for metric in self.task.metrics],
         )
 
-    def _optimizer(self) -> torch.optim.Optimizer:
+    def _optimizer(self, trained: nn.Module) -> torch.optim.Optimizer:
         recipe = self.recipe
         return weights_optimizer(
-            self.network.parameters(),
+            trained.parameters(),
             recipe.optimizer,
             lr=recipe.lr,
             weight_decay=recipe.weight_decay,
@@ -147,47 +148,36 @@ class Training:
         )
 
     def _updates(
-        self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
-    ) -> Callable[..., Tensor]:
+        self,
+        trained: nn.ModuleDict,
+        optimizer: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+    ) -> Callable[[Batch, Tensor], Tensor]:
         """Return what does one update on a batch and returns its loss."""
-        precision = self.precision or default_precision(self.device)
-        smoothing = self.recipe.label_smoothing
+        network = computing(
+            self.network, self.precision or default_precision(self.device), self.device
+        )
 
-        def update(x: Tensor, labels: Tensor) -> Tensor:
-            with autocast(precision, self.device):
-                logits = self.network(x)
-            loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
-            backward(loss, self.network, scaler)
+        def update(batch: Batch, share: Tensor) -> Tensor:
+            loss: Tensor = trained["objective"](network, batch, share)
+            backward(loss, trained, scaler)
             step_all(scaler, optimizer)
             return loss.detach()
 
         if self.cuda_graph:
             return StaticStep(update, self.device)
-        return lambda x, labels: update(x.to(self.device), labels.to(self.device))
+        return lambda batch, share: update(batch.to(self.device), share.to(self.device))
 
-    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return the augmented images of a step, and their labels or shares of classes."""
-        recipe = self.recipe
-        x, targets = self.task.batch(
+    def _batch(self, step: int) -> Batch:
+        """Return the augmented batch of a step, on the CPU."""
+        return training_batch(
+            self.task,
             self.split,
             seed=self.seed,
             step=step,
-            batch_size=recipe.batch_size,
-            rand_augment=recipe.rand_augment,
-        )
-        generator = np.random.default_rng((self.seed, step, 3))
-        if recipe.erasing:
-            x = erase(x, recipe.erasing, generator)
-        if recipe.mixup or recipe.cutmix:
-            x, targets = mix(
-                x,
-                targets,
-                self.task.num_classes,
-                mixup=recipe.mixup,
-                cutmix=recipe.cutmix,
-                generator=generator,
-            )
-        return x.contiguous(memory_format=torch.channels_last), targets
+            batch_size=self.recipe.batch_size,
+            amounts=self.recipe.amounts,
+        ).to(CPU)
 
 
 class _Watch:
@@ -221,13 +211,13 @@ class _Watch:
             self.loop.save(step + 1)
 
     def _measured(self, step: int) -> float:
-        """Return the loss by which the weights are chosen: held out, else of the training."""
+        """Return the cost by which the weights are chosen: held out, else the training's loss."""
         training = self.training
         if training.split != "weights":
             return float(self.loop.notes["running_loss"])
-        metrics = test_metrics(self.chosen, training.task, "architecture", training.device)
-        note_held_out(self.loop.notes, step, metrics)
-        return metrics["architecture_loss_nats"]
+        metrics = measure(self.chosen, training.task, "architecture", training.device)
+        note_held_out(self.loop.notes, step, training.task, metrics)
+        return first_cost(training.task, metrics, "architecture")
 
     def end(self) -> None:
         """Restore the best weights where they were measured, and say what became of the rest."""
@@ -260,7 +250,7 @@ class Train(Evaluator):
     report: Report = silent
 
     def evaluate(self, arch: Arch) -> Metrics:
-        """Return `architecture_loss_nats`, `architecture_top1_percent`."""
+        """Return the metrics of the task, as `architecture_METRIC`."""
         problem = self.problem
         problem.proxy.indices(arch)
         total = self.steps or self.recipe.num_steps(problem.task.size("weights"))
@@ -280,7 +270,7 @@ class Train(Evaluator):
             keeps_best=False,
         )
         network = training.fit(self.report)
-        return test_metrics(network, problem.task, "architecture", problem.device)
+        return measure(network, problem.task, "architecture", problem.device)
 
 
 @torch.no_grad()

@@ -27,12 +27,12 @@ from ..core.machine import cpu_name
 from ..core.pool import worker_pool
 from ..core.run import Run, held
 from ..core.space import Space
-from ..core.task import Task
 from ..core.worker import check_stop
 from ..evaluators.recipe import DEMONSTRATION, Recipe
-from ..evaluators.stack import train_stack
 from ..search_spaces import SPACES
 from ..tasks.named import make_task
+from ..training.task import Task
+from .stack import train_stack
 from .table import SCHEMA, hash_of_content
 
 # A archs, D choices

@@ -13,9 +13,9 @@ import torch
 
 from ..core.run import Run
 from ..core.space import Space
-from ..core.task import Task
 from ..nasbench.in_memory import is_in_file
 from ..tasks.images.held import KIND as HELD_KIND
+from ..training.task import Task
 from .execution import Execution
 
 
@@ -57,11 +57,11 @@ def check_same_data(run: Run, task: Task) -> None:
     """Refuse a task that is not the one which a run has worked on.
 
     Raises:
-        ValueError: if its training data or the number of its classes are others.
+        ValueError: if its training data, its sizes or its classes are others.
     """
     then = run.manifest.get("data_record", {})
     now = task.describe()
-    for key in ("train_sha256", "num_classes", "classes"):
+    for key in ("train_sha256", *task.sizes, *(["classes"] if "classes" in now else [])):
         if then.get(key, now[key]) != now[key]:
             raise ValueError(
                 f"{now['name']} is not what the run in {run.path} began with: its {key} is "

@@ -11,14 +11,14 @@ from ..core.arguments import shown
 from ..core.bounds import WORDS
 from ..core.budget import Budget
 from ..core.check import as_tuple
-from ..core.evaluator import Evaluator
 from ..core.lookup import lookup
 from ..core.run import Run
 from ..core.space import Space
-from ..core.strategy import Strategy
 from ..evaluators import EVALUATORS
 from ..nasbench.families import check_whole, find_class
 from ..strategies import STRATEGIES
+from ..training.evaluator import Evaluator
+from ..training.strategy import Strategy
 from .given import SpaceLike, given_data, given_space, name_of
 from .manifest import absolute_space
 from .trust import code_name

@@ -7,10 +7,10 @@ import dataclasses
 from ..core.budget import parse_budget, recorded_budget
 from ..core.run import Run
 from ..core.space import Space
-from ..core.strategy import Problem
-from ..core.task import Task
 from ..search_spaces.blocks import MOST_FACTOR
 from ..tasks.named import is_embedded, make_task
+from ..training.strategy import Problem
+from ..training.task import Task, fitted
 from .execution import Execution
 from .manifest import check_same_data, manifest_of
 from .naming import space_for, spaces_of
@@ -60,9 +60,9 @@ def _begun(run: Run) -> Task:
     budget = None if takes_classes else parse_budget(manifest.asked, target)
     task = _task_of(run)
     if budget is None:
-        target = dataclasses.replace(target, num_classes=task.num_classes)
+        target = fitted(target, task)
         budget = parse_budget(manifest.asked, target)
-    proxy = dataclasses.replace(proxy, num_classes=task.num_classes)
+    proxy = fitted(proxy, task)
     entries = manifest_of(space=manifest.space, target=target, proxy=proxy, data=manifest.data)
     bounds = {"budgets": budget.to_json(), "data_record": task.describe()}
     run.update_manifest(entries | bounds)

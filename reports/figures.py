@@ -148,7 +148,7 @@ def learning_curve(story: Story) -> Markup | None:
     if curve is None:
         return None
     trained = [(float(x), y) for x, y in zip(curve.steps, curve.train_loss_nats, strict=True)]
-    held = zip(curve.held_out_steps, curve.held_out_loss_nats, strict=True)
+    held = zip(curve.held_out_steps, curve.held_out.get("loss_nats", ()), strict=False)
     lines = [Line(name="training batches", points=trained, style="one")]
     if held_out := [(float(x), y) for x, y in held]:
         lines.append(Line(name="images held out", points=held_out, style="two"))

@@ -52,7 +52,7 @@ def curve_facts(story: Story) -> dict[str, list[Any]] | None:
     curve = story.curve
     if curve is None:
         return None
-    return {key: list(value) for key, value in vars(curve).items() if isinstance(value, tuple)}
+    return {key: list(values) for key, values in curve.lists.items()}
 
 
 def class_facts(answers: Answers | None) -> dict[str, Any] | None:

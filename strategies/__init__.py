@@ -1,6 +1,6 @@
 """How to choose: every strategy is one class, listed here under the name people type."""
 
-from ..core.strategy import Strategy
+from ..training.strategy import Strategy
 from .black_box import BlackBox
 from .evolution import Evolution
 from .gumbel import Gumbel

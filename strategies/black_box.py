@@ -16,8 +16,8 @@ from ..core.loop import Report
 from ..core.ranked import as_ranked
 from ..core.run import Run
 from ..core.space import Space
-from ..core.strategy import Problem, Strategy
-from ..core.task import Metrics
+from ..training.strategy import Problem, Strategy
+from ..training.task import Metrics
 
 MOST_EVALUATIONS = 1_000_000
 """And as much of anything else that a strategy counts."""

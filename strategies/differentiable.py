@@ -18,9 +18,10 @@ from ..core.polynomial import Expectation
 from ..core.run import Run
 from ..core.schedule import geometric
 from ..core.space import Space
-from ..core.strategy import Problem
 from ..ops.mixture import MIXTURES, Logits, dirichlet, snapshot
 from ..ops.score import ScoreFunction
+from ..training.batch import Batch
+from ..training.strategy import Problem
 from .budget_term import BUDGET_TERMS, aims_of, with_aims
 from .length import LONG_STEPS
 from .multiplier import ExponentiatedGradient, Multiplier, direction
@@ -145,7 +146,8 @@ class _Search:
         logits = Logits(self.supernet.num_candidates, self.supernet.sampled)
         self.logits = logits.to(problem.device)
         self.score = ScoreFunction(self.supernet.choices.values()).to(problem.device)
-        self.model = torch.nn.ModuleDict({"supernet": self.supernet, "logits": self.logits})
+        parts = {"supernet": self.supernet, "logits": self.logits}
+        self.model = torch.nn.ModuleDict({**parts, "objective": self.training.objective})
         if self.score.rows:
             self.model["score"] = self.score
         self.order = list(self.supernet.choices)
@@ -195,7 +197,7 @@ class _Search:
         self.training.check(step, loss=loss, expected_flops=expected)
         return {"loss": loss, "expected_flops": expected, "entropy": entropy}
 
-    def _inputs(self, step: int, split: str) -> tuple[Tensor, ...]:
+    def _inputs(self, step: int, split: str) -> tuple[Batch, Tensor, Tensor]:
         """Return batch, random numbers of the mixture and temperature of a step."""
         level = ("train", "weights", "architecture").index(split)
         seed = (self.problem.seed * 1_000_003 + step) * 3 + level
@@ -207,25 +209,23 @@ class _Search:
             drawn = dirichlet(self.supernet.num_candidates, 1.0, generator)
         else:
             drawn = self.logits.noise(generator)
-        return *self.training.batch(step, split), drawn, torch.tensor(temperature)
+        return self.training.batch(step, split), drawn, torch.tensor(temperature)
 
     def _draws_mixture(self, step: int) -> bool:
         return self.is_warmup(step) and not self.options.is_sampled
 
-    def _learn_weights(
-        self, x: Tensor, labels: Tensor, drawn: Tensor, temperature: Tensor
-    ) -> Tensor:
+    def _learn_weights(self, batch: Batch, drawn: Tensor, temperature: Tensor) -> Tensor:
         mixture = None if self.options.is_sampled else drawn
-        loss = self._loss(x, labels, drawn, temperature, mixture, teaches=False)
+        loss = self._loss(batch, drawn, temperature, mixture, teaches=False)
         self._update(loss, self.training.optimizer)
         return self._figures(loss)
 
-    def _learn_both(self, x: Tensor, labels: Tensor, noise: Tensor, temperature: Tensor) -> Tensor:
-        loss = self._loss(x, labels, noise, temperature)
+    def _learn_both(self, batch: Batch, noise: Tensor, temperature: Tensor) -> Tensor:
+        loss = self._loss(batch, noise, temperature)
         self._teach(loss, self.training.optimizer, self.logits_optimizer)
         return self._figures(loss)
 
-    def _learn_in_turn(self, *inputs: Tensor) -> Tensor:
+    def _learn_in_turn(self, *inputs: Any) -> Tensor:
         half = len(inputs) // 2
         loss = self._loss(*inputs[:half])
         self._teach(loss, self.logits_optimizer)
@@ -235,8 +235,7 @@ class _Search:
 
     def _loss(
         self,
-        x: Tensor,
-        labels: Tensor,
+        batch: Batch,
         noise: Tensor,
         temperature: Tensor,
         mixture: Tensor | None = None,
@@ -252,7 +251,7 @@ class _Search:
                 mixture = mixture if teaches else mixture.detach()
                 taught = self.logits.taught(options.mixture, noise)
         self.supernet.mix(mixture, features=options.sums_features, taught_DN=taught)
-        return self.training.loss(x, labels)
+        return self.training.loss(batch)
 
     def _teach(self, loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
         """Update logits, and maybe weights, by a loss and by the budget."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from ..core.budget import NEARLY
 from ..core.loop import Report
 from ..core.run import Run, write_json
 from ..core.space import Space
-from ..core.strategy import Problem
+from ..training.strategy import Problem
 from .ranking import Ranking
 
 FILE = "ranking.json"
@@ -42,7 +41,7 @@ def tell_learned(
     tied, is_more = tied_archs(ranking, problem, arch)
     explained = explained_share(ranking)
     end = _loss_at_the_end(run.events())
-    warnings = _warnings(ranking, end, problem.task.num_classes)
+    warnings = _warnings(ranking, end, problem.task.guessing_loss)
     sentence = in_words(explained, len(tied), is_more)
     content = {
         "choices": _effects(problem.space, ranking),
@@ -141,16 +140,16 @@ the 5 best of this budget differ by less than its error: --finalists 5 decides"
     )
 
 
-def _warnings(ranking: Ranking, end: float | None, num_classes: int) -> list[str]:
+def _warnings(ranking: Ranking, end: float | None, guessing: float | None) -> list[str]:
     """Return what a user has to know before believing the ranking."""
     result = []
-    guessing, explained = math.log(num_classes), explained_share(ranking)
+    explained = explained_share(ranking)
     if not ranking.knows:
         result.append(
             "no loss said anything of any candidate: the arch with the most params of the budget "
             "is taken"
         )
-    if end is not None and end > _GUESSING * guessing:
+    if end is not None and guessing is not None and end > _GUESSING * guessing:
         result.append(
             f"the supernet's loss ends at {end:.2f}, where guessing has {guessing:.2f}: it has "
             "learned little, and the ranking says little; give it more --steps"

@@ -15,8 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ..core.budget import largest_below
 from ..core.products import Product, product_of
 from ..core.sampler import sample
-from ..core.strategy import Problem
 from ..ops.mixture import dirichlet
+from ..training.strategy import Problem
 
 if TYPE_CHECKING:
     from .supernet_strategy import SupernetStrategy

@@ -15,7 +15,7 @@ from ..core.best import best_arch, most_params
 from ..core.loop import Loop, Report
 from ..core.run import Run
 from ..core.space import Space
-from ..core.strategy import Problem
+from ..training.strategy import Problem
 from .learned import tell_learned
 from .mixed import MixedSearch
 from .reading import read_ranking

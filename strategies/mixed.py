@@ -15,8 +15,10 @@ from ..core.naswot import NoActivationsError, naswot
 from ..core.optimizer import backward, step_all
 from ..core.sampler import sample
 from ..core.schedule import geometric
-from ..core.strategy import Problem
 from ..ops.mixture import dirichlet
+from ..training.batch import Batch
+from ..training.strategy import Problem
+from ..training.task import training_batch
 from .inherited import ArchTest, images_for
 from .supernet_strategy import SupernetTraining
 
@@ -46,7 +48,14 @@ class MixedSearch:
             for number in range(options.supernets)
         ]
         self.model = nn.ModuleDict(
-            {f"supernet{n or ''}": training.supernet for n, training in enumerate(self.trainings)}
+            {
+                f"{name}{n or ''}": part
+                for n, training in enumerate(self.trainings)
+                for name, part in (
+                    ("supernet", training.supernet),
+                    ("objective", training.objective),
+                )
+            }
         )
         self.archs, self.untrained_archs = cast(int, options.archs), cast(int, options.untrained)
         self.each = self.updates + self.archs
@@ -130,12 +139,12 @@ class MixedSearch:
         """Do one update of a supernet and return its loss."""
         training = self.trainings[number]
         training.begin(step)
-        inputs = (*training.batch(step, "weights"), mixture)
+        inputs = (training.batch(step, "weights"), mixture)
 
-        def update(x: Tensor, labels: Tensor, mixture: Tensor) -> Tensor:
+        def update(batch: Batch, mixture: Tensor) -> Tensor:
             training.supernet.mix(mixture)
-            loss = training.loss(x, labels)
-            backward(loss, training.supernet, training.scaler)
+            loss = training.loss(batch)
+            backward(loss, training.trained, training.scaler)
             step_all(training.scaler, training.optimizer)
             return loss.detach()
 
@@ -146,15 +155,10 @@ class MixedSearch:
     def _test(self, number: int, chosen: dict[str, int]) -> float:
         """Return the loss of an arch with inherited weights, on held-out images."""
         if self._testing is None or self._testing[0] != number:
-            supernet = self.trainings[number].supernet
-            self._testing = (
-                number,
-                ArchTest(
-                    supernet,
-                    self.problem,
-                    images_for(self.archs, self.trainings[number], self.updates),
-                ),
-            )
+            training = self.trainings[number]
+            items = images_for(self.archs, training, self.updates)
+            test = ArchTest(training.supernet, training.objective, self.problem, items)
+            self._testing = (number, test)
         return self._testing[1].loss(chosen)
 
     def _patterns(self, chosen: dict[str, int], index: int) -> float | None:
@@ -171,8 +175,10 @@ class MixedSearch:
     @cached_property
     def _pattern_images(self) -> Tensor:
         problem = self.problem
-        x, _ = problem.task.batch("weights", seed=problem.seed, step=0, batch_size=_PATTERNS)
-        return x.to(problem.device, memory_format=torch.channels_last)
+        batch = training_batch(
+            problem.task, "weights", seed=problem.seed, step=0, batch_size=_PATTERNS
+        )
+        return batch.to(problem.device).inputs[0]
 
     @cached_property
     def tested(self) -> dict[str, NDArray[np.int64]]:

@@ -11,7 +11,7 @@ from ..core.loop import Report
 from ..core.neighbours import Draws, Key, Neighbours
 from ..core.run import Run
 from ..core.space import Space
-from ..core.strategy import Problem
+from ..training.strategy import Problem
 from .black_box import BlackBox
 
 

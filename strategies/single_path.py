@@ -17,7 +17,8 @@ from ..core.optimizer import backward, step_all
 from ..core.run import Run
 from ..core.sampler import sample
 from ..core.space import Space
-from ..core.strategy import Problem
+from ..training.batch import Batch
+from ..training.strategy import Problem
 from .black_box import MOST_EVALUATIONS
 from .inherited import ArchTest, images_for
 from .learned import tell_learned
@@ -109,7 +110,8 @@ class _Search:
         self.options, self.problem, self.total = options, problem, cast(int, options.steps)
         self.training = SupernetTraining(options, problem)
         self.supernet = self.training.supernet
-        self.model = torch.nn.ModuleDict({"supernet": self.supernet})
+        parts = {"supernet": self.supernet, "objective": self.training.objective}
+        self.model = torch.nn.ModuleDict(parts)
 
     def _drawn(self, number: int, stream: str) -> dict[str, NDArray[np.int64]]:
         problem = self.problem
@@ -131,7 +133,7 @@ class _Search:
     def _testing(self) -> ArchTest:
         """The trained supernet."""
         images = images_for(self.options.evaluations, self.training, self.total)
-        return ArchTest(self.supernet, self.problem, images)
+        return ArchTest(self.supernet, self.training.objective, self.problem, images)
 
     def train(self, step: int) -> float:
         """Do one update of the weights and return its loss."""
@@ -139,13 +141,14 @@ class _Search:
         choices = self.supernet.choices
         path = {name: choices[name].candidates[c[step]] for name, c in self._trained.items()}
         self.supernet.select(path)
-        loss = float(self.training.run("train", self._learn, self.training.batch(step, "weights")))
+        inputs = [self.training.batch(step, "weights")]
+        loss = float(self.training.run("train", self._learn, inputs))
         self.training.check(step, loss=loss)
         return loss
 
-    def _learn(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        loss = self.training.loss(x, labels)
-        backward(loss, self.supernet, self.training.scaler)
+    def _learn(self, batch: Batch) -> torch.Tensor:
+        loss = self.training.loss(batch)
+        backward(loss, self.training.trained, self.training.scaler)
         step_all(self.training.scaler, self.training.optimizer)
         return loss.detach()
 

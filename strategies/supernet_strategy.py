@@ -10,19 +10,20 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self, cast
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..core.arch import Arch
 from ..core.loop import Report
 from ..core.optimizer import set_learning_rate, weights_optimizer
-from ..core.precision import autocast, grad_scaler
+from ..core.precision import computing, grad_scaler
 from ..core.run import Run
 from ..core.schedule import warmup_cosine
 from ..core.space import Space
-from ..core.static_step import StaticStep
-from ..core.strategy import Problem, Strategy
 from ..ops.chain import set_memory
+from ..training.batch import Batch
+from ..training.static_step import Inputs, StaticStep
+from ..training.strategy import CPU, Problem, Strategy
+from ..training.task import training_batch
 from .black_box import Trials
 from .length import LONG_STEPS, supernet_flops
 from .thompson import Learned, Thompson
@@ -166,11 +167,13 @@ def runs_whole(space: Space) -> bool:
 
 
 class SupernetTraining:
-    """The supernet of one search and the optimiser of its weights.
+    """The supernet of one search, its objective and the optimiser of the weights of both.
 
     Attributes:
         supernet: of the proxy, on the problem's device.
-        optimizer: of its weights.
+        objective: of the task, there too.
+        trained: both of them.
+        optimizer: of their weights.
         scaler: of gradients in float16.
     """
 
@@ -180,9 +183,12 @@ class SupernetTraining:
         self.supernet.to(problem.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.supernet.train()
         set_memory(self.supernet, problem.memory)
+        self.objective = problem.task.objective().to(problem.device)
+        self.trained = nn.ModuleList([self.supernet, self.objective])
+        self._network = computing(self.supernet, problem.precision, problem.device)
         self._peak = cast(float, options.weights_lr)
         self.optimizer = weights_optimizer(
-            self.supernet.parameters(),
+            self.trained.parameters(),
             cast(str, options.optimizer),
             lr=self._peak,
             weight_decay=cast(float, options.weight_decay),
@@ -191,6 +197,7 @@ class SupernetTraining:
         )
         self.scaler = grad_scaler(problem.precision, problem.device)
         self.batch_size = options.images_a_step(problem.proxy)
+        self._share = torch.zeros((), device=problem.device)
         self._recorded: tuple[str, StaticStep] | None = None
 
     @property
@@ -200,23 +207,22 @@ class SupernetTraining:
         return {"weights": self.optimizer, **scaler}
 
     def begin(self, step: int) -> None:
-        """Set what depends on the step alone: learning rate and random numbers."""
+        """Set what depends on the step alone: learning rate, random numbers, share that is done."""
+        self._share.fill_(step / self.total)
         set_learning_rate(self.optimizer, self._peak * warmup_cosine(step / self.total, 0.15))
         # Dropout draws from the step, so that a resumed search drops the same features.
         torch.manual_seed(self.problem.seed * 1_000_003 + step)
 
-    def batch(self, step: int, split: str) -> tuple[Tensor, Tensor]:
-        """Return images and labels of a step, not yet on the device."""
+    def batch(self, step: int, split: str) -> Batch:
+        """Return the batch of a step, not yet on the device."""
         task, seed = self.problem.task, self.problem.seed
-        x, labels = task.batch(split, seed=seed, step=step, batch_size=self.batch_size)
-        return x.contiguous(memory_format=torch.channels_last), labels
+        found = training_batch(task, split, seed=seed, step=step, batch_size=self.batch_size)
+        return found.to(CPU)
 
-    def loss(self, x: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         """Return the loss of a batch under the current mixtures."""
-        with autocast(self.problem.precision, self.problem.device):
-            logits = self.supernet(x)
-        wide = torch.promote_types(logits.dtype, torch.float32)
-        return F.cross_entropy(logits.to(wide), labels)
+        loss: Tensor = self.objective(self._network, batch, self._share)
+        return loss
 
     def check(self, step: int, **figures: float) -> None:
         """See that the figures of an update are finite, before they are logged or saved.
@@ -231,13 +237,13 @@ class SupernetTraining:
                     f"weights_lr (now {self._peak:g}) and search again in another folder"
                 )
 
-    def run(self, phase: str, update: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> Tensor:
+    def run(self, phase: str, update: Callable[..., Tensor], inputs: Inputs) -> Tensor:
         """Run an update on inputs that are brought to the device, recorded if the problem says so.
 
         Args:
             phase: names what the update does; updates of one phase do the same on other numbers.
             update: from the inputs to what it reports.
-            inputs: tensors on the CPU.
+            inputs: batches and tensors on the CPU.
         """
         device = self.problem.device
         if not self.problem.cuda_graph:

@@ -1,11 +1,14 @@
 """Tasks by the name that people type behind --data: real data by path, or embedded ones."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
 
 from ..core.lookup import lookup
-from ..core.task import Task
+from ..training.task import Task
 from .images.arrays import ArrayTask, Source
+from .images.classification import Classification
 from .images.digits import digits, digits_photo, mnist5k, mnist5k_photo
 from .images.files import cifar10, idx, npz
 from .images.folders import find_folders
@@ -23,6 +26,13 @@ EMBEDDED: dict[str, Callable[[], Source]] = {
     "textures-photos": textures_photos,
 }
 FILES: dict[str, Callable[[str], Source]] = {"cifar10": cifar10, "idx": idx, "npz": npz}
+TASKS: dict[str, type[Task]] = {}
+"""Embedded data of other kinds by name: classes that are called with `resolution=`."""
+
+
+def family_of(data: str) -> type[Task]:
+    """Return the class of tasks that data are of: it says kind and metrics, and reads nothing."""
+    return TASKS.get(data, Classification)
 
 
 def make_task(data: str, resolution: int, *, workers: int = 0, strict: bool = False) -> Task:
@@ -32,6 +42,8 @@ def make_task(data: str, resolution: int, *, workers: int = 0, strict: bool = Fa
         ValueError: if the name is unknown, the path holds no such data, or it may not be read.
     """
     find_data(data)
+    if data in TASKS:
+        return TASKS[data](resolution=resolution)  # type: ignore[call-arg]
     kind, colon, path = data.partition(":")
     if colon and kind == HELD_KIND:
         return ArrayTask(source=held(data), resolution=resolution)
@@ -60,9 +72,9 @@ def find_data(data: str) -> None:
     if colon and kind == HELD_KIND:
         find_held(data)
         return
-    known = [*EMBEDDED, *(f"{name}:PATH" for name in (*FILES, "imagefolder"))]
+    known = [*EMBEDDED, *TASKS, *(f"{name}:PATH" for name in (*FILES, "imagefolder"))]
     if not colon:
-        if data not in EMBEDDED:
+        if data not in EMBEDDED and data not in TASKS:
             lookup("data", data, dict.fromkeys(known))
         return
     lookup("data", kind, dict.fromkeys((*FILES, "imagefolder")))

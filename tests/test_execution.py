@@ -10,14 +10,14 @@ import torch
 from nastk.core.checkpoint import load_checkpoint
 from nastk.core.loop import silent
 from nastk.core.run import Run
-from nastk.core.static_step import StaticStep
-from nastk.core.strategy import CPU
 from nastk.evaluators.recipe import DEMONSTRATION
 from nastk.evaluators.train import Training
 from nastk.records.naming import check_recording
 from nastk.search_spaces import SPACES
 from nastk.strategies import STRATEGIES as ALL_STRATEGIES
 from nastk.tasks.named import make_task
+from nastk.training.static_step import StaticStep
+from nastk.training.strategy import CPU
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 

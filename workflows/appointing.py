@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from ..core.check import MOST_NUMBER, as_tuple, typed_options
-from ..core.evaluator import Evaluator
 from ..core.lookup import lookup
 from ..core.run import Run
-from ..core.strategy import Problem, Strategy
 from ..evaluators import EVALUATORS, Inherit, Train
 from ..evaluators.inherit import load_supernet
 from ..records.given import check_recordable
 from ..records.manifest import check_same_data
 from ..records.plugins import find_evaluator, recorded_evaluator
 from ..strategies import BlackBox
+from ..training.evaluator import Evaluator
+from ..training.strategy import Problem, Strategy
 from .planning import recipe_of
 
 

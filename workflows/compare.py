@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,6 @@ from ..core.files import make_folder
 from ..core.loop import Report
 from ..core.run import Run, write_json
 from ..core.space import Space
-from ..core.task import Task
 from ..evaluators.best import LOWER
 from ..evaluators.recipe import (
     Recipe,
@@ -44,6 +42,7 @@ from ..records.naming import (
 )
 from ..records.trust import code_name
 from ..tasks.named import find_data, is_embedded, make_task
+from ..training.task import Task, fitted
 from .guarding import guarded_call
 from .planning import trainings_told
 from .progress import shown
@@ -244,7 +243,7 @@ def _around(path: Path, asked: _Asked, num_random: int) -> _Field:
     entrants = contestants(
         family=code_name("space", manifest, path),
         target=target,
-        proxy=dataclasses.replace(trained, num_classes=task.num_classes),
+        proxy=fitted(trained, task),
         arch=arch,
         budget=recorded_budget(manifest),
         num_random=num_random,
@@ -277,7 +276,7 @@ def _given(names: Sequence[str | Path], asked: _Asked) -> _Field:
         )
     entrants = []
     for name, (family, trained, target, arch) in zip(_short(names), found, strict=True):
-        sized = dataclasses.replace(trained, num_classes=task.num_classes)
+        sized = fitted(trained, task)
         counted = target if is_embedded(data) else sized
         entrants.append(
             contestant(name, "given", family=family, target=counted, trained=sized, arch=arch)

@@ -9,28 +9,36 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..core.answers import Answers, Tally
+from ..core.answers import Answers
 from ..core.arguments import typed_arguments
-from ..core.metrics import test_metrics
 from ..core.run import write_json
-from ..core.task import Metrics, Task
 from ..records.given import given_data
 from ..records.naming import check_numbers, family_of, find_device
 from ..records.weights import check_owner, last_weights, load_weights, metadata_of
+from ..training.task import Metrics, Task, measure
 from .guarding import guarded_call
 from .matching import task_of
 
 _log = logging.getLogger(__name__)
 
 
-def test_answers(network: nn.Module, task: Task, device: torch.device) -> tuple[Metrics, Answers]:
-    """Return the metrics of a network on the test split, and what it answered."""
-    tally = Tally(task.class_names, task.size("test"), task.preprocessing)
-    metrics = test_metrics(network, task, device=device, watch=tally.add)
-    return metrics, tally.answers()
+def test_answers(
+    network: nn.Module, task: Task, device: torch.device
+) -> tuple[Metrics, Answers | None]:
+    """Return the metrics of a network on the test split, and what it answered, if that is kept."""
+    meter = task.meter("test")
+    return measure(network, task, "test", device, meter), meter.answers()
 
 
 test_answers.__test__ = False  # type: ignore[attr-defined]  # a library function, not a test
+
+
+def by_class(answers: Answers | None) -> dict[str, Any]:
+    """Return what results say of single classes: nothing where a kind keeps no answers."""
+    return {
+        "class_top1_percents": answers and answers.top1_percents,
+        "weakest_classes": answers.weakest if answers else "",
+    }
 
 
 def answers_file(weights: Path) -> Path:
@@ -92,16 +100,15 @@ def evaluate(
         path, name, workers=workers, strict=strict, allow_mismatch=allow_mismatch
     )
     metrics, answers = test_answers(network, task, place)
-    if name == metadata["data"] and not changes:
+    if answers is not None and name == metadata["data"] and not changes:
         _keep(answers_file(path), answers, name, metrics)
     return {
         "weights": str(path),
         "data": name,
         "num_skipped": task.num_skipped,
         "metrics": metrics,
-        "classes": list(answers.classes),
-        "class_top1_percents": answers.top1_percents,
-        "weakest_classes": answers.weakest,
+        "classes": list(answers.classes if answers else task.class_names),
+        **by_class(answers),
         "changes": changes,
     }
 

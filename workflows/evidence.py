@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,6 @@ from ..core.ranked import as_ranked
 from ..core.record import checked, read_record
 from ..core.run import Run, held, write_json
 from ..core.space import Space
-from ..core.strategy import Problem
 from ..evaluators.inherit import Inherit, load_supernet
 from ..evaluators.recipe import recipe_hash
 from ..records.execution import Execution
@@ -31,6 +29,8 @@ from ..records.reading import problem_of
 from ..records.results import Evidence, Figure, SearchResult
 from ..records.trust import code_name
 from ..strategies.reading import has_ranking, read_log_probs, read_ranking
+from ..training.strategy import Problem
+from ..training.task import first_cost, fitted
 from .planning import recipe_of, trainings_told
 
 
@@ -94,7 +94,7 @@ def gather(run: Run, level: str, report: Report) -> dict[str, Any]:
     problem, wanted = problem_of(run), LEVELS[level]
     data = run.manifest["data"]
     trained = space_for(data, problem.space, problem.proxy)
-    trained = dataclasses.replace(trained, num_classes=problem.task.num_classes)
+    trained = fitted(trained, problem.task)
     recipe = recipe_of(run.manifest, trained, problem.task)
     entrants = contestants(
         family=code_name("space", run.manifest, run.path),
@@ -175,7 +175,8 @@ def _scores(
             if evaluator is None:
                 supernet = load_supernet(run.path, problem.proxy)
                 evaluator = Inherit(problem=problem, supernet=supernet)
-            known[arch.id] = evaluator.evaluate(arch)["architecture_loss_nats"]
+            metrics = evaluator.evaluate(arch)
+            known[arch.id] = first_cost(problem.task, metrics, "architecture")
             known["seconds"] = earlier + cpu_seconds() - start
             write_json(file, known)
         scores[entrant.name]["inherited"] = -as_ranked(known[arch.id])

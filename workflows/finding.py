@@ -13,14 +13,14 @@ from ..core.dead import dead_in_words, dead_operators
 from ..core.files import write_atomically
 from ..core.loop import Report
 from ..core.run import Run, write_json
-from ..core.skipped import remember_skipped
 from ..core.standing import Parts
-from ..core.strategy import Problem
 from ..evaluators.efficiency import peak_memory_bytes
 from ..records.counted import write_counts
 from ..records.execution import Execution
 from ..records.plugins import check_found
 from ..records.reading import problem_of
+from ..training.skipped import remember_skipped
+from ..training.strategy import Problem
 from .fronts import add_to_front, asked_front
 from .planning import announced, planned
 from .trials import close_trials, open_pool

@@ -14,9 +14,9 @@ from ..core.loop import Report
 from ..core.manifest import MOST_BUDGETS
 from ..core.run import Run
 from ..core.space import Space
-from ..core.strategy import Problem
 from ..records.front import front_row, in_words, write_front
 from ..strategies.reading import read_ranking, serves_all_budgets
+from ..training.strategy import Problem
 
 HIGHEST = "90%"  # of the largest arch, where a front is asked for without a budget
 

@@ -7,10 +7,11 @@ from itertools import zip_longest
 from pathlib import Path
 
 from ..core.preprocessing import Preprocessing
-from ..core.task import Task
 from ..records.weights import metadata_of
+from ..tasks.images.classification import Classification
 from ..tasks.images.relabelled import Relabelled
 from ..tasks.named import make_task
+from ..training.task import Task
 
 _ALLOW = "--allow-mismatch tests all the same"
 
@@ -49,12 +50,13 @@ def matched(
 ) -> tuple[Task, list[str]]:
     """Do for a task what `task_of` does for data by name."""
     about = metadata_of(weights)
-    outputs = about["options"]["num_classes"]
-    if task.num_classes > outputs:
-        raise ValueError(
-            f"{data} has {task.num_classes} classes, the network of {weights} only {outputs}; "
-            "test on data of the same classes"
-        )
+    for name, size in task.sizes.items():
+        if size > (theirs := about["options"].get(name, 0)):
+            what = name.removeprefix("num_")
+            raise ValueError(
+                f"{data} has {size} {what}, the network of {weights} only {theirs}; test on data "
+                f"of the same {what}"
+            )
     changes = []
     theirs, ours = about["preprocessing"], task.preprocessing
     if theirs is not None and ours is not None:
@@ -67,10 +69,11 @@ def matched(
             f"nobody can say how the inputs of {which} were prepared, so that they may not fit; "
             f"test on the data of the training, {_ALLOW}"
         )
-    names, wanted = task.class_names, about["classes"]
-    if names == wanted or (allow_mismatch and not set(names) <= set(wanted)):
+    names, wanted = list(task.class_names), about["classes"]
+    if not names or names == wanted or (allow_mismatch and not set(names) <= set(wanted)):
         return task, changes
-    if not set(names) <= set(wanted) or len({*wanted}) < len(wanted):
+    is_other = not set(names) <= set(wanted) or len({*wanted}) < len(wanted)
+    if is_other or not isinstance(task, Classification):
         raise ValueError(_other_classes(task, data, weights, wanted))
     if names != wanted[: len(names)]:
         changes.append("labels are matched by the names of their classes")
@@ -97,7 +100,7 @@ def _other_classes(task: Task, data: str, weights: Path, wanted: Sequence[str]) 
     names = task.class_names
     pairs = enumerate(zip_longest(names, wanted))
     label, (here, there) = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
-    unnamed = "" if task.classes else " (numbers without names)"
+    unnamed = " (numbers without names)" if names == [str(n) for n in range(len(names))] else ""
     return (
         f"{data} has the classes {_listed(names)}{unnamed}, but {weights} was trained on "
         f"{_listed(wanted)} (label {label} is {here!r}, was {there!r}); test on data of the same "

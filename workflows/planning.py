@@ -13,13 +13,13 @@ from ..core.loop import Report
 from ..core.manifest import Manifest
 from ..core.run import Run
 from ..core.space import Space
-from ..core.strategy import Problem, Strategy
-from ..core.task import Task
 from ..evaluators.recipe import Recipe, default_recipe, with_changes
 from ..records.plugins import recorded_strategy
 from ..strategies import BlackBox
 from ..strategies.length import updates_for
 from ..strategies.supernet_strategy import SupernetStrategy
+from ..training.strategy import Problem, Strategy
+from ..training.task import Task
 
 # The first updates are slow, so that the expected time is told after so long.
 _SECONDS_TIMED = 2.0
@@ -166,9 +166,10 @@ def what_was_read(task: Task) -> str:
     about = task.describe()
     is_grey = about.get("is_grey")
     colour = "" if is_grey is None else ", grey" if is_grey else ", in colour"
+    sizes = ", ".join(f"{size} {name.removeprefix('num_')}" for name, size in task.sizes.items())
     line = (
         f"{about['name']}: {task.size('train'):,} images to train on, {task.size('test'):,} to "
-        f"test, {task.num_classes} classes{colour}"
+        f"test, {sizes}{colour}"
     )
     if left_out := about.get("left_out"):
         line += "; left out: " + ", ".join(f"{n:,} {reason}" for reason, n in left_out.items())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from ..records.execution import Execution
 from ..records.manifest import absolute_data, absolute_space, circumstances
 from ..records.naming import check_numbers, space_for
 from ..tasks.named import find_data, make_task
+from ..training.task import fitted
 
 # Below this share of variance one training says more about its seed than about its arch.
 ENOUGH = 0.5
@@ -105,8 +105,8 @@ def bench_proxy(
     trained = space_for(data, target)
     task = make_task(data, trained.resolution, strict=strict)
     if not task.is_demonstration:
-        target = dataclasses.replace(target, num_classes=task.num_classes)
-    trained = dataclasses.replace(trained, num_classes=task.num_classes)
+        target = fitted(target, task)
+    trained = fitted(trained, task)
     chosen = named or default_recipe(target, task)
     entrants = random_archs(absolute_space(space), target, trained, flops, archs, seed)
     folder = Path(out) if out else Path("runs", "proxy")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import math
 import os
@@ -18,12 +17,9 @@ from ..core.arch import Arch
 from ..core.arguments import typed_arguments
 from ..core.checkpoint import load_checkpoint
 from ..core.files import write_atomically
-from ..core.inherit import inherit as inherit_weights
 from ..core.loop import Report, are_seconds
 from ..core.run import Run, fresh_run, held, write_json
-from ..core.skipped import remember_skipped
 from ..core.space import Space
-from ..core.task import Task
 from ..evaluators.best import LOWER, check_finite
 from ..evaluators.inherit import load_supernet
 from ..evaluators.recipe import (
@@ -47,8 +43,11 @@ from ..records.naming import (
     training_folder,
 )
 from ..records.weights import save_weights
-from ..tasks.named import find_data, make_task
-from .evaluate import answers_file, test_answers, write_answers
+from ..tasks.named import family_of, find_data, make_task
+from ..training.inherit import inherit as inherit_weights
+from ..training.skipped import remember_skipped
+from ..training.task import Task, check_kind, first_cost, fitted
+from .evaluate import answers_file, by_class, test_answers, write_answers
 from .guarding import guarded_call
 from .planning import trainings_told
 from .progress import shown
@@ -130,7 +129,7 @@ def retrain(
         find_data(data)
         space = trained_space(run, data)
         task = make_task(data, space.resolution, workers=workers, strict=strict)
-        space = dataclasses.replace(space, num_classes=task.num_classes)
+        space = fitted(space, task)
         about = task.describe()
         if inherit and data == run.manifest["data"]:
             check_same_data(run, task)
@@ -141,7 +140,7 @@ def retrain(
         way = execution.memory
         way += "" if execution.precision == "float32" else f"-{execution.precision}"
         way += "-graph" * execution.cuda_graph
-        name = f"retrain-{_short(data, about)}-{seed}-{start}-{chosen.name}-{length}-{way}"
+        name = f"retrain-{_short(data, task, about)}-{seed}-{start}-{chosen.name}-{length}-{way}"
         if "data_record" not in run.manifest:
             run.update_manifest({"data_record": about})
         with _threads_of(run, name):
@@ -189,10 +188,10 @@ def _threads_of(run: Run, name: str) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _short(data: str, about: dict[str, Any]) -> str:
+def _short(data: str, task: Task, about: dict[str, Any]) -> str:
     """Return a name for data that tells two paths of the same kind apart, and their contents."""
     kind, colon, path = data.partition(":")
-    content = f"{path} {about['train_sha256']} {about['num_classes']}"
+    content = " ".join([path, about["train_sha256"], *map(str, task.sizes.values())])
     return f"{kind}-{hashlib.sha256(os.fsencode(content)).hexdigest()[:8]}" if colon else kind
 
 
@@ -214,8 +213,9 @@ def _train(
     trained = training.fit(remember_skipped(task, skipped, report))
     check_finite(training.diverged_at, training.restored_from, report)
     metrics, answers = test_answers(trained, task, training.device)
-    if not math.isfinite(metrics["test_loss_nats"]):
-        raise RuntimeError(f"the trained network has no finite test loss: {LOWER}")
+    if not math.isfinite(first_cost(task, metrics, "test")):
+        first = task.metrics[0].title
+        raise RuntimeError(f"the trained network has no finite test {first}: {LOWER}")
     tested = dict(metrics)
     metrics["weight_bytes"] = float(sum(p.numel() * 4 for p in trained.parameters()))
     metrics["train_seconds"], metrics["train_cpu_seconds"] = _spent(run, training.name)
@@ -229,7 +229,8 @@ def _train(
         preprocessing=task.preprocessing,
         classes=task.class_names,
     )
-    write_answers(answers_file(weights), answers, data, tested)
+    if answers is not None:
+        write_answers(answers_file(weights), answers, data, tested)
     result = {
         "run": str(run.path),
         "weights": str(weights),
@@ -239,8 +240,7 @@ def _train(
         "classes": task.class_names,
         "num_skipped": task.num_skipped,
         "metrics": metrics,
-        "class_top1_percents": answers.top1_percents,
-        "weakest_classes": answers.weakest,
+        **by_class(answers),
         "record": record,
     }
     write_json(run.path / "retrain.json", result)
@@ -275,6 +275,7 @@ def _run_of(
     else:
         data = data or "digits-photo"
         find_data(data)  # refused before anything is written
+        check_kind(space, family_of(data).kind)
         about = manifest_of(space=space.name, target=space, proxy=space.proxy(), data=data)
         holding = fresh_run(folder, about | how)
     with holding as run:

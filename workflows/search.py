@@ -42,7 +42,8 @@ from ..records.reading import problem_of, proxy_of
 from ..records.results import SearchResult
 from ..records.trust import keep_code, recorded_space
 from ..strategies.supernet_strategy import SupernetStrategy
-from ..tasks.named import find_data
+from ..tasks.named import family_of, find_data
+from ..training.task import check_kind
 from .appointing import check_evaluator
 from .finding import search_in
 from .found import Found
@@ -221,6 +222,7 @@ def search(
     check_front(front, several, made.name, made.ranks_all)
     proxy = proxy_of(target, data, proxy_scale, proxy_resolution)
     find_data(data)
+    check_kind(target, family_of(data).kind)
     folder = Path(out) if out else free_folder(Path("runs", f"{target.name}-{made.name}-{seed}"))
     manifest = {
         **manifest_of(space=space, target=target, proxy=proxy, data=data),

@@ -16,12 +16,9 @@ import torch
 from ..core.arch import Arch
 from ..core.asktell import Pool
 from ..core.clock import cpu_seconds
-from ..core.evaluator import Evaluator, with_loss
 from ..core.pool import Workers, worker_pool
 from ..core.run import Run, held, write_json
 from ..core.standing import noted_in, share_done
-from ..core.strategy import Problem
-from ..core.task import Metrics
 from ..core.worker import check_stop
 from ..evaluators import Train
 from ..evaluators.efficiency import peak_memory_bytes
@@ -32,6 +29,9 @@ from ..records.reading import problem_of
 from ..records.results import read_trial
 from ..records.trust import ROLES
 from ..tasks.images.held import share_held
+from ..training.evaluator import Evaluator, with_loss
+from ..training.strategy import Problem
+from ..training.task import Metrics
 from .appointing import make_evaluator
 
 

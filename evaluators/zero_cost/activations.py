@@ -16,7 +16,7 @@ from .score import Measure, ScoreOfBatch
 _EPSILON = 1e-5  # k of arXiv:2006.04647v1, section 3
 
 
-def jacob_cov(network: nn.Module, x: Tensor, labels: Tensor) -> float:
+def jacob_cov(network: nn.Module, x: Tensor) -> float:
     r"""Return how uncorrelated the input gradients of the images of a batch are.
 
         - sum_i [ log(lambda_i + k) + 1 / (lambda_i + k) ],   k = 1e-5
@@ -28,7 +28,6 @@ def jacob_cov(network: nn.Module, x: Tensor, labels: Tensor) -> float:
     Args:
         network: untrained; in training mode its BatchNorms use the statistics of the batch.
         x: [B, C, H, W], at least two images.
-        labels: not used.
 
     Returns:
         The score; NaN if the gradient of an image is the same everywhere, as that of a network
@@ -50,7 +49,7 @@ class JacobCov(ScoreOfBatch):
 
     name: ClassVar[str] = "jacob_cov"
     objective: ClassVar[str] = "jacob_cov_score"
-    measure: ClassVar[Measure] = staticmethod(jacob_cov)
+    measure: ClassVar[Measure] = staticmethod(lambda net, batch, _: jacob_cov(net, *batch.inputs))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,4 +58,4 @@ class NasWot(ScoreOfBatch):
 
     name: ClassVar[str] = "naswot"
     objective: ClassVar[str] = "naswot_score"
-    measure: ClassVar[Measure] = staticmethod(naswot)
+    measure: ClassVar[Measure] = staticmethod(lambda net, batch, _: naswot(net, *batch.inputs))

@@ -11,7 +11,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from .score import Batch, Measure, ScoreOfBatch, ZeroCost, loss_gradients, weights_of
+from ...training.batch import Batch
+from ...training.task import Objective
+from .score import Measure, ScoreOfBatch, ZeroCost, loss_gradients, weights_of
 
 # Left out of a synaptic flow.
 _PASSED_OVER = (
@@ -26,24 +28,24 @@ _PASSED_OVER = (
 )
 
 
-def grad_norm(network: nn.Module, x: Tensor, labels: Tensor) -> float:
+def grad_norm(network: nn.Module, batch: Batch, objective: Objective) -> float:
     r"""Return the sum over layers of the norm of the loss gradient.
 
         sum_l || dL / dW_l ||_2
 
-    L is the mean cross-entropy of one batch, l runs over convolutions and linear layers
+    L is the mean loss of one batch, l runs over convolutions and linear layers
     (arXiv:2101.08134, section 3.2, `grad_norm`). BatchNorms use the statistics of the batch where
     the network is in training mode.
 
     Args:
         network: untrained.
-        x: [B, C, H, W].
-        labels: [B].
+        batch: of the task.
+        objective: L.
     """
-    return sum(float(gradient.norm()) for gradient in loss_gradients(network, x, labels))
+    return sum(float(gradient.norm()) for gradient in loss_gradients(network, batch, objective))
 
 
-def snip(network: nn.Module, x: Tensor, labels: Tensor) -> float:
+def snip(network: nn.Module, batch: Batch, objective: Objective) -> float:
     r"""Return the sum over weights of the connection sensitivity.
 
         sum_w | w dL/dw |
@@ -54,10 +56,10 @@ def snip(network: nn.Module, x: Tensor, labels: Tensor) -> float:
 
     Args:
         network: untrained.
-        x: [B, C, H, W].
-        labels: [B].
+        batch: of the task.
+        objective: L.
     """
-    pairs = zip(weights_of(network), loss_gradients(network, x, labels), strict=True)
+    pairs = zip(weights_of(network), loss_gradients(network, batch, objective), strict=True)
     return sum(float((weight.detach() * gradient).abs().sum()) for weight, gradient in pairs)
 
 
@@ -140,6 +142,6 @@ class SynFlow(ZeroCost):
     name: ClassVar[str] = "synflow"
     objective: ClassVar[str] = "synflow_score"
 
-    def score(self, network: nn.Module, batches: Sequence[Batch]) -> float:
+    def score(self, network: nn.Module, batches: Sequence[Batch], objective: Objective) -> float:
         """Return the score, which no batch changes."""
-        return synflow(network, batches[0][0].shape[1:])
+        return synflow(network, batches[0].inputs[0].shape[1:])

@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...core.arch import Arch
-from ...core.evaluator import Evaluator, Metrics
+from ...training.batch import Batch
+from ...training.evaluator import Evaluator, Metrics
+from ...training.task import Objective, training_batch
 
-Batch = tuple[Tensor, Tensor]
-"""Images [B, C, H, W] and labels [B]."""
-Measure = Callable[[nn.Module, Tensor, Tensor], float]
-"""The score of a network on the images and labels of one batch."""
+Measure = Callable[[nn.Module, Batch, Objective], float]
+"""The score of a network on one batch, by the objective of its task."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +45,7 @@ class ZeroCost(Evaluator):
             )
 
     @abstractmethod
-    def score(self, network: nn.Module, batches: Sequence[Batch]) -> float:
+    def score(self, network: nn.Module, batches: Sequence[Batch], objective: Objective) -> float:
         """Return the score of a network in training mode, whose dropout is off."""
 
     def evaluate(self, arch: Arch) -> Metrics:
@@ -54,16 +53,18 @@ class ZeroCost(Evaluator):
         problem = self.problem
         problem.proxy.indices(arch)
         network = problem.proxy.build(arch.choices, seed=problem.seed).to(problem.device)
-        return {self.objective: self.score(ready(network), self._batches())}
+        objective = problem.task.objective().to(problem.device)
+        return {self.objective: self.score(ready(network), self._batches(), objective)}
 
     def _batches(self) -> list[Batch]:
         task, device = self.problem.task, self.problem.device
         size = min(self.batch_size, task.size("weights"))
         drawn = (
-            task.batch("weights", seed=self.problem.seed, step=step, batch_size=size)
+            training_batch(task, "weights", seed=self.problem.seed, step=step, batch_size=size)
             for step in range(self.num_batches)
         )
-        return [(x.to(device), labels.to(device)) for x, labels in drawn]
+        # As they lie: scores were published with channels first.
+        return [batch.like([x.to(device) for x in batch.tensors]) for batch in drawn]
 
 
 def ready(network: nn.Module) -> nn.Module:
@@ -84,9 +85,9 @@ class ScoreOfBatch(ZeroCost):
 
     measure: ClassVar[Measure]
 
-    def score(self, network: nn.Module, batches: Sequence[Batch]) -> float:
+    def score(self, network: nn.Module, batches: Sequence[Batch], objective: Objective) -> float:
         """Return the mean over batches."""
-        return sum(self.measure(network, x, labels) for x, labels in batches) / len(batches)
+        return sum(self.measure(network, batch, objective) for batch in batches) / len(batches)
 
 
 def weights_of(network: nn.Module) -> list[Tensor]:
@@ -102,11 +103,11 @@ def weights_of(network: nn.Module) -> list[Tensor]:
     return found
 
 
-def loss_gradients(network: nn.Module, x: Tensor, labels: Tensor) -> list[Tensor]:
-    """Return the gradient of the mean cross-entropy for each of `weights_of`.
+def loss_gradients(network: nn.Module, batch: Batch, objective: Objective) -> list[Tensor]:
+    """Return the gradient of the mean loss of a batch for each of `weights_of`.
 
     A layer that does not reach the output has gradient zero.
     """
     with torch.enable_grad():
-        loss = F.cross_entropy(network(x), labels)
+        loss = objective(network, batch, torch.zeros(()))
         return list(torch.autograd.grad(loss, weights_of(network), materialize_grads=True))

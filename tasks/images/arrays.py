@@ -15,8 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 from ...core.preprocessing import Preprocessing
-from ...core.task import Task
+from ...training.batch import Draw
 from .augment import rand_augment
+from .classification import Classification
 
 # B batch, R resolution
 
@@ -81,7 +82,7 @@ class Source:
 
 
 @dataclass(kw_only=True)
-class ArrayTask(Task):
+class ArrayTask(Classification):
     """Classification of images held in memory as the source has them.
 
     Batches are brought to the resolution and standardised by the statistics of the training images.
@@ -159,28 +160,21 @@ class ArrayTask(Task):
         """Return the number of images of a split."""
         return self.source.num_test if split == "test" else len(self._splits[split])
 
-    def batch(
-        self, split: str, *, seed: int, step: int, batch_size: int, rand_augment: float = 0
-    ) -> tuple[Tensor, Tensor]:
-        """Return the augmented batch of a step; epochs drop their incomplete last batch."""
-        size = self.size(split)
-        batch_size = min(batch_size, size)
-        epoch, position = divmod(step, size // batch_size)
-        order = np.random.default_rng((seed, epoch)).permutation(size)
-        chosen = order[position * batch_size : (position + 1) * batch_size]
-        seeds = (seed, epoch) if rand_augment else None
-        images, labels = self._take(split, chosen, rand_augment, seeds)
-        generator = np.random.default_rng((seed, epoch, position))
+    def images(self, split: str, items: Sequence[int], draw: Draw | None) -> tuple[Tensor, Tensor]:
+        """Return images of a split, shifted and flipped together where they are to train on."""
+        chosen = np.asarray(items, dtype=np.int64)
+        if draw is None:
+            return self._take(split, chosen)
+        strength = draw.amounts.get("rand_augment", 0.0)
+        seeds = (draw.seed, draw.epoch) if strength else None
+        images, labels = self._take(split, chosen, strength, seeds)
+        generator = np.random.default_rng((draw.seed, draw.epoch, draw.position))
         reach = round(2 * self.resolution / 28)
         shifts = tuple(int(shift) for shift in generator.integers(-reach, reach + 1, 2))
         images = torch.roll(images, shifts, (2, 3))
         if self.source.flip and generator.random() < 0.5:
             images = images.flip(3)
         return images, labels
-
-    def ordered(self, split: str, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Return neighbouring images of a split without augmentation."""
-        return self._take(split, np.arange(start, min(stop, self.size(split))))
 
     def _take(
         self,

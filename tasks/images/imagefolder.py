@@ -18,8 +18,9 @@ from torch import Tensor
 
 from ...core.pool import Helpers
 from ...core.preprocessing import Preprocessing
-from ...core.task import Task
+from ...training.batch import Draw
 from .arrays import check_size
+from .classification import Classification
 from .decode import Job, decode
 from .folders import Item, Scan, check_apart, find_folders, scan
 from .repeated import num_repeated
@@ -32,7 +33,7 @@ _LOOKS = 16
 Seed = tuple[int, int, int]
 
 
-class ImageFolder(Task):
+class ImageFolder(Classification):
     """Images decoded by Pillow, in worker processes where asked for; these go with the task.
 
     Training images are random-resized crops (area 8 to 100 %, aspect 3/4 to 4/3) with random
@@ -89,30 +90,22 @@ class ImageFolder(Task):
     def _items(self, split: str) -> list[Item]:
         return self._test if split == "test" else self._splits[split]
 
-    def batch(
-        self, split: str, *, seed: int, step: int, batch_size: int, rand_augment: float = 0
-    ) -> tuple[Tensor, Tensor]:
-        """Return the augmented batch of a step; epochs drop their incomplete last batch."""
-        items = self._items(split)
-        batch_size = min(batch_size, len(items))
-        epoch, position = divmod(step, len(items) // batch_size)
-        order = np.random.default_rng((seed, epoch)).permutation(len(items))
-        chosen = order[position * batch_size : (position + 1) * batch_size]
-        seeds = [(seed, epoch, int(i)) for i in chosen]
-        drawn = [items[i] for i in chosen]
-        loaded = self._decoded(split, drawn, seeds, rand_augment)
+    def images(self, split: str, items: Sequence[int], draw: Draw | None) -> tuple[Tensor, Tensor]:
+        """Return images of a split, the unreadable ones left out, or replaced in a training."""
+        everything = self._items(split)
+        drawn = [everything[i] for i in items]
+        if draw is None:
+            return self._standardised(self._decoded(split, drawn, [None] * len(drawn)), drawn)
+        strength = draw.amounts.get("rand_augment", 0.0)
+        seeds = [(draw.seed, draw.epoch, int(i)) for i in items]
+        loaded = self._decoded(split, drawn, seeds, strength)
         while missing := [n for n, image in enumerate(loaded) if image is None]:
             for n in missing:
-                drawn[n] = self._replacement(items, seeds[n])
+                drawn[n] = self._replacement(everything, seeds[n])
             again = ([drawn[n] for n in missing], [seeds[n] for n in missing])
-            for n, image in zip(missing, self._decoded(split, *again, rand_augment), strict=True):
+            for n, image in zip(missing, self._decoded(split, *again, strength), strict=True):
                 loaded[n] = image
         return self._standardised(loaded, drawn)
-
-    def ordered(self, split: str, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Return neighbouring images of a split without augmentation, unreadable ones left out."""
-        items = self._items(split)[start:stop]
-        return self._standardised(self._decoded(split, items, [None] * len(items)), items)
 
     def _decoded(
         self, split: str, items: list[Item], seeds: Sequence[Seed | None], magnitude: float = 0

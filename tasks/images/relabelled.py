@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...core.task import Task
+from ...training.batch import Draw
+from .classification import Classification
 
 
-class Relabelled(Task):
+class Relabelled(Classification):
     """Names the classes of a task as trained weights number them.
 
     Args:
@@ -19,7 +20,7 @@ class Relabelled(Task):
         classes: names in the wanted order, those of the task among them.
     """
 
-    def __init__(self, task: Task, classes: Sequence[str]) -> None:
+    def __init__(self, task: Classification, classes: Sequence[str]) -> None:
         self.task, self.classes, self.num_classes = task, list(classes), len(classes)
         self.preprocessing, self.is_demonstration = task.preprocessing, task.is_demonstration
         self._labels = torch.tensor([self.classes.index(name) for name in task.class_names])
@@ -33,18 +34,9 @@ class Relabelled(Task):
         """Return the number of items of a split."""
         return self.task.size(split)
 
-    def batch(
-        self, split: str, *, seed: int, step: int, batch_size: int, rand_augment: float = 0
-    ) -> tuple[Tensor, Tensor]:
-        """Return the batch of the task, its labels renumbered."""
-        x, labels = self.task.batch(
-            split, seed=seed, step=step, batch_size=batch_size, rand_augment=rand_augment
-        )
-        return x, self._labels[labels]
-
-    def ordered(self, split: str, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Return items of the task, their labels renumbered."""
-        x, labels = self.task.ordered(split, start, stop)
+    def images(self, split: str, items: Sequence[int], draw: Draw | None) -> tuple[Tensor, Tensor]:
+        """Return images of the task, their labels renumbered."""
+        x, labels = self.task.images(split, items, draw)
         return x, self._labels[labels]
 
     def describe(self) -> dict[str, Any]:

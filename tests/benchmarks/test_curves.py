@@ -47,7 +47,7 @@ def test_a_search_is_recorded_with_its_cost_and_not_done_again(tmp_path, monkeyp
     monkeypatch.setitem(curves.CONTENDERS, "thompson", ("evaluations", 1))
 
     def evaluate(self, arch):
-        return {self.objective: 1.0}
+        return {"architecture_loss_nats": 1.0}
 
     monkeypatch.setattr("nastk.evaluators.Train.evaluate", evaluate)
     points = curves.history(setting, "thompson", 0, 1)

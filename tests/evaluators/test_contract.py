@@ -5,11 +5,11 @@ import copy
 import pytest
 import torch
 from nastk.core.budget import Budget
-from nastk.core.evaluator import Evaluator
-from nastk.core.strategy import Problem
 from nastk.evaluators import EVALUATORS
 from nastk.search_spaces import SandglassMicro, Toy
 from nastk.tasks.named import make_task
+from nastk.training.evaluator import Evaluator
+from nastk.training.strategy import Problem
 
 SPACE = Toy()
 ARCHS = [SPACE.arch({"width": w, "kernel": k}) for w, k in ((8, 3), (16, 5))]

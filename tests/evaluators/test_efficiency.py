@@ -5,10 +5,10 @@ import time
 import pytest
 import torch
 from nastk.core.budget import Budget
-from nastk.core.strategy import Problem
 from nastk.evaluators.efficiency import Efficiency, latency_ms
 from nastk.search_spaces import Toy
 from nastk.tasks.named import make_task
+from nastk.training.strategy import Problem
 from torch import nn
 
 

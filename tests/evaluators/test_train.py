@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 import torch
-from nastk.core.task import Task
 from nastk.evaluators.recipe import Recipe
 from nastk.evaluators.train import Training
+from nastk.tasks.images.classification import Classification
 from torch import nn
 
 RECIPE = Recipe(
@@ -27,7 +27,7 @@ X = torch.randn(4, 3, 1, 2, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 2, 1, 2])
 
 
-class Four(Task):
+class Four(Classification):
     """Always the same four images of three classes."""
 
     num_classes = 3
@@ -35,12 +35,9 @@ class Four(Task):
     def size(self, split):
         return 4
 
-    def batch(self, split, *, seed, step, batch_size, rand_augment=0):
-        assert split == "train" and batch_size == 4
+    def images(self, split, items, draw):
+        assert split == "train" and len(items) == 4
         return X, LABELS
-
-    def ordered(self, split, start, stop):
-        return X[start:stop], LABELS[start:stop]
 
     def describe(self):
         return {}

@@ -8,16 +8,23 @@ import torch
 import torch.nn.functional as F
 from nastk.core.budget import Budget
 from nastk.core.run import Run
-from nastk.core.strategy import Problem
 from nastk.evaluators import EVALUATORS
 from nastk.evaluators.zero_cost import ZeroCost, grad_norm, jacob_cov, naswot, snip, synflow, zico
 from nastk.evaluators.zero_cost.score import ready
 from nastk.search_spaces import Toy
+from nastk.tasks.images.classification import CrossEntropy
 from nastk.tasks.named import make_task
+from nastk.training.batch import Batch
+from nastk.training.strategy import Problem
 from torch import nn
 
 PROXIES = [name for name, kind in EVALUATORS.items() if issubclass(kind, ZeroCost)]
-PER_BATCH = {"grad_norm": grad_norm, "snip": snip, "jacob_cov": jacob_cov, "naswot": naswot}
+PER_BATCH = ["grad_norm", "snip", "jacob_cov", "naswot"]
+ENTROPY = CrossEntropy()
+
+
+def batch_of(x, labels):
+    return Batch(inputs=(x,), targets={"labels": torch.tensor(labels)})
 
 
 def line(*rows):
@@ -60,31 +67,33 @@ def convolutional(act=nn.ReLU6):
 def batches(count=2):
     steps = torch.arange(count * 4 * 3 * 7 * 9, dtype=torch.float64)
     images = torch.cos(0.37 * steps**1.1).reshape(count, 4, 3, 7, 9)
-    return [(x, torch.tensor([0, 1, 2, 1])) for x in images]
+    return [batch_of(x, [0, 1, 2, 1]) for x in images]
 
 
 def test_the_gradient_of_a_softmax_regression_has_the_norm_on_paper():
     # Both classes have probability 1/2, so the gradient is (-x/2, x/2) and its norm |x| / sqrt(2).
-    score = grad_norm(line([0, 0], [0, 0]), doubles([1, 2]), torch.tensor([0]))
+    score = grad_norm(line([0, 0], [0, 0]), batch_of(doubles([1, 2]), [0]), ENTROPY)
     assert score == pytest.approx(math.sqrt(2.5), rel=1e-12)
 
 
 def test_snip_of_a_softmax_regression_is_the_figure_on_paper():
     # Logits ln 3 and 0: the probabilities are 3/4 and 1/4, the gradient is (-1/4, 1/4) x^T.
-    score = snip(line([math.log(3), 0], [0, 0]), doubles([1, 2]), torch.tensor([0]))
+    score = snip(line([math.log(3), 0], [0, 0]), batch_of(doubles([1, 2]), [0]), ENTROPY)
     assert score == pytest.approx(math.log(3) / 4, rel=1e-12)
 
 
 def test_gradient_norms_are_summed_over_layers():
-    network, (x, labels) = convolutional(), batches()[0]
+    network, batch = convolutional(), batches()[0]
+    (x,), labels = batch.inputs, batch.targets["labels"]
     F.cross_entropy(network(x), labels).backward()
     norms = [network[index].weight.grad.norm() for index in (0, 3, 9)]
-    assert grad_norm(network, x, labels) == pytest.approx(float(sum(norms)), rel=1e-12)
+    assert grad_norm(network, batch, ENTROPY) == pytest.approx(float(sum(norms)), rel=1e-12)
 
 
 def test_snip_is_the_slope_of_the_loss_when_a_weight_is_scaled():
     """By central differences, which know nothing of backward passes."""
-    network, (x, labels) = convolutional(nn.SiLU), batches()[0]
+    network, batch = convolutional(nn.SiLU), batches()[0]
+    (x,), labels = batch.inputs, batch.targets["labels"]
     total = 0.0
     for index in (0, 3, 9):
         weight, step = network[index].weight.data, 1e-6
@@ -96,7 +105,7 @@ def test_snip_is_the_slope_of_the_loss_when_a_weight_is_scaled():
                 losses.append(float(F.cross_entropy(network(x), labels).detach()))
             weight.view(-1)[position] = value
             total += abs(losses[0] - losses[1]) / (2 * step)
-    assert snip(network, x, labels) == pytest.approx(total, rel=1e-6)
+    assert snip(network, batch, ENTROPY) == pytest.approx(total, rel=1e-6)
 
 
 def test_synflow_of_two_layers_is_twice_the_flow_on_paper():
@@ -120,7 +129,7 @@ def test_synflow_of_a_deep_network_does_not_overflow():
 def test_synflow_leaves_the_network_as_it_is():
     network = convolutional().float()
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    x = batches()[0][0].float()
+    x = batches()[0].inputs[0].float()
     y = network(x)
     synflow(network, (3, 7, 9))
     assert network.training and network[0].weight.dtype == torch.float32
@@ -133,24 +142,24 @@ def test_the_kernel_of_two_patterns_is_the_one_on_paper():
     # Patterns 101 and 110 of three units differ in two: K = [[3, 1], [1, 3]].
     network = nn.Sequential(line([1, 0], [0, 1], [1, -1]), nn.ReLU())
     x = doubles([2, -1], [1, 3])
-    assert naswot(network, x, None) == pytest.approx(math.log(8), rel=1e-12)
-    assert naswot(network, x[[0, 0]], None) == -math.inf
+    assert naswot(network, x) == pytest.approx(math.log(8), rel=1e-12)
+    assert naswot(network, x[[0, 0]]) == -math.inf
 
 
 def test_patterns_are_read_before_an_activation_works_in_place():
-    network, (x, labels) = convolutional(), batches()[0]
+    network, (x,) = convolutional(), batches()[0].inputs
     features = network[:2](x)
     patterns = [features > 0, network[2:5](features) > 0]
     rows = torch.cat([pattern.flatten(1) for pattern in patterns], 1)
     kernel = torch.tensor([[float((a == b).sum()) for b in rows] for a in rows])
-    assert naswot(network, x, labels) == pytest.approx(float(kernel.double().logdet()), rel=1e-9)
+    assert naswot(network, x) == pytest.approx(float(kernel.double().logdet()), rel=1e-9)
 
 
 def test_equal_linear_maps_are_perfectly_correlated():
     # Eigenvalues 0 and 2.
     x, k = doubles([1, 2, 5], [4, 1, 2]), 1e-5
     expected = -(math.log(k) + 1 / k + math.log(2 + k) + 1 / (2 + k))
-    found = jacob_cov(line([1, 2, 4]), x, None)
+    found = jacob_cov(line([1, 2, 4]), x)
     assert found == pytest.approx(expected, rel=1e-6)
 
 
@@ -160,26 +169,26 @@ def test_equal_linear_maps_are_perfectly_correlated():
 def test_correlations_of_two_maps_are_those_on_paper(second, correlation):
     # The gradient of an image is its pattern of active units: 1100 against 1010, and 1110.
     ones = line([1, 1, 1, 1])
-    found = jacob_cov(nn.Sequential(nn.ReLU(), ones), doubles((1, 1, -1, -1), second), None)
+    found = jacob_cov(nn.Sequential(nn.ReLU(), ones), doubles((1, 1, -1, -1), second))
     values = [1 + correlation + 1e-5, 1 - correlation + 1e-5]
     assert found == pytest.approx(-sum(math.log(v) + 1 / v for v in values), rel=1e-9)
 
 
 def test_a_constant_gradient_has_no_correlation():
-    assert math.isnan(jacob_cov(line([1, 1, 1]), doubles([1, 2, 5], [4, 1, 2]), None))
+    assert math.isnan(jacob_cov(line([1, 1, 1]), doubles([1, 2, 5], [4, 1, 2])))
 
 
 def test_zico_of_two_batches_is_the_figure_on_paper():
     # Gradients (1/2, 1) and (3/2, 1/2) in both rows: mean over deviation is 2 and 3 in each row.
-    drawn = [(doubles(x), torch.tensor([0])) for x in ([1, 2], [3, 1])]
-    assert zico(line([0, 0], [0, 0]), drawn) == pytest.approx(math.log(10), rel=1e-12)
+    drawn = [batch_of(doubles(x), [0]) for x in ([1, 2], [3, 1])]
+    assert zico(line([0, 0], [0, 0]), drawn, ENTROPY) == pytest.approx(math.log(10), rel=1e-12)
 
 
 def test_zico_leaves_out_what_does_not_vary():
-    drawn = [(doubles(x), torch.tensor([0])) for x in ([1, 2], [1, 1])]
+    drawn = [batch_of(doubles(x), [0]) for x in ([1, 2], [1, 1])]
     # Only the second column varies: means 3/4, deviations 1/4, in both rows.
-    assert zico(line([0, 0], [0, 0]), drawn) == pytest.approx(math.log(6), rel=1e-12)
-    assert zico(line([0, 0], [0, 0]), drawn[:1] * 2) == 0
+    assert zico(line([0, 0], [0, 0]), drawn, ENTROPY) == pytest.approx(math.log(6), rel=1e-12)
+    assert zico(line([0, 0], [0, 0]), drawn[:1] * 2, ENTROPY) == 0
 
 
 # Of `convolutional()` and `batches()`, first computed when each proxy agreed with its definition.
@@ -196,7 +205,7 @@ GOLDEN = {
 @pytest.mark.parametrize("name", PROXIES)
 def test_scores_of_a_fixed_network_stay_what_they_are(name):
     problem = Problem(space=Toy(), proxy=Toy(), task=None, budget=Budget(None, 10**6))
-    score = EVALUATORS[name](problem=problem).score(convolutional(), batches())
+    score = EVALUATORS[name](problem=problem).score(convolutional(), batches(), ENTROPY)
     assert score == pytest.approx(GOLDEN[name], rel=1e-9)
 
 
@@ -204,9 +213,9 @@ def test_scores_of_a_fixed_network_stay_what_they_are(name):
 def test_scores_are_means_over_batches(name):
     problem = Problem(space=Toy(), proxy=Toy(), task=None, budget=Budget(None, 10**6))
     network, both = convolutional(), batches()
-    single = [PER_BATCH[name](network, x, labels) for x, labels in both]
+    single = [EVALUATORS[name].measure(network, batch, ENTROPY) for batch in both]
     assert single[0] != single[1]
-    mean = EVALUATORS[name](problem=problem).score(network, both)
+    mean = EVALUATORS[name](problem=problem).score(network, both, ENTROPY)
     assert mean == pytest.approx(sum(single) / 2, rel=1e-12)
 
 
@@ -233,7 +242,7 @@ def test_an_attention_network_is_scored_too(name):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = ready(Attention().double())
-    score = EVALUATORS[name](problem=problem).score(network, batches())
+    score = EVALUATORS[name](problem=problem).score(network, batches(), ENTROPY)
     assert math.isfinite(score) and score != 0
 
 
@@ -265,7 +274,7 @@ def test_too_few_batches_are_refused(name, settings, words):
 def test_a_network_without_what_is_scored_is_refused():
     x = doubles([1, 2], [2, 1])
     with pytest.raises(ValueError, match="activation modules"):
-        naswot(line([1, 2]), x, None)
+        naswot(line([1, 2]), x)
     with pytest.raises(ValueError, match="no convolution"):
         synflow(nn.ReLU(), (2,))
 

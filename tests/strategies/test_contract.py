@@ -126,7 +126,7 @@ def test_trainings_that_diverge_are_passed_over(tmp_path, monkeypatch):
     trials = Run.open(tmp_path / "run").events()
     losses = {t["loss"]: t["arch"] for t in trials if math.isfinite(t["loss"])}
     assert len(losses) == 2 and losses[min(losses)] == found["arch_id"]
-    monkeypatch.setattr(Train, "evaluate", lambda self, arch: {Train.objective: math.inf})
+    monkeypatch.setattr(Train, "evaluate", lambda self, arch: {"architecture_loss_nats": math.inf})
     with pytest.raises(RuntimeError, match="finite loss"):
         run("local", tmp_path / "lost", evaluations=2)
 

@@ -31,7 +31,13 @@ def loss_of(arch):
 @pytest.fixture
 def trained_at_once(monkeypatch):
     """Finalists are not trained but have the loss above."""
-    monkeypatch.setattr(Train, "evaluate", lambda self, arch: {Train.objective: loss_of(arch)})
+
+    def metrics_of(self, arch):
+        return {"architecture_loss_nats": loss_of(arch)}
+
+    monkeypatch.setattr(
+        Train, "evaluate", lambda self, arch: {"architecture_loss_nats": loss_of(arch)}
+    )
 
 
 def run(folder, strategy="meta_kernel", **options):
@@ -111,7 +117,7 @@ def test_a_resumed_search_costs_no_less_and_counts_nothing_twice(
         start = time.process_time()
         while time.process_time() - start < 0.3:
             pass
-        return {Train.objective: 1 + int(arch.id, 16) / 16**10}
+        return {"architecture_loss_nats": 1 + int(arch.id, 16) / 16**10}
 
     monkeypatch.setattr(Train, "evaluate", evaluate)
     original, spent = Run.log, []
@@ -140,7 +146,7 @@ def test_a_finalist_is_trained_for_the_recipe_and_not_for_the_steps_of_the_super
 
     def evaluate(self, arch):
         seen.append(self.steps)
-        return {Train.objective: 1.0}
+        return {"architecture_loss_nats": 1.0}
 
     monkeypatch.setattr(Train, "evaluate", evaluate)
     run(tmp_path / "run", finalists=1)

@@ -1,6 +1,7 @@
 """What a search by mixtures says at its end: how many archs are tied, and what to doubt."""
 
 import json
+import math
 import re
 from types import SimpleNamespace
 
@@ -29,7 +30,7 @@ def planted(space, effects, error=0.0):
 
 
 def problem(space, text="0:100%"):
-    task = SimpleNamespace(num_classes=10)
+    task = SimpleNamespace(guessing_loss=math.log(10))
     return SimpleNamespace(space=space, task=task, budget=parse_budget(text, space))
 
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from nastk import Space
 from nastk.core.budget import parse_budget
-from nastk.core.strategy import Problem
 from nastk.ops import Step, batch_norm, conv2d, linear
 from nastk.search_spaces import Sandglass, T2TMicro, Toy
 from nastk.search_spaces.blocks import Head
 from nastk.strategies.meta_kernel import MetaKernel
 from nastk.strategies.mixed import MixedSearch
 from nastk.tasks.named import make_task
+from nastk.training.strategy import Problem
 from torch import nn
 
 

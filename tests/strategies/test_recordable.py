@@ -4,11 +4,12 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from nastk.core import precision
 from nastk.core.budget import parse_budget
-from nastk.core.strategy import Problem
 from nastk.search_spaces import SPACES
 from nastk.strategies import STRATEGIES, differentiable, supernet_strategy
 from nastk.tasks.named import make_task
+from nastk.training.strategy import Problem
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -43,7 +44,7 @@ def test_a_warm_step_asks_nothing_of_the_host(name, level, term, kernels, monkey
     With `definition` the depthwise passes go the way they go on CUDA.
     """
     monkeypatch.setenv("NASTK_KERNELS", kernels)
-    monkeypatch.setattr(supernet_strategy, "autocast", lambda *_: nullcontext())
+    monkeypatch.setattr(precision, "autocast", lambda *_: nullcontext())
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)  # unknown for meta tensors
     monkeypatch.setattr(
         supernet_strategy,

@@ -14,13 +14,13 @@ from nastk.core.budget import Budget
 from nastk.core.checkpoint import load_checkpoint
 from nastk.core.loop import silent
 from nastk.core.run import Run
-from nastk.core.strategy import Problem
 from nastk.core.supernet import Supernet
 from nastk.search_spaces import SandglassMicro
 from nastk.strategies import STRATEGIES
 from nastk.strategies.effects import Features, ridge
 from nastk.strategies.inherited import ArchTest
 from nastk.tasks.named import make_task
+from nastk.training.strategy import Problem
 
 SPACE, BUDGET, TASK = SandglassMicro(), Budget.parse("0.8M"), make_task("digits", 28)
 
@@ -29,11 +29,11 @@ class Doubles:
     """A task whose batches are in float64."""
 
     def __init__(self, task):
-        self.task = task
+        self.size, self.objective, self._read = task.size, task.objective, task.read
 
-    def batch(self, split, **options):
-        x, labels = self.task.batch(split, **options)
-        return x.double(), labels
+    def read(self, *given):
+        batch = self._read(*given)
+        return batch.like([x.double() if x.is_floating_point() else x for x in batch.tensors])
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_single_path_answers_by_a_fit_of_inherited_losses_and_the_solver(tmp_pat
     prefix = "supernet."
     supernet.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items()})
     tested = [event for event in events if "tested" in event]
-    test = ArchTest(supernet, given, images=_images_of(given, options))
+    test = ArchTest(supernet, TASK.objective(), given, items=_images_of(given, options))
     names = list(SPACE.choices())
     for event in tested:
         chosen = dict(zip(names, event["indices"], strict=True))

@@ -6,9 +6,9 @@ import nastk
 import numpy as np
 import pytest
 import torch
-from nastk.core.metrics import test_metrics as measure
 from nastk.search_spaces import Toy
 from nastk.tasks.named import EMBEDDED, make_task
+from nastk.training.task import measure
 from PIL import Image
 
 

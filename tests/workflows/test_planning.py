@@ -7,7 +7,6 @@ from nastk.commands.endings import entropy_in_words
 from nastk.core.budget import Budget, extremes
 from nastk.core.files import read_json
 from nastk.core.run import Run, write_json
-from nastk.core.strategy import Problem
 from nastk.records.reading import problem_of
 from nastk.search_spaces import SPACES, Toy
 from nastk.strategies import STRATEGIES
@@ -18,6 +17,7 @@ from nastk.strategies.length import (
     updates_for,
 )
 from nastk.tasks.named import make_task
+from nastk.training.strategy import Problem
 from nastk.workflows import planning
 from nastk.workflows.planning import left_of, told, what_was_read
 

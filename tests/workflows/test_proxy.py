@@ -9,10 +9,11 @@ from nastk.comparison.contestants import Contestant
 from nastk.comparison.jobs import Job
 from nastk.comparison.signal import intraclass_correlation
 from nastk.evaluators.recipe import DEMONSTRATION
-from nastk.evaluators.train import Training, test_metrics
+from nastk.evaluators.train import Training
 from nastk.records.execution import Execution
 from nastk.search_spaces import SandglassMicroTab
 from nastk.tasks.named import make_task
+from nastk.training.task import measure
 from nastk.workflows.proxy import bench_proxy, random_archs
 
 OPTIONS = {
@@ -91,7 +92,7 @@ def test_a_training_is_what_a_search_would_see(tmp_path):
         memory="high",
         split="weights",
     ).fit()
-    expected = test_metrics(network, task, "architecture")
+    expected = measure(network, task, "architecture")
     for name, value in expected.items():
         assert job.result[name] == pytest.approx(value, rel=1e-4)
     assert seen[-1]["loss"] == job.result["architecture_loss_nats"]

@@ -147,13 +147,14 @@ def test_holding_out_never_trains_on_the_architecture_split(arch_file, tmp_path,
     from nastk.tasks.images.arrays import ArrayTask
 
     seen = set()
-    original = ArrayTask.batch
+    original = ArrayTask.read
 
-    def spied(self, split, **options):
-        seen.add(split)
-        return original(self, split, **options)
+    def spied(self, split, items, draw):
+        if draw is not None:  # a batch to train on
+            seen.add(split)
+        return original(self, split, items, draw)
 
-    monkeypatch.setattr(ArrayTask, "batch", spied)
+    monkeypatch.setattr(ArrayTask, "read", spied)
     nastk.retrain(arch_file, out=tmp_path / "run", steps=4, hold_out=True)
     assert seen == {"weights"}
 

@@ -9,11 +9,11 @@ import sklearn.datasets
 import torch
 from nastk.core.budget import Budget
 from nastk.core.run import Run
-from nastk.core.strategy import Problem
 from nastk.evaluators import EVALUATORS
 from nastk.search_spaces import SandglassMicro
 from nastk.tasks.images import patches
 from nastk.tasks.named import EMBEDDED, make_task
+from nastk.training.strategy import Problem
 
 SPLITS = ("weights", "architecture", "test")
 SHARES = {"weights": (0, 0.5), "architecture": (0.5, 0.72), "test": (0.72, 1)}

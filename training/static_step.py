@@ -7,12 +7,34 @@ copied into buffers of their own, and nothing inside may read a value on the hos
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
+from .batch import Batch
+
 WARM_UPS = 3  # eager steps before the recording, as torch's notes on CUDA graphs ask for
+
+
+Inputs = Sequence[Batch | Tensor]
+"""Of an update: batches, and tensors such as random numbers and temperatures."""
+
+
+def tensors_of(inputs: Inputs) -> tuple[Tensor, ...]:
+    """Return all tensors of the inputs of an update, in a fixed order."""
+    return tuple(t for x in inputs for t in (x.tensors if isinstance(x, Batch) else (x,)))
+
+
+def like(inputs: Inputs, tensors: Sequence[Tensor]) -> list[Batch | Tensor]:
+    """Return inputs of the same form of other tensors, in the order of `tensors_of`."""
+    rest = list(tensors)
+    made: list[Batch | Tensor] = []
+    for x in inputs:
+        count = len(x.tensors) if isinstance(x, Batch) else 1
+        taken, rest = rest[:count], rest[count:]
+        made.append(x.like(taken) if isinstance(x, Batch) else taken[0])
+    return made
 
 
 class StaticStep:
@@ -26,8 +48,8 @@ class StaticStep:
         """Take the step.
 
         Args:
-            step: from tensors on the device to a tensor on it. Each call gets tensors of the same
-                shapes, and everything else that it reads lies where it lay before.
+            step: from inputs on the device to a tensor on it. Each call gets inputs of the same
+                form and shapes, and everything else that it reads lies where it lay before.
             device: where it runs; only CUDA records.
         """
         self._step, self._device = step, device
@@ -36,22 +58,23 @@ class StaticStep:
         self._graph: torch.cuda.CUDAGraph | None = None
         self._output: Tensor | None = None
 
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        """Run the step and return its output, whose memory the next call writes to again.
+    def __call__(self, *inputs: Batch | Tensor) -> Tensor:
+        """Run the step on inputs and return its output, whose memory the next call writes to again.
 
         Raises:
             ValueError: if shapes differ from those of the first call.
         """
-        self._fill(inputs)
+        self._fill(tensors_of(inputs))
+        inputs = tuple(like(inputs, self._inputs))
         self._calls += 1
         if self._device.type != "cuda":
-            return self._step(*self._inputs)
+            return self._step(*inputs)
         if self._graph is None and self._calls > WARM_UPS:
             self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph):
-                self._output = self._step(*self._inputs)
+                self._output = self._step(*inputs)
         if self._graph is None:
-            return self._on_a_stream_of_its_own()
+            return self._on_a_stream_of_its_own(inputs)
         assert self._output is not None
         self._graph.replay()
         return self._output
@@ -67,10 +90,10 @@ class StaticStep:
                 )
             buffer.copy_(x, non_blocking=True)
 
-    def _on_a_stream_of_its_own(self) -> Tensor:
+    def _on_a_stream_of_its_own(self, inputs: tuple[Batch | Tensor, ...]) -> Tensor:
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            output = self._step(*self._inputs)
+            output = self._step(*inputs)
         torch.cuda.current_stream().wait_stream(stream)
         return output

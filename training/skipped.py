@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .files import load_json
-from .loop import Report
-from .record import checked
-from .run import write_json
+from ..core.files import load_json
+from ..core.loop import Report
+from ..core.record import checked
+from ..core.run import write_json
 from .task import Task
 
 

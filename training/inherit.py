@@ -7,11 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from .choice import Value
-from .metrics import test_metrics
+from ..core.choice import Value
+from ..core.supernet import Supernet
 from .strategy import Problem
-from .supernet import Supernet
-from .task import Metrics, Task
+from .task import Metrics, Task, measure, training_batch
 
 
 def inherited_metrics(
@@ -20,11 +19,11 @@ def inherited_metrics(
     """Return how good an arch of the proxy is on the architecture split with inherited weights.
 
     Returns:
-        `architecture_loss_nats` and `architecture_top1_percent`.
+        The metrics of the task, as `architecture_METRIC`.
     """
     network = supernet.extract(arch).to(problem.device)
     recalibrate(network, problem.task, num_batches=num_batches, seed=problem.seed)
-    return test_metrics(network, problem.task, "architecture", problem.device)
+    return measure(network, problem.task, "architecture", problem.device)
 
 
 def inherit(
@@ -59,8 +58,8 @@ def recalibrate(network: nn.Module, task: Task, *, num_batches: int = 20, seed: 
     device = next(network.parameters()).device
     network.train()
     for step in range(num_batches):
-        x, _ = task.batch("weights", seed=seed, step=step, batch_size=64)
-        network(x.to(device, memory_format=torch.channels_last))
+        batch = training_batch(task, "weights", seed=seed, step=step, batch_size=64)
+        network(*batch.to(device).inputs)
     network.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -6,10 +6,11 @@ import pytest
 import torch
 from nastk.core.sampler import sample
 from nastk.evaluators.recipe import DEMONSTRATION, MOBILENEXT
-from nastk.evaluators.stack import stack, train_stack
-from nastk.evaluators.train import Training, test_metrics
+from nastk.evaluators.train import Training
+from nastk.nasbench.stack import stack, train_stack
 from nastk.search_spaces import SandglassMicro, SandglassMicroTab
 from nastk.tasks.named import make_task
+from nastk.training.task import measure
 from torch import nn
 
 
@@ -54,7 +55,7 @@ def test_the_results_are_those_of_single_trainings():
         )
         network = training.fit()
         for split, found in (("architecture", epochs[-1]), ("test", test)):
-            expected = test_metrics(network, task, split)
+            expected = measure(network, task, split)
             assert found["loss_nats"][number] == pytest.approx(
                 expected[f"{split}_loss_nats"], abs=2e-3
             )

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.schedule import warmup_cosine
-from ..core.task import Task
-from .recipe import Recipe
+from ..evaluators.recipe import Recipe
+from ..tasks.images.classification import Classification
 
 # B batch, S networks, C channels of one network, R resolution, K classes
 
@@ -110,7 +110,7 @@ def _fill(
 
 
 def train_stack(
-    networks: Sequence[nn.Module], task: Task, recipe: Recipe, seeds: Sequence[int]
+    networks: Sequence[nn.Module], task: Classification, recipe: Recipe, seeds: Sequence[int]
 ) -> tuple[list[Checkpoint], Checkpoint]:
     """Train networks of one structure at once, each as if it were alone.
 
@@ -168,7 +168,7 @@ def train_stack(
 
 
 @torch.no_grad()
-def _measure(network: nn.Module, task: Task, split: str, count: int) -> Checkpoint:
+def _measure(network: nn.Module, task: Classification, split: str, count: int) -> Checkpoint:
     """Return `loss_nats` and `top1_percent` of each of the stacked networks."""
     network.eval()
     loss = correct = torch.zeros(count, dtype=torch.float64)

@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 
 import torch
 
-from .arch import Arch
-from .asktell import Pool
-from .budget import Budget
-from .check import check_types
-from .loop import Report
-from .run import Run
-from .space import Space
+from ..core.arch import Arch
+from ..core.asktell import Pool
+from ..core.budget import Budget
+from ..core.check import check_types
+from ..core.loop import Report
+from ..core.run import Run
+from ..core.space import Space
 from .task import Task
 
 CPU = torch.device("cpu")

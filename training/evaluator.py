@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from .arch import Arch
+from ..core.arch import Arch
 from .strategy import Problem
 from .task import Metrics as Metrics
 
@@ -18,14 +18,15 @@ class Evaluator(ABC):
     networks of its own.
 
     Attributes:
-        objective: the metric by which a search chooses.
+        objective: the metric by which a search chooses; unless it is named, the first of the
+            task on the architecture split, and then also whether more of it is better.
         maximises: whether more of it is better.
         is_cheap: whether an arch takes less than what another process would cost.
         problem: target and proxy, task, seed and device.
     """
 
     name: ClassVar[str]
-    objective: ClassVar[str] = "architecture_loss_nats"
+    objective: ClassVar[str | None] = None
     maximises: ClassVar[bool] = False
     is_cheap: ClassVar[bool] = False
 
@@ -36,6 +37,13 @@ class Evaluator(ABC):
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:
             cls.name = cls.__name__
+
+    def chosen_by(self) -> tuple[str, bool]:
+        """Return the metric by which a search chooses, and whether more of it is better."""
+        if self.objective is not None:
+            return self.objective, self.maximises
+        first = self.problem.task.metrics[0]
+        return f"architecture_{first.name}", first.maximises
 
     @abstractmethod
     def evaluate(self, arch: Arch) -> Metrics:
@@ -64,7 +72,7 @@ def with_loss(evaluator: Evaluator, metrics: Any) -> Metrics:
         >>> with_loss(Depth(problem=None), {"depth": 3})
         {'loss': -3.0, 'depth': 3.0}
     """
-    name, objective = evaluator.name, evaluator.objective
+    name, (objective, maximises) = evaluator.name, evaluator.chosen_by()
     if not isinstance(metrics, Mapping) or not all(isinstance(key, str) for key in metrics):
         raise ValueError(
             f"evaluator {name} returned {metrics!r:.60}; it has to return a dict of numbers by "
@@ -76,10 +84,10 @@ def with_loss(evaluator: Evaluator, metrics: Any) -> Metrics:
             f"evaluator {name} returned no {objective!r}, which is its objective, but "
             f"{', '.join(numbers) or 'nothing'}"
         )
-    taken = [*_TAKEN, *(["loss"] if objective != "loss" or evaluator.maximises else [])]
+    taken = [*_TAKEN, *(["loss"] if objective != "loss" or maximises else [])]
     if odd := [key for key in taken if key in numbers]:
         raise ValueError(f"evaluator {name}: {odd[0]!r} is no name for a metric; take another")
-    return {"loss": numbers[objective] * (-1 if evaluator.maximises else 1), **numbers}
+    return {"loss": numbers[objective] * (-1 if maximises else 1), **numbers}
 
 
 def _number(name: str, key: str, value: Any) -> float:

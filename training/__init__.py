@@ -1,0 +1,1 @@
+"""What learns: tasks, what is asked of them, and who asks."""

@@ -1,0 +1,262 @@
+"""A task reads items, an objective turns outputs into a loss, a meter measures; loops know no more.
+
+A new kind of task is three classes, `Task`, `Objective` and `Meter`, and one line in
+`nastk.tasks.named.TASKS`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from ..core.asktell import Metrics as Metrics
+from ..core.preprocessing import Preprocessing
+from ..core.space import Space
+from .batch import Batch, Draw
+
+SPLITS = ("weights", "architecture", "train", "test")
+
+_MEASURED = 128  # items at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One figure of a task: its name ends in its unit and is the key in every JSON file.
+
+    Attributes:
+        name: `loss_nats`, `top1_percent`, `max_f`...
+        title: heading of a column.
+        maximises: whether more is better.
+        digits: shown behind the point.
+    """
+
+    name: str
+    title: str
+    maximises: bool = False
+    digits: int = 3
+
+    def cost(self, value: float) -> float:
+        """Return the value as something to be minimised, which is what strategies are told."""
+        return -value if self.maximises else value
+
+
+Network = Callable[..., Any]
+"""From the inputs of a batch to outputs: a tensor, or a tree of them."""
+
+
+class Objective(nn.Module, ABC):
+    """The loss, with all that is trained or kept only for training.
+
+    Its parameters train with the weights, its buffers are kept with the checkpoint; neither is
+    counted, exported or inherited. Everything random comes with the batch.
+    """
+
+    @abstractmethod
+    def forward(self, network: Network, batch: Batch, step: Tensor) -> Tensor:
+        """Return the mean loss of a batch, a scalar of at least float32.
+
+        Args:
+            network: a plain network, or a supernet under its mixtures; may be called several times.
+            batch: on the device of the network.
+            step: [] in [0, 1], share of the training that is done.
+        """
+
+
+class Meter(ABC):
+    """Measures a network over a whole split; metrics need not be means over items."""
+
+    @abstractmethod
+    def update(self, outputs: Any, batch: Batch) -> None:
+        """Take in what the network made of a batch; all of it on the CPU, outputs in float32."""
+
+    @abstractmethod
+    def compute(self) -> Metrics:
+        """Return the task's metrics by name."""
+
+    def answers(self) -> Any:
+        """Return what the network answered, as `nastk.core.answers.Answers`.
+
+        None where a kind has none; the report then shows metrics alone.
+        """
+        return None
+
+
+class Task(ABC):
+    """What is learned: items in disjoint splits, the objective on them, and what is measured.
+
+    `weights` and `architecture` are cut by source item from `train`, which is both; `test` is
+    read by the final evaluation only.
+
+    Attributes:
+        kind: a space says which kinds it fits (`Space.tasks`); others are refused.
+        metrics: what the meter returns; searches, trainings and comparisons choose by the first,
+            reports show all.
+        sizes: options of a space that the data decide, `{"num_classes": 10}` for example.
+        class_names: names of the network's outputs in their order; empty where they have none.
+        preprocessing: how pixels become the network's input; None where they come ready, as nobody
+            can say. That of trained weights may be set, which the data are then to test.
+        is_demonstration: whether proxies and short recipes are the default.
+        guessing_loss: that of a network which knows nothing, None where nobody can say.
+        skipped: names of the items that could not be read so far.
+    """
+
+    kind: ClassVar[str]
+    metrics: ClassVar[tuple[Metric, ...]]
+
+    sizes: Mapping[str, int]
+    class_names: Sequence[str] = ()
+    preprocessing: Preprocessing | None = None
+    is_demonstration: bool = False
+    guessing_loss: float | None = None
+    skipped: frozenset[str] = frozenset()
+
+    @property
+    def num_skipped(self) -> int:
+        """Number of different items that could not be read so far."""
+        return len(self.skipped)
+
+    @abstractmethod
+    def size(self, split: str) -> int:
+        """Return the number of items of a split."""
+
+    @abstractmethod
+    def read(self, split: str, items: Sequence[int], draw: Draw | None) -> Batch:
+        """Return items of a split, on the CPU.
+
+        Args:
+            split: a name in `SPLITS`.
+            items: their numbers in the split.
+            draw: of a training batch, which is augmented and has as many items as were asked for;
+                None for items as they are, of which those that cannot be read are left out.
+
+        Raises:
+            ValueError: if no item of the whole split can be read.
+        """
+
+    @abstractmethod
+    def objective(self, amounts: Mapping[str, float] = {}) -> Objective:
+        """Return a fresh objective.
+
+        Args:
+            amounts: as in `Draw`; the objective of a supernet has none.
+        """
+
+    @abstractmethod
+    def meter(self, split: str | None = None) -> Meter:
+        """Return a fresh meter.
+
+        Args:
+            split: whose answers are kept too, for the report; None where only metrics are wanted.
+        """
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Return what was read and what was left out; it goes into the record of a run.
+
+        At least `name`, `split_sizes` (split to number of items), the `sizes` and `train_sha256`.
+        """
+
+
+def training_batch(
+    task: Task,
+    split: str,
+    *,
+    seed: int,
+    step: int,
+    batch_size: int,
+    amounts: Mapping[str, float] = {},
+) -> Batch:
+    """Return the batch of a step, a function of (seed, step) alone; epochs drop their rest.
+
+    Args:
+        task: whose items they are.
+        split: of it.
+        seed: of the order of items and of their augmentation.
+        step: number of the batch.
+        batch_size: number of items, fewer where the split is smaller.
+        amounts: as in `Draw`.
+
+    Raises:
+        ValueError: if no item of the whole split can be read.
+    """
+    size = task.size(split)
+    batch_size = min(batch_size, size)
+    epoch, position = divmod(step, size // batch_size)
+    order = np.random.default_rng((seed, epoch)).permutation(size)
+    items = order[position * batch_size : (position + 1) * batch_size]
+    draw = Draw(seed=seed, epoch=epoch, position=position, step=step, amounts=amounts)
+    return task.read(split, items.tolist(), draw)
+
+
+def batches(task: Task, split: str) -> Iterator[Batch]:
+    """Yield a split as it is and in its order; what cannot be read is left out."""
+    size = task.size(split)
+    for start in range(0, size, _MEASURED):
+        batch = task.read(split, range(start, min(start + _MEASURED, size)), None)
+        if len(batch):
+            yield batch
+
+
+@torch.no_grad()
+def measure(
+    network: nn.Module,
+    task: Task,
+    split: str = "test",
+    device: torch.device = torch.device("cpu"),  # noqa: B008
+    meter: Meter | None = None,
+) -> Metrics:
+    """Return the metrics of a network on a split, by the names `SPLIT_METRIC`.
+
+    Args:
+        network: is put on the device and into evaluation mode.
+        task: whose items are read in their order.
+        split: of the task.
+        device: on which the network computes, in float32.
+        meter: that measures, a fresh one of the task if None.
+    """
+    network, meter = network.to(device).eval(), meter or task.meter()
+    for batch in batches(task, split):
+        outputs = network(*batch.to(device).inputs)
+        meter.update(tree_map(lambda y: y.float().cpu(), outputs), batch)
+    return {f"{split}_{name}": value for name, value in meter.compute().items()}
+
+
+def first_cost(task: Task, metrics: Metrics, split: str) -> float:
+    """Return of metrics on a split what a search minimises: the first of the task, as a cost."""
+    first = task.metrics[0]
+    return first.cost(metrics[f"{split}_{first.name}"])
+
+
+def check_kind(space: Space, kind: str) -> None:
+    """Refuse a space whose networks do not fit a kind of task.
+
+    Raises:
+        ValueError: then, naming the kinds that fit.
+    """
+    if kind not in space.tasks:
+        raise ValueError(
+            f"space {space.name!r} builds networks for {', '.join(space.tasks) or 'no task'}, but "
+            f"the data are for {kind}; take other data, or a space that names {kind} in `tasks`"
+        )
+
+
+def fitted(space: Space, task: Task) -> Space:
+    """Return a space whose networks have the sizes that a task decides.
+
+    Raises:
+        ValueError: if its networks do not fit the kind of the task, or it has no such sizes.
+    """
+    check_kind(space, task.kind)
+    if missing := [name for name in task.sizes if name not in space.options]:
+        raise ValueError(
+            f"space {space.name!r} has no option {missing[0]!r}, which data for {task.kind} decide"
+        )
+    return dataclasses.replace(space, **task.sizes)
