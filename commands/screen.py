@@ -14,7 +14,8 @@ from ..core.preprocessing import Preprocessing
 from ..core.run import Run
 from ..records.front import in_words
 from ..search_spaces import Sandglass
-from ..tasks.named import is_embedded
+from ..tasks.named import is_embedded, metrics_of
+from ..training.task import gaining
 from .console import new_table, say
 from .endings import after_comparison, after_retrain, after_search, entropy_in_words
 
@@ -138,17 +139,22 @@ def print_count(result: dict[str, Any]) -> None:
 def print_comparison(result: dict[str, Any]) -> None:
     """Print where every network of a comparison stands."""
     title = f"{result['data']}, recipe {result['recipe']}: mean ± spread over seeds"
-    table = new_table("", "FLOPs", "params", "test loss", "top-1 %", gap=1, title=title)
+    metrics = metrics_of(result["data"])
+    first = metrics[0]
+    heads = ("", "FLOPs", "params", *(metric.title for metric in metrics))
+    table = new_table(*heads, gap=1, title=title)
     rows = result["rows"]
     for row in rows:
         table.add_row(
             row["name"] + ("" if row["inside_budget"] else " ^"),
             f"{row['flops']:,}",
             f"{row['params']:,}",
-            "diverged"
-            if row.get("num_diverged")
-            else _plus_minus(row["loss_nats"], row["loss_spread_nats"], 3),
-            _plus_minus(row["top1_percent"], row["top1_spread_percent"], 1),
+            *(
+                "diverged"
+                if metric is first and row.get("num_diverged")
+                else _plus_minus(row[metric.name], row[metric.spread], metric.digits)
+                for metric in metrics
+            ),
         )
     say(table)
     if not all(row["inside_budget"] for row in rows):
@@ -159,10 +165,13 @@ def print_comparison(result: dict[str, Any]) -> None:
     if "rank" in result:
         gain = result["improvement_percent"]
         count = sum(row["kind"] == "random" for row in rows)
-        spread = _plus_minus(result["random_mean_loss_nats"], result["random_spread_loss_nats"], 3)
-        beside = "% (relative) to the random mean in top-1"
+        mean, own = (result[f"random_{what}_{first.name}"] for what in ("mean", "spread"))
+        spread = _plus_minus(mean, own, first.digits)
+        told = gaining(metrics).title.removesuffix(" %")
+        beside = f"% (relative) to the random mean in {told}"
         say(
-            f"random mean {spread}; the found arch ranks {result['rank']} of {count + 1} by loss"
+            f"random mean {spread}; the found arch ranks {result['rank']} of {count + 1} by "
+            + first.title.removeprefix("test ")
             + ("" if gain is None or math.isnan(gain) else f", {gain:+.2f} {beside}"),
         )
     say(

@@ -113,18 +113,13 @@ def contestants(
 def _neighbours(target: Space, proxy: Space, budget: Budget) -> list[Contestant]:
     """Return the references near the budget, scaled for training as the found arch is."""
     result = []
-    sizes = {"resolution": target.resolution, "num_classes": target.num_classes}
-    trained = {
-        "resolution": proxy.resolution,
-        "num_classes": proxy.num_classes,
-        "scale": proxy.options.get("scale", 1.0),
-    }
+    trained = proxy.sizes | {"scale": proxy.options.get("scale", 1.0)}
     for reference in references().values():
         if not reference.builds or reference.task not in target.tasks:
             continue
         if reference.options.get("resolution", target.resolution) != target.resolution:
             continue  # it is another one's network at another resolution
-        space, arch = reference.arch(**sizes)
+        space, arch = reference.arch(**target.sizes)
         counts = _counts(space, arch)
         if abs(counts[budget.metric] / budget.high - 1) > NEIGHBOURHOOD:
             continue

@@ -8,7 +8,7 @@ import math
 import os
 import shutil
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -31,9 +31,9 @@ from ..nasbench.in_memory import is_in_file, is_in_memory
 from ..records.execution import Execution
 from ..records.results import read_metrics
 from ..tasks.images.held import share_held
-from ..tasks.named import make_task
+from ..tasks.named import make_task, metrics_of
 from ..training.skipped import remember_skipped
-from ..training.task import Task, measure
+from ..training.task import Task, gaining, measure
 from .contestants import Contestant
 
 
@@ -93,7 +93,11 @@ class Job:
         file = self.path / "metrics.json"
         if not file.is_file():
             return None
-        return read_metrics(file, f"{self.measured}_loss_nats", f"{self.measured}_top1_percent")
+        return read_metrics(file, *(f"{self.measured}_{m.name}" for m in metrics_of(self.data)))
+
+    def chosen_by(self, metrics: Mapping[str, float]) -> float:
+        """Return of metrics of this training the one by which networks are compared."""
+        return metrics[f"{self.measured}_{metrics_of(self.data)[0].name}"]
 
 
 def hash_of(text: str) -> str:
@@ -116,7 +120,7 @@ def train_all(jobs: Sequence[Job], report: Report) -> None:
     if any(is_in_memory(job.contestant.family) for job in waiting):  # no process could find it
         for job in waiting:
             begun = {"phase": "train", "step": done, "total": total}
-            loss = train_one(job, partial(_tell, report, begun))[f"{job.measured}_loss_nats"]
+            loss = job.chosen_by(train_one(job, partial(_tell, report, begun)))
             done += 1
             report({"phase": "train", "step": done, "total": total, "loss": loss})
         return
@@ -128,7 +132,7 @@ def train_all(jobs: Sequence[Job], report: Report) -> None:
             for future in wait(under_way, timeout=1, return_when=FIRST_COMPLETED).done:
                 job = under_way.pop(future)
                 done += 1
-                loss = future.result()[f"{job.measured}_loss_nats"]
+                loss = job.chosen_by(future.result())
                 event = {"phase": "train", "step": done, "total": total, "loss": loss}
                 report(event)
             if under_way:
@@ -197,10 +201,10 @@ def summary(jobs: Sequence[Job]) -> dict[str, Any]:
         training met), `cpu_seconds`, and of the device, that is of the CPU or wall on a GPU,
         `device_seconds` of all trainings and `training_seconds`, the median of one: the first of
         each process reads the data as well. Where random archs stand beside a found one also
-        `random_mean_top1_percent`, `improvement_percent` (100 (a - r)/r with a the top-1 of the
-        found arch and r the random mean) and `rank` of the found arch among the random ones by mean
-        test loss (1 is best). A loss that is not finite ranks last; what it goes into is not finite
-        either, or has no spread.
+        `random_mean_METRIC`, `random_spread_METRIC` of the first, `improvement_percent`
+        (100 (a - r)/r with a the found arch and r the random mean in the first metric that grows)
+        and `rank` of the found arch among the random ones by the first metric (1 is best). What is
+        not finite ranks last; what it goes into is not finite either, or has no spread.
     """
     rows = list(_rows(jobs))
     found = next((row for row in rows if row["kind"] == "found"), None)
@@ -218,14 +222,17 @@ def summary(jobs: Sequence[Job]) -> dict[str, Any]:
         "training_seconds": statistics.median(seconds),
     }
     if found and rivals:
-        mean = statistics.mean(row["top1_percent"] for row in rivals)
-        answer["random_mean_top1_percent"] = mean
-        answer["random_mean_loss_nats"] = statistics.mean(row["loss_nats"] for row in rivals)
-        answer["random_spread_loss_nats"] = _spread([row["loss_nats"] for row in rivals])
-        gain = found["top1_percent"] - mean
+        metrics = metrics_of(jobs[0].data)
+        first, told = metrics[0], gaining(metrics)
+        for metric in metrics:
+            values = [row[metric.name] for row in rivals]
+            answer[f"random_mean_{metric.name}"] = statistics.mean(values)
+        answer[f"random_spread_{first.name}"] = _spread([row[first.name] for row in rivals])
+        mean = answer[f"random_mean_{told.name}"]
+        gain = told.cost(mean) - told.cost(found[told.name])
         answer["improvement_percent"] = 100 * gain / mean if mean else math.nan
-        own = as_ranked(found["loss_nats"])
-        better = [row for row in rivals if as_ranked(row["loss_nats"]) < own]
+        own = as_ranked(first.cost(found[first.name]))
+        better = [row for row in rivals if as_ranked(first.cost(row[first.name])) < own]
         # One that has diverged is the last, also of many that have.
         answer["rank"] = 1 + len(better if math.isfinite(own) else rivals)
     return answer
@@ -234,9 +241,9 @@ def summary(jobs: Sequence[Job]) -> dict[str, Any]:
 def _rows(jobs: Sequence[Job]) -> Iterator[dict[str, Any]]:
     for contestant in dict.fromkeys(job.contestant.name for job in jobs):
         mine = [job for job in jobs if job.contestant.name == contestant]
-        metrics = [result for job in mine if (result := job.result) is not None]
-        losses = [m["test_loss_nats"] for m in metrics]
-        accuracies = [m["test_top1_percent"] for m in metrics]
+        results = [result for job in mine if (result := job.result) is not None]
+        first, *others = metrics_of(mine[0].data)
+        values = {m.name: [r[f"test_{m.name}"] for r in results] for m in (first, *others)}
         chosen = mine[0].contestant
         yield {
             "name": chosen.name,
@@ -244,14 +251,18 @@ def _rows(jobs: Sequence[Job]) -> Iterator[dict[str, Any]]:
             "flops": chosen.flops,
             "params": chosen.params,
             "inside_budget": chosen.inside_budget,
-            "seeds": len(metrics),
-            "num_diverged": sum(not math.isfinite(loss) for loss in losses),
-            "losses_nats": losses,
-            "loss_nats": statistics.mean(losses),
-            "loss_spread_nats": _spread(losses),
-            "top1_percent": statistics.mean(accuracies),
-            "top1_spread_percent": _spread(accuracies),
-            "seconds": sum(m["seconds"] for m in metrics),
+            "seeds": len(results),
+            "num_diverged": sum(not math.isfinite(value) for value in values[first.name]),
+            first.values: values[first.name],
+            **{
+                key: value
+                for metric in (first, *others)
+                for key, value in (
+                    (metric.name, statistics.mean(values[metric.name])),
+                    (metric.spread, _spread(values[metric.name])),
+                )
+            },
+            "seconds": sum(result["seconds"] for result in results),
         }
 
 

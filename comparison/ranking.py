@@ -11,6 +11,7 @@ from scipy.stats import kendalltau
 
 from ..core.best import FREE
 from ..core.ranked import as_ranked
+from ..training.task import Metric
 
 # A rank correlation of fewer archs than this says nothing.
 FEWEST = 4
@@ -69,14 +70,15 @@ def ceiling(losses_AS: Sequence[Sequence[float]]) -> float | None:
     return statistics.mean(known) if known else None
 
 
-def rank_scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def rank_scores(rows: Sequence[Mapping[str, Any]], metric: Metric) -> dict[str, Any] | None:
     """Return how well each score ranks the random archs of a comparison.
 
     The random archs alone: those that a search or a solver chose by a score are no fair sample.
 
     Args:
-        rows: with `kind`, `losses_nats`, `flops`, `params`, and maybe `scores` by name, higher
-            being better.
+        rows: with `kind`, values of the metric, `flops`, `params`, and maybe `scores` by name,
+            higher being better.
+        metric: by which archs are compared, the first of their task.
 
     Returns:
         `num_archs`, `chance`, `ceiling` and `taus` by score; None for fewer than four archs.
@@ -84,7 +86,7 @@ def rank_scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     drawn = [row for row in rows if row["kind"] == "random"]
     if len(drawn) < FEWEST:
         return None
-    losses = [as_ranked(row["loss_nats"]) for row in drawn]
+    losses = [_cost(row[metric.name], metric) for row in drawn]
     names = set.intersection(*(set(row.get("scores", {})) for row in drawn))
     scores = {name: [_score(row["scores"][name]) for row in drawn] for name in sorted(names)}
     for name in ("params", "flops"):
@@ -92,7 +94,7 @@ def rank_scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     return {
         "num_archs": len(drawn),
         "chance": chance(len(drawn)),
-        "ceiling": ceiling([_losses(row) for row in drawn]),
+        "ceiling": ceiling([_costs(row, metric) for row in drawn]),
         "taus": {name: taus(values, losses) for name, values in scores.items()},
     }
 
@@ -117,7 +119,11 @@ def best_of(count: int, losses_AS: Sequence[Sequence[float]]) -> float:
 
 
 def judge(
-    rows: Sequence[Mapping[str, Any]], trainings: float | None, share: float = 1.0
+    rows: Sequence[Mapping[str, Any]],
+    trainings: float | None,
+    share: float = 1.0,
+    *,
+    metric: Metric,
 ) -> dict[str, Any] | None:
     """Say in one plain sentence whether a search was worth its cost.
 
@@ -129,16 +135,17 @@ def judge(
         rows: of a comparison; see `rank_scores`.
         trainings: cost of the search in trainings, None where it is not known.
         share: of the recipe's updates that each training got.
+        metric: by which archs are compared, the first of their task.
 
     Returns:
         `is_worth_it` (None where the difference is too small to tell), `sentence`,
-        `found_loss_nats`, `error_nats` (standard error of a difference), `trainings`, and by name
-        the losses of the `rivals`; None without rivals, or where one of these losses is not
+        `found_METRIC`, `error_UNIT` (standard error of a difference), `trainings`, and by name
+        the values of the `rivals`; None without rivals, or where one of these values is not
         finite. Trainings that diverged are the last among the random archs.
     """
     by_kind: dict[str, list[list[float]]] = {}
     for row in rows:
-        by_kind.setdefault(row["kind"], []).append(_losses(row))
+        by_kind.setdefault(row["kind"], []).append(_costs(row, metric))
     if "found" not in by_kind:
         return None
     found = statistics.mean(by_kind["found"][0])
@@ -155,16 +162,19 @@ def judge(
     error = _error([losses for group in by_kind.values() for losses in group], drawn or [])
     lead = min(rivals.values()) - found
     is_worth_it = None if error is None or abs(lead) <= SURE * error else lead > 0
-    sentence = _sentence(is_worth_it, found, rivals) + _doubt(error, share)
+    told = {name: metric.cost(cost) for name, cost in rivals.items()}
+    order = sorted(rivals, key=rivals.__getitem__)
+    sentence = _sentence(is_worth_it, metric.cost(found), told, order, metric.title)
+    sentence += _doubt(error, share)
     if one_arch := _one_arch(by_kind):
         is_worth_it, sentence = False, one_arch
     return {
         "is_worth_it": is_worth_it,
         "sentence": sentence,
-        "found_loss_nats": found,
-        "error_nats": error,
+        f"found_{metric.name}": metric.cost(found),
+        f"error_{metric.unit}": error,
         "trainings": trainings,
-        "rivals": rivals,
+        "rivals": told,
     }
 
 
@@ -180,8 +190,12 @@ def _one_arch(by_kind: Mapping[str, Sequence[list[float]]]) -> str | None:
     )
 
 
-def _losses(row: Mapping[str, Any]) -> list[float]:
-    return [as_ranked(loss) for loss in row.get("losses_nats") or [row["loss_nats"]]]
+def _costs(row: Mapping[str, Any], metric: Metric) -> list[float]:
+    return [_cost(value, metric) for value in row.get(metric.values) or [row[metric.name]]]
+
+
+def _cost(value: float | None, metric: Metric) -> float:
+    return as_ranked(None if value is None else metric.cost(value))
 
 
 def _score(value: float | None) -> float:
@@ -219,18 +233,23 @@ def _name_random(count: int, affordable: int | None) -> str:
     return f"the best of all {count} random archs (the same cost would have trained {affordable})"
 
 
-def _sentence(is_worth_it: bool | None, found: float, rivals: Mapping[str, float]) -> str:
-    first = sorted(rivals, key=rivals.__getitem__)
+def _sentence(
+    is_worth_it: bool | None,
+    found: float,
+    rivals: Mapping[str, float],
+    first: Sequence[str],
+    title: str,
+) -> str:
     if is_worth_it is False:
         comma = "," if "," in first[0] else ""
         return (
-            f"The search was not worth its cost: {first[0]}{comma} has a test loss of "
+            f"The search was not worth its cost: {first[0]}{comma} has a {title} of "
             f"{rivals[first[0]]:.3f}, its own arch {found:.3f}"
         )
     claim = "The search was worth its cost" if is_worth_it else "It cannot be told whether"
     claim += "" if is_worth_it else " the search was worth its cost"
     against = "; ".join(f"{rivals[name]:.3f} for {name}" for name in first)
-    return f"{claim}: its arch has a test loss of {found:.3f}, against {against}"
+    return f"{claim}: its arch has a {title} of {found:.3f}, against {against}"
 
 
 def _doubt(error: float | None, share: float) -> str:

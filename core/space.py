@@ -96,6 +96,11 @@ class Space(ABC):
         """The options of the space, by name."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The options that data decide, by name: what goes in and what comes out."""
+        return {"resolution": self.resolution, "num_classes": self.num_classes}
+
     def proxy(self) -> Space:
         """Return the smaller space on which a search on the embedded data trains.
 

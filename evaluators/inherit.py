@@ -31,7 +31,7 @@ class Inherit(Evaluator):
     num_batches: int = 20
 
     def evaluate(self, arch: Arch) -> Metrics:
-        """Return `architecture_loss_nats` and `architecture_top1_percent`."""
+        """Return the metrics of the task, as `architecture_METRIC`."""
         problem = self.problem
         problem.proxy.indices(arch)
         return inherited_metrics(self.supernet, arch.choices, problem, num_batches=self.num_batches)

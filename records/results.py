@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from ..core.files import load_json, with_nan
 from ..core.manifest import Limit
 from ..core.record import Between, Count, Record, Seconds, checked, read_record
+from ..tasks.named import metrics_of
 from .front import FrontRow
 
 Figure = float | None
@@ -58,7 +59,7 @@ class TrialResult(Record):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Row(Record):
-    """One contestant of a comparison, over its seeds."""
+    """One contestant of a comparison, over its seeds; `Compared` checks what was measured."""
 
     name: str
     kind: str
@@ -66,11 +67,6 @@ class Row(Record):
     params: Count
     inside_budget: bool
     seeds: Count
-    loss_nats: Figure
-    top1_percent: Figure
-    loss_spread_nats: Figure
-    top1_spread_percent: Figure
-    losses_nats: list[Figure] = field(default_factory=list)
     scores: dict[str, Figure] = field(default_factory=dict)
     seconds: Seconds = 0.0
 
@@ -114,13 +110,22 @@ class Compared(Record):
     num_skipped: Count = 0
     device_seconds: Seconds | None = None
     training_seconds: Seconds | None = None
-    random_mean_top1_percent: Figure = None
-    random_mean_loss_nats: Figure = None
-    random_spread_loss_nats: Figure = None
     improvement_percent: Figure = None
     rank: Count | None = None
     seconds: Seconds = 0.0
     record: Circumstances = field(default_factory=Circumstances)
+
+    def __post_init__(self) -> None:
+        metrics = metrics_of(self.data)
+        keys = [key for metric in metrics for key in (metric.name, metric.spread)]
+        for row in self.rows:
+            checked({key: row[key] for key in keys}, dict[str, Figure], self.source)
+            each = {key: row[key] for key in (metrics[0].values,) if key in row}
+            checked(each, dict[str, list[Figure]], self.source)
+        randoms = {
+            k: v for k, v in self.items() if k.startswith(("random_mean_", "random_spread_"))
+        }
+        checked(randoms, dict[str, Figure], self.source)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -147,8 +152,6 @@ class Verdict(Record):
 
     sentence: str
     is_worth_it: bool | None = None
-    found_loss_nats: Figure = None
-    error_nats: Figure = None
     trainings: Figure = None
     rivals: dict[str, Figure] = field(default_factory=dict)
 

@@ -20,11 +20,12 @@ from ..core.manifest import Manifest
 from ..core.sampler import sample
 from ..core.space import Space
 from ..records.front import in_words
+from ..tasks.named import family_of, metrics_of
+from .class_facts import class_facts
 from .learned import learned_facts
 from .reproduce import commands, missing_parts
 from .story import Story
 from .trained import (
-    class_facts,
     curve_facts,
     loss_facts,
     training_facts,
@@ -51,9 +52,11 @@ def document(story: Story) -> dict[str, Any]:
     if "evidence" in files:
         verdict, ranking = files["evidence"].get("verdict"), files["evidence"].get("ranking")
     elif judged:
-        ranking = rank_scores(judged["rows"])
+        first = metrics_of(judged["data"])[0]
+        ranking = rank_scores(judged["rows"], first)
         share = _share_of_recipe(judged)
-        verdict = judge(judged["rows"], _trainings(story), share) if story.is_search else None
+        if story.is_search:
+            verdict = judge(judged["rows"], _trainings(story), share, metric=first)
     return {
         "run": str(story.path),
         "status": story.status,
@@ -69,7 +72,7 @@ def document(story: Story) -> dict[str, Any]:
         "front": _front(story),
         "verdict": verdict,
         "ranking": ranking,
-        "task": None if story.space is None else story.space.tasks[0],
+        "task": None if story.space is None else family_of(manifest.data).kind,
         "retrained": (files.get("retrain") or {}).get("metrics"),
         "training": training_facts(story),
         "learning_curve": curve_facts(story),

@@ -8,11 +8,14 @@ from typing import Any
 
 from ..core.best import FREE
 from ..core.manifest import Limit
+from ..tasks.named import family_of
+from ..training.task import Metric
 from .arch_picture import blocks_of, draw_arch
 from .axes import Axes, bounds, short
 from .charts import Line, Mark, line_chart, scatter_chart
 from .markup import Markup
 from .story import Story
+from .wording import named, with_unit
 
 # A curve of more points than this is no finer on a screen.
 _POINTS = 240
@@ -69,11 +72,12 @@ def _losses_of_supernets(story: Story) -> list[Points]:
 
 
 def _guessing(story: Story) -> list[tuple[float, str]]:
-    """Return the loss of naming every class alike, where mixtures are trained."""
-    classes = story.manifest.proxy.get("num_classes") if story.manifest.proxy else None
-    if type(classes) is not int or classes < 2 or "supernet" not in (story.updates or [{}])[-1]:
+    """Return the loss of one who knows nothing, where mixtures are trained and it is known."""
+    options = story.manifest.proxy or {}
+    loss = family_of(story.manifest.data).loss_of_guessing(options)
+    if loss is None or "supernet" not in (story.updates or [{}])[-1]:
         return []
-    return [(math.log(classes), f"guessing {math.log(classes):.2f}")]
+    return [(loss, f"guessing {loss:.2f}")]
 
 
 def predicted(tested: Mapping[str, Sequence[float]], found: float | None) -> Markup | None:
@@ -192,56 +196,55 @@ def trial_curve(story: Story) -> Markup | None:
 
 
 def pareto(
-    rows: Sequence[Mapping[str, Any]], budget: Sequence[float] | None
+    rows: Sequence[Mapping[str, Any]], budget: Sequence[float] | None, metric: Metric
 ) -> tuple[Markup | None, list[str]]:
-    """Return test loss against FLOPs of all networks of a comparison, the front as a line.
+    """Return a metric against FLOPs of all networks of a comparison, the front as a line.
 
-    Published networks that are far above all others are drawn at the upper edge.
+    Published networks that are far above all others are drawn at the upper edge where less is
+    better.
 
     Returns:
         The picture, and what lies outside of its frame.
     """
-    shown = [row for row in rows if math.isfinite(row["loss_nats"])]
+    key = metric.name
+    shown = [row for row in rows if math.isfinite(row[key])]
     if not shown:
         return None, []
-    own = [row for row in shown if row["kind"] != "reference"] or shown
-    y = bounds([row["loss_nats"] + sign * _spread(row) for row in own for sign in (-1, 1)])
-    if (worst := max(row["loss_nats"] + _spread(row) for row in shown)) < 2 * y[1] - y[0]:
+    own = [row for row in shown if row["kind"] != "reference" or metric.maximises] or shown
+    spreads = {row["name"]: row.get(metric.spread) or 0.0 for row in shown}
+    y = bounds([row[key] + sign * spreads[row["name"]] for row in own for sign in (-1, 1)])
+    if (worst := max(row[key] + spreads[row["name"]] for row in shown)) < 2 * y[1] - y[0]:
         y = (y[0], max(y[1], worst))
     marks = [
         Mark(
             kind=row["kind"],
-            label=f"{row['name']}: {row['loss_nats']:.3f} nats, {row['flops']:,} FLOPs",
+            label=f"{row['name']}: {with_unit(metric, row[key])}, {row['flops']:,} FLOPs",
             x=float(row["flops"]),
-            y=min(row["loss_nats"], y[1]),
-            spread=_spread(row) if row["loss_nats"] <= y[1] else 0.0,
+            y=min(row[key], y[1]),
+            spread=spreads[row["name"]] if row[key] <= y[1] else 0.0,
         )
         for row in sorted(shown, key=lambda row: row["kind"] in ("found", *FREE))
     ]
-    outside = [f"{r['name']} ({r['loss_nats']:.2f})" for r in shown if r["loss_nats"] > y[1]]
+    outside = [f"{row['name']} ({row[key]:.2f})" for row in shown if row[key] > y[1]]
     columns = [] if not budget else [(float(budget[1]), "budget")]
     axes = Axes(
-        title="Test loss against FLOPs",
+        title=f"{metric.title.capitalize()} against FLOPs",
         x_name="FLOPs of the target",
-        y_name="test loss, nats (bars: spread over seeds)",
+        y_name=f"{named(metric)} (bars: spread over seeds)",
         x=bounds([*(mark.x for mark in marks), *(value for value, _ in columns)], 0.1),
         y=y,
         height=260,
         columns=columns,
     )
     inside = [mark for mark in marks if mark.y < y[1]]
-    return scatter_chart(axes, marks, _front(inside)), outside
+    return scatter_chart(axes, marks, _front(inside, metric)), outside
 
 
-def _spread(row: Mapping[str, Any]) -> float:
-    return row.get("loss_spread_nats") or 0.0
-
-
-def _front(marks: Sequence[Mark]) -> Points:
-    """Return the networks than which none has both fewer FLOPs and a lower loss."""
+def _front(marks: Sequence[Mark], metric: Metric) -> Points:
+    """Return the networks than which none has both fewer FLOPs and a better value."""
     front: Points = []
-    for mark in sorted(marks, key=lambda mark: (mark.x, mark.y)):
-        if not front or mark.y < front[-1][1]:
+    for mark in sorted(marks, key=lambda mark: (mark.x, metric.cost(mark.y))):
+        if not front or metric.cost(mark.y) < metric.cost(front[-1][1]):
             front.append((mark.x, mark.y))
     return front
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from ..core.bounds import WORDS
+from ..tasks.named import metrics_of
 from .axes import short
+from .class_facts import doubts
 from .markup import Markup, join, tag
-from .trained import STARTS, doubts
-from .wording import day, duration, percent
+from .trained import STARTS
+from .wording import day, duration, in_front, named, shown, with_unit
 
 Facts = Mapping[str, Any]
 
@@ -22,12 +23,13 @@ def about(fact: Facts) -> Markup:
     if fact["status"] == "retraining":
         done = f"Training of a network of the space {space}"
     record = fact["data_record"] or {}
-    classes, sizes = record.get("num_classes"), record.get("split_sizes")
-    details = [None if classes is None else f"{classes} classes"]
+    sizes = record.get("split_sizes")
+    decided = [name for name in fact["proxy"] or () if name.startswith("num_") and name in record]
+    details = [f"{record[name]} {name.removeprefix('num_')}" for name in decided]
     if isinstance(sizes, Mapping):
         counts = [f"{sizes[k]:,} {k}" for k in ("train", "test") if isinstance(sizes.get(k), int)]
-        details.append(f"{' and '.join(counts)} images" if counts else None)
-    inside = ", ".join(detail for detail in details if detail)
+        details += [f"{' and '.join(counts)} images"] if counts else []
+    inside = ", ".join(details)
     parts = [
         done,
         None if fact["task"] is None else f"task {fact['task']}",
@@ -78,19 +80,18 @@ def tiles(fact: Facts) -> Markup:
 def _quality(fact: Facts) -> list[tuple[str, str, str]]:
     """Return test accuracy and test loss, or what stands in for them."""
     made, by_class = fact["training"], fact["by_class"]
+    first, *others = in_front(metrics_of(fact["data"]))
+    what = named(first).partition(" (")[0]
     if made is None or not made["is_finished"]:
         rows = (fact["comparison"] or {}).get("rows", ())
         found = next((row for row in rows if row["kind"] == "found"), None)
         if found is not None:
             words = f"mean of {found['seeds']} trainings for the comparison"
-            return [
-                (percent(found["top1_percent"], 1), "test accuracy (top-1)", words),
-                (_loss(found["loss_nats"]), "test loss, nats", words),
-            ]
+            return [(shown(m, found[m.name]), named(m), words) for m in (first, *others)]
         if made is not None and made["num_updates"]:
             done, total = made["num_updates_done"], made["num_updates"]
-            return [("…", "test accuracy", f"in training: {done:,} of {total:,} updates")]
-        return [("?", "test accuracy", "the network is not trained yet")]
+            return [("…", what, f"in training: {done:,} of {total:,} updates")]
+        return [("?", what, "the network is not trained yet")]
     words = ""
     if by_class is not None and by_class["num_images"]:
         low, high = by_class["interval_percent"]
@@ -99,13 +100,9 @@ def _quality(fact: Facts) -> list[tuple[str, str, str]]:
             f"always naming the most frequent class: {by_class['guess_percent']:.1f} %"
         )
     return [
-        (percent(made["test_top1_percent"], 1), "test accuracy (top-1)", words),
-        (_loss(made["test_loss_nats"]), "test loss, nats", "cross-entropy, lower is better"),
+        (shown(first, made[f"test_{first.name}"]), named(first), words or first.note),
+        *((shown(m, made[f"test_{m.name}"]), named(m), m.note) for m in others),
     ]
-
-
-def _loss(value: float | None) -> str:
-    return "not finite" if value is None or not math.isfinite(value) else f"{value:.3f}"
 
 
 def training_in_words(fact: Facts) -> Markup | None:
@@ -158,7 +155,7 @@ def losses(fact: Facts) -> Markup | None:
     items = [
         tag(
             "li",
-            tag("b", f"{_loss(row['loss_nats'])} nats, {percent(row['top1_percent'], 1)}"),
+            tag("b", ", ".join(with_unit(m, row[m.name]) for m in metrics_of(fact["data"]))),
             f" — {row['training']}, on {row['measured_on'] or 'its test images'}",
         )
         for row in rows

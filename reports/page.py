@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+from ..tasks.named import metrics_of
 from . import figures
 from .by_class import classes_table, examples, matrix, pairs
 from .choices import probabilities
@@ -272,7 +273,9 @@ def _neighbours(facts: Facts) -> Markup | None:
     compared = facts["comparison"]
     if compared is None:
         return None
-    picture, outside = figures.pareto(compared["rows"], facts["budget"])
+    picture, outside = figures.pareto(
+        compared["rows"], facts["budget"], metrics_of(compared["data"])[0]
+    )
     words = "Below and to the left is better; the dotted line is the front."
     if outside:
         words += f" At the edge, since far above the others: {', '.join(outside)}."

@@ -21,8 +21,7 @@ from ..records.counted import read_counts
 from ..records.front import FrontRow, read_front
 from ..records.results import RESULTS, Learned, read_learned
 from ..records.trust import UntrustedCodeError, recorded_space
-
-_MAY_DIVERGE = ("loss_nats", "top1_percent")  # null where they are not finite
+from ..tasks.named import metrics_of
 
 
 @dataclass
@@ -134,7 +133,8 @@ def _read_file(story: Story, run: Run, name: str) -> None:
         return
     content = filled(read_record(file, RESULTS[name]))
     if rows := content.get("rows"):
-        means = [with_nan({key: row[key] for key in _MAY_DIVERGE}) for row in rows]
+        names = [metric.name for metric in metrics_of(content["data"])]
+        means = [with_nan({name: row[name] for name in names}) for row in rows]
         content["rows"] = [row | mean for row, mean in zip(rows, means, strict=True)]
     story.files[name] = content
 

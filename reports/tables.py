@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.bounds import WORDS
+from ..tasks.named import metrics_of
+from ..training.task import Metric, gaining
 from .markup import Markup, join, tag
 from .trained import STARTS
-from .wording import day, duration, openness, percent, size
+from .wording import day, duration, in_front, named, openness, percent, size
 
 Facts = Mapping[str, Any]
 
@@ -52,10 +54,27 @@ def plus_minus(value: float, spread: float | None, digits: int) -> str:
     return mean if spread is None else f"{mean} ± {spread:.{digits}f}"
 
 
+def _over_seeds(metric: Metric, row: Facts) -> str:
+    return plus_minus(row[metric.name], row[metric.spread], metric.digits)
+
+
+def _figure_of(metric: Metric, value: float | None) -> str:
+    if metric.unit == "percent":
+        return percent(value, metric.digits)
+    return figure(value, metric.digits) or "-"
+
+
+def _heading(metric: Metric) -> str:
+    return metric.title if metric.unit == "percent" else named(metric)
+
+
 def overview(names: Sequence[str], facts: Sequence[Facts]) -> Markup:
     """Return one row a run."""
     rows = []
+    known = {m.name: m for fact in facts for m in metrics_of(fact["data"])}
+    metrics = in_front(list(known.values()))
     for name, fact in zip(names, facts, strict=True):
+        first = metrics_of(fact["data"])[0]
         arch, compared, made = fact["arch"] or {}, fact["comparison"] or {}, fact["training"] or {}
         rival = {row["kind"]: row for row in compared.get("rows", ())}.get("found")
         cells = [
@@ -63,20 +82,19 @@ def overview(names: Sequence[str], facts: Sequence[Facts]) -> Markup:
             str(fact["space"]).rsplit("/", 1)[-1],
             fact["strategy"] or "training",
             fact["status"],
-            percent(made.get("test_top1_percent"), 1),
-            figure(made.get("test_loss_nats")) or "-",
-            "-" if rival is None else plus_minus(rival["loss_nats"], rival["loss_spread_nats"], 3),
+            *(_figure_of(m, made.get(f"test_{m.name}")) for m in metrics),
+            "-" if rival is None else _over_seeds(first, rival),
             figure(compared.get("improvement_percent"), 2) or "-",
             "-" if "flops" not in arch else f"{arch['flops']:,}",
             "-" if "params" not in arch else f"{arch['params']:,}",
             duration(fact["cost"]["cpu_seconds"]) or "-",
         ]
         rows.append(("", cells))
-    heads = ["run", "space", "strategy", "status", "accuracy", "test loss", "loss compared"]
+    heads = ["run", "space", "strategy", "status", *(m.title for m in metrics), "compared"]
     heads += ["% over random", "FLOPs", "params", "search, CPU"]
     words = (
-        "Accuracy and test loss: of the retraining. Loss compared: of the found network in the "
-        "comparison, whose trainings are alike; % over random: its accuracy there, relative to the "
+        "First what was measured after the retraining. Compared: the found network in the "
+        "comparison, whose trainings are alike; % over random: how much better it is than the "
         "mean of random archs."
     )
     return table(heads, rows, 4) + tag("p", words, class_="soft")
@@ -168,6 +186,7 @@ def training_figures(fact: Facts) -> Markup:
 def comparison(fact: Facts) -> Markup:
     """Return the networks that were trained alike, with seeds and spread."""
     compared = fact["comparison"]
+    metrics = metrics_of(compared["data"])
     rows = []
     for row in compared["rows"]:
         cells = [
@@ -175,11 +194,10 @@ def comparison(fact: Facts) -> Markup:
             f"{row['flops']:,}",
             f"{row['params']:,}",
             str(row["seeds"]),
-            plus_minus(row["loss_nats"], row["loss_spread_nats"], 3),
-            plus_minus(row["top1_percent"], row["top1_spread_percent"], 1),
+            *(_over_seeds(metric, row) for metric in metrics),
         ]
         rows.append((row["kind"], cells))
-    heads = ["network", "FLOPs", "params", "seeds", "test loss, nats", "top-1 %"]
+    heads = ["network", "FLOPs", "params", "seeds", *map(_heading, metrics)]
     shown = table(heads, rows, 1)
     steps = compared.get("steps")
     length = "" if steps is None else f", {steps} updates"
@@ -195,7 +213,8 @@ def comparison(fact: Facts) -> Markup:
             tag(
                 "p",
                 f"Relative improvement over the mean of {count} random archs of the budget, "
-                f"100 (a - r) / r in top-1: {improvement:+.2f}%. By test loss "
+                f"100 (a - r) / r in {gaining(metrics).title.removesuffix(' %')}: "
+                f"{improvement:+.2f}%. By {metrics[0].title} "
                 f"the found arch ranks {rank} of {count + 1}.",
             )
         )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
+
+from ..training.task import Metric
 
 _MONTHS = "January February March April May June July August September October November December"
 _BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "KB"))
@@ -89,3 +92,41 @@ def sentence_of(words: str) -> str:
     """
     whole = words[:1].upper() + words[1:]
     return whole if not whole or whole[-1] in ".!?" else f"{whole}."
+
+
+def in_front(metrics: Sequence[Metric]) -> list[Metric]:
+    """Return metrics as people ask for them: those that grow first."""
+    return sorted(metrics, key=lambda metric: not metric.maximises)
+
+
+def named(metric: Metric) -> str:
+    """Return what a metric is called where it stands alone.
+
+    Example:
+        >>> named(Metric(name="loss_nats", title="test loss"))
+        'test loss, nats'
+    """
+    if metric.long:
+        return metric.long
+    return metric.title if "_" not in metric.name else f"{metric.title}, {metric.unit}"
+
+
+def shown(metric: Metric, value: float | None) -> str:
+    """Return a value of a metric, without its unit unless that is percent.
+
+    Example:
+        >>> loss = Metric(name="loss_nats", title="test loss")
+        >>> shown(loss, 0.12345), shown(loss, None)
+        ('0.123', 'not finite')
+    """
+    if metric.unit == "percent":
+        return percent(value, metric.digits)
+    if value is None or not math.isfinite(value):
+        return "not finite"
+    return f"{value:.{metric.digits}f}"
+
+
+def with_unit(metric: Metric, value: float | None) -> str:
+    """Return a value of a metric with its unit."""
+    is_bare = metric.unit in ("percent", metric.name)
+    return shown(metric, value) + ("" if is_bare else f" {metric.unit}")

@@ -41,7 +41,7 @@ def tell_learned(
     tied, is_more = tied_archs(ranking, problem, arch)
     explained = explained_share(ranking)
     end = _loss_at_the_end(run.events())
-    warnings = _warnings(ranking, end, problem.task.guessing_loss)
+    warnings = _warnings(ranking, end, problem.task.loss_of_guessing(problem.task.sizes))
     sentence = in_words(explained, len(tied), is_more)
     content = {
         "choices": _effects(problem.space, ranking),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..core.lookup import lookup
-from ..training.task import Task
+from ..training.task import Metric, Task
 from .images.arrays import ArrayTask, Source
 from .images.classification import Classification
 from .images.digits import digits, digits_photo, mnist5k, mnist5k_photo
@@ -28,6 +28,11 @@ EMBEDDED: dict[str, Callable[[], Source]] = {
 FILES: dict[str, Callable[[str], Source]] = {"cifar10": cifar10, "idx": idx, "npz": npz}
 TASKS: dict[str, type[Task]] = {}
 """Embedded data of other kinds by name: classes that are called with `resolution=`."""
+
+
+def metrics_of(data: str | None) -> tuple[Metric, ...]:
+    """Return what is measured on data, the first being what is chosen by."""
+    return family_of(data or "").metrics
 
 
 def family_of(data: str) -> type[Task]:

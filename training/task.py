@@ -36,16 +36,48 @@ class Metric:
         title: heading of a column.
         maximises: whether more is better.
         digits: shown behind the point.
+        long: what a reader is told who does not know it, the title if empty.
+        note: what else such a reader has to know.
+        each: key of a list of its values, one a training; `NAME_each` if empty.
     """
 
     name: str
     title: str
     maximises: bool = False
     digits: int = 3
+    long: str = ""
+    note: str = ""
+    each: str = ""
+
+    @property
+    def unit(self) -> str:
+        """The unit in which the name ends; the name itself where it has one part."""
+        return self.name.rpartition("_")[2]
+
+    @property
+    def spread(self) -> str:
+        """The key of its standard deviation over seeds.
+
+        Example:
+            >>> Metric(name="loss_nats", title="loss").spread, Metric(name="mae", title="").spread
+            ('loss_spread_nats', 'spread_mae')
+        """
+        stem, line, unit = self.name.rpartition("_")
+        return f"{stem}{line}spread_{unit}"
+
+    @property
+    def values(self) -> str:
+        """The key of a list of its values, one a training."""
+        return self.each or f"{self.name}_each"
 
     def cost(self, value: float) -> float:
         """Return the value as something to be minimised, which is what strategies are told."""
         return -value if self.maximises else value
+
+
+def gaining(metrics: Sequence[Metric]) -> Metric:
+    """Return the metric in which an improvement is told: the first that grows, else the first."""
+    return next((metric for metric in metrics if metric.maximises), metrics[0])
 
 
 Network = Callable[..., Any]
@@ -104,7 +136,6 @@ class Task(ABC):
         preprocessing: how pixels become the network's input; None where they come ready, as nobody
             can say. That of trained weights may be set, which the data are then to test.
         is_demonstration: whether proxies and short recipes are the default.
-        guessing_loss: that of a network which knows nothing, None where nobody can say.
         skipped: names of the items that could not be read so far.
     """
 
@@ -115,8 +146,16 @@ class Task(ABC):
     class_names: Sequence[str] = ()
     preprocessing: Preprocessing | None = None
     is_demonstration: bool = False
-    guessing_loss: float | None = None
     skipped: frozenset[str] = frozenset()
+
+    @classmethod
+    def loss_of_guessing(cls, sizes: Mapping[str, Any]) -> float | None:
+        """Return the loss of a network which knows nothing, None where nobody can say.
+
+        Args:
+            sizes: of the task, maybe among other options of a space.
+        """
+        return None
 
     @property
     def num_skipped(self) -> int:

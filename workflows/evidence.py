@@ -92,6 +92,7 @@ def gather(run: Run, level: str, report: Report) -> dict[str, Any]:
         `verdict` (see `nastk.comparison.ranking`).
     """
     problem, wanted = problem_of(run), LEVELS[level]
+    first = problem.task.metrics[0]
     data = run.manifest["data"]
     trained = space_for(data, problem.space, problem.proxy)
     trained = fitted(trained, problem.task)
@@ -143,8 +144,8 @@ def gather(run: Run, level: str, report: Report) -> dict[str, Any]:
         **summed,
         "inherited_seconds": seconds,
         "share_percent": 100 * (paid + seconds) / spent if spent else None,
-        "ranking": rank_scores(rows),
-        "verdict": judge(rows, spent / one, steps / whole),
+        "ranking": rank_scores(rows, first),
+        "verdict": judge(rows, spent / one, steps / whole, metric=first),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -41,8 +41,19 @@ class Classification(Task):
 
     kind: ClassVar[str] = "classification"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric(name="loss_nats", title="loss"),
-        Metric(name="top1_percent", title="top-1", maximises=True, digits=1),
+        Metric(
+            name="loss_nats",
+            title="test loss",
+            note="cross-entropy, lower is better",
+            each="losses_nats",
+        ),
+        Metric(
+            name="top1_percent",
+            title="top-1 %",
+            maximises=True,
+            digits=1,
+            long="test accuracy (top-1)",
+        ),
     )
 
     num_classes: int
@@ -58,10 +69,11 @@ class Classification(Task):
         """What the data decide of a space: the number of classes."""
         return {"num_classes": self.num_classes}
 
-    @property
-    def guessing_loss(self) -> float:  # type: ignore[override]
-        """The loss of one who gives all classes the same probability."""
-        return math.log(self.num_classes)
+    @classmethod
+    def loss_of_guessing(cls, sizes: Mapping[str, Any]) -> float | None:
+        """Return the loss of one who gives all classes the same probability."""
+        classes = sizes.get("num_classes")
+        return math.log(classes) if type(classes) is int and classes > 1 else None
 
     @abstractmethod
     def images(self, split: str, items: Sequence[int], draw: Draw | None) -> tuple[Tensor, Tensor]:

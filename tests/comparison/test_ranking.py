@@ -3,9 +3,15 @@
 import itertools
 import math
 import statistics
+from functools import partial
 
 import pytest
-from nastk.comparison.ranking import best_of, ceiling, chance, judge, rank_scores, tau, taus
+from nastk.comparison import ranking
+from nastk.comparison.ranking import best_of, ceiling, chance, tau, taus
+from nastk.tasks.images.classification import Classification
+
+LOSS = Classification.metrics[0]
+judge, rank_scores = (partial(call, metric=LOSS) for call in (ranking.judge, ranking.rank_scores))
 
 
 def rows(found, most, *drawn):

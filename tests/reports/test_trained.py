@@ -6,7 +6,7 @@ import shutil
 import nastk
 import pytest
 from nastk.core.answers import Answers, Example
-from nastk.reports.trained import class_facts, doubts
+from nastk.reports.class_facts import class_facts, doubts
 from nastk.workflows.report import report
 from scipy.stats import binomtest
 

@@ -30,7 +30,7 @@ def planted(space, effects, error=0.0):
 
 
 def problem(space, text="0:100%"):
-    task = SimpleNamespace(guessing_loss=math.log(10))
+    task = SimpleNamespace(sizes={}, loss_of_guessing=lambda sizes: math.log(10))
     return SimpleNamespace(space=space, task=task, budget=parse_budget(text, space))
 
 
