@@ -11,7 +11,7 @@ from ..tasks.named import metrics_of
 from ..training.task import Metric, gaining
 from .markup import Markup, join, tag
 from .trained import STARTS
-from .wording import day, duration, in_front, named, openness, percent, size
+from .wording import day, duration, heading, in_front, openness, percent, size
 
 Facts = Mapping[str, Any]
 
@@ -62,10 +62,6 @@ def _figure_of(metric: Metric, value: float | None) -> str:
     if metric.unit == "percent":
         return percent(value, metric.digits)
     return figure(value, metric.digits) or "-"
-
-
-def _heading(metric: Metric) -> str:
-    return metric.title if metric.unit == "percent" else named(metric)
 
 
 def overview(names: Sequence[str], facts: Sequence[Facts]) -> Markup:
@@ -197,7 +193,7 @@ def comparison(fact: Facts) -> Markup:
             *(_over_seeds(metric, row) for metric in metrics),
         ]
         rows.append((row["kind"], cells))
-    heads = ["network", "FLOPs", "params", "seeds", *map(_heading, metrics)]
+    heads = ["network", "FLOPs", "params", "seeds", *map(heading, metrics)]
     shown = table(heads, rows, 1)
     steps = compared.get("steps")
     length = "" if steps is None else f", {steps} updates"

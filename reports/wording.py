@@ -111,6 +111,11 @@ def named(metric: Metric) -> str:
     return metric.title if "_" not in metric.name else f"{metric.title}, {metric.unit}"
 
 
+def heading(metric: Metric) -> str:
+    """Return what heads a column of a metric, whose title says it where it is a share."""
+    return metric.title if metric.unit == "percent" else named(metric)
+
+
 def shown(metric: Metric, value: float | None) -> str:
     """Return a value of a metric, without its unit unless that is percent.
 

@@ -1,7 +1,6 @@
 """A task reads items, an objective turns outputs into a loss, a meter measures; loops know no more.
 
-A new kind of task is three classes, `Task`, `Objective` and `Meter`, and one line in
-`nastk.tasks.named.TASKS`.
+A new kind is three classes, `Task`, `Objective` and `Meter`, and a line in `nastk.tasks.named`.
 """
 
 from __future__ import annotations
