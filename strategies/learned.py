@@ -8,19 +8,32 @@ from typing import Any
 import numpy as np
 
 from ..core.arch import Arch
-from ..core.best import best_other
+from ..core.best import best_arch, best_other, most_params
 from ..core.budget import NEARLY
 from ..core.loop import Report
 from ..core.run import Run, write_json
 from ..core.space import Space
 from ..training.strategy import Problem
 from .ranking import Ranking
+from .reading import read_ranking
+from .thompson import Learned
 
 FILE = "ranking.json"
 
 _LISTED = 5  # best archs of a budget that are looked at
 _GUESSING = 0.9  # of the loss of guessing: a supernet that ends above has learned nothing
 _EXPLAINED = 0.05  # share below which a ranking knows nothing
+
+
+def learned_from(run: Run, problem: Problem, report: Report) -> Learned:
+    """Read what the events of a search say of every arch, tell it, and return the best arch."""
+    ranking = read_ranking(problem.space, run.events(), problem.seed)
+    if ranking.knows:
+        arch = best_arch(problem.space, ranking.polynomial, problem.budget)
+    else:  # a warning says so
+        arch = most_params(problem.space, problem.budget)
+    tell_learned(run, problem, ranking, arch, report)
+    return Learned(arch=arch, score=ranking.polynomial)
 
 
 def tell_learned(

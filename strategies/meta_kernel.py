@@ -11,14 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..core.best import best_arch, most_params
 from ..core.loop import Loop, Report
 from ..core.run import Run
 from ..core.space import Space
 from ..training.strategy import Problem
-from .learned import tell_learned
+from .learned import learned_from
 from .mixed import MixedSearch
-from .reading import read_ranking
 from .supernet_strategy import SupernetStrategy, runs_whole
 from .thompson import Learned
 
@@ -116,10 +114,4 @@ class MetaKernel(SupernetStrategy):
             shown = {"loss": event["loss"]} if "loss" in event else {}
             about = {"phase": search.phase(step), "doing": search.in_words(step)}
             report({**about, "step": step + 1, "total": search.total, **shown})
-        ranking = read_ranking(problem.space, run.events(), problem.seed)
-        if ranking.knows:
-            arch = best_arch(problem.space, ranking.polynomial, problem.budget)
-        else:  # a warning says so
-            arch = most_params(problem.space, problem.budget)
-        tell_learned(run, problem, ranking, arch, report)
-        return Learned(arch=arch, score=ranking.polynomial)
+        return learned_from(run, problem, report)

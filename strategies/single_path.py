@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from ..core.band import band_of
-from ..core.best import best_arch, most_params
 from ..core.loop import Loop, Report
 from ..core.optimizer import backward, step_all
 from ..core.run import Run
@@ -21,9 +20,9 @@ from ..training.batch import Batch
 from ..training.strategy import Problem
 from .black_box import MOST_EVALUATIONS
 from .inherited import ArchTest, images_for
-from .learned import tell_learned
+from .learned import learned_from
 from .length import mean_flops, plain_flops
-from .reading import FEWEST, read_ranking
+from .reading import FEWEST
 from .supernet_strategy import SupernetStrategy, SupernetTraining
 from .thompson import Learned
 
@@ -94,13 +93,7 @@ class SinglePath(SupernetStrategy):
             run.log(step=step, **event)
             shown = {name: event[name] for name in ("loss", "inherited_loss") if name in event}
             report({"phase": phase, "step": step + 1, "total": total, **shown})
-        ranking = read_ranking(problem.space, run.events(), problem.seed)
-        if ranking.knows:
-            arch = best_arch(problem.space, ranking.polynomial, problem.budget)
-        else:  # a warning says so
-            arch = most_params(problem.space, problem.budget)
-        tell_learned(run, problem, ranking, arch, report)
-        return Learned(arch=arch, score=ranking.polynomial)
+        return learned_from(run, problem, report)
 
 
 class _Search:
