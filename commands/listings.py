@@ -11,15 +11,16 @@ from .console import new_table, say
 
 def print_spaces(rows: list[dict[str, Any]]) -> None:
     """Print the list of spaces."""
-    table = new_table("space", "tasks", "choices", "archs", "smallest", "largest", num_left=2)
+    table = new_table("space", "choices", "archs", "smallest", "largest")
+    table.add_column("tasks")
     for row in rows:
         table.add_row(
             row["name"],
-            "\n".join(row["tasks"]),
             str(row["num_choices"]),
             f"10^{row['log10_size']:.1f}",
             short(row["flops_min"]),
             short(row["flops_max"]),
+            ", ".join(row["tasks"]),
         )
     say(table)
 

@@ -115,7 +115,7 @@ def _neighbours(target: Space, proxy: Space, budget: Budget) -> list[Contestant]
     result = []
     trained = proxy.sizes | {"scale": proxy.options.get("scale", 1.0)}
     for reference in references().values():
-        if not reference.builds or reference.task not in target.tasks:
+        if not reference.builds or reference.task != target.kind:
             continue
         if reference.options.get("resolution", target.resolution) != target.resolution:
             continue  # it is another one's network at another resolution

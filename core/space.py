@@ -32,7 +32,8 @@ class Space(ABC):
 
     Attributes:
         resolution: side of the square input in pixels.
-        num_classes: number of outputs.
+        num_classes: number of outputs: classes, maps, numbers of an embedding...
+        task: kind of task whose head the networks have, one of `tasks`; the first if empty.
         learning_rates: peak rates at which networks of the space train well, by optimiser; the
             optimiser of long trainings comes first.
         recipe: by which networks of the space train on the user's data; a name in
@@ -40,7 +41,7 @@ class Space(ABC):
         short_recipe: ...and the one on embedded data.
         search_steps: updates of a supernet on embedded data, in a search that is not told how
             many; on data of the user's the length of a training decides.
-        tasks: kinds of task that the space fits.
+        tasks: kinds of task that the space fits; `network` builds for `kind`.
     """
 
     name: ClassVar[str]
@@ -52,6 +53,7 @@ class Space(ABC):
 
     resolution: int = 224
     num_classes: int = 1000
+    task: str = ""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Name a space after its class unless it names itself."""
@@ -73,10 +75,19 @@ class Space(ABC):
                     f"{most:,}, got {shown}"
                 )
             object.__setattr__(self, field, int(value))
+        if self.task and self.task not in self.tasks:
+            raise ValueError(
+                f"{self.name} builds networks for {', '.join(self.tasks)}, got task {self.task!r}"
+            )
 
     @abstractmethod
     def network(self, choose: Choose) -> nn.Module:
         """Build the network, asking `choose(name, candidates)` for every decision."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of task for which `network` builds."""
+        return self.task or self.tasks[0]
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -93,8 +104,9 @@ class Space(ABC):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of the space, by name."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        """The options of the space by name; without `task` where that is the usual one."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return values if self.task else {k: v for k, v in values.items() if k != "task"}
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -34,7 +34,7 @@ _KINDS: dict[str, Any] = {
     "classes": list,
 }
 # Options in which a trained network may differ from the target that is its arch's.
-_SIZES = {"resolution", "num_classes", "scale"}
+_SIZES = {"resolution", "num_classes", "scale", "task"}
 
 
 def save_weights(

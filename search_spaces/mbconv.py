@@ -13,17 +13,17 @@ from ..core.arch import Arch
 from ..core.choice import Choose
 from ..core.lookup import lookup
 from ..core.space import Space
-from ..ops import Step, batch_norm, conv2d, depthwise_conv2d, grouped, linear
+from ..ops import Step, batch_norm, conv2d, depthwise_conv2d, grouped
 from ..ops.meta_convolution import Kernel
 from .blocks import (
     ACTS,
-    Head,
     SqueezeExcite,
     check_factors,
     inverted_residual,
     round_channels,
     scaled_channels,
 )
+from .heads import HEADS, Body, Ending
 
 # Channels, repeats, stride. The first stage is a fixed block without expansion.
 # "r1" is the 22-block macro of FBNet, Single-Path NAS and AtomNAS; "v2" is MobileNetV2's.
@@ -53,6 +53,7 @@ class MBConv(Space):
     name: ClassVar[str] = "mbconv"
     recipe: ClassVar[str | None] = "mobilenet"
     search_steps: ClassVar[int] = 260
+    tasks: ClassVar[tuple[str, ...]] = tuple(HEADS)
 
     macro: str = "r1"
     kernels: tuple[int, ...] = (0, 3, 5, 7)
@@ -73,12 +74,12 @@ class MBConv(Space):
         return dataclasses.replace(self, scale=0.35, resolution=112)
 
     def network(self, choose: Choose) -> nn.Module:
-        """Build stem, blocks, the 1280-channel convolution and head."""
+        """Build stem, blocks and head, of labels behind a 1280-channel convolution."""
         act = ACTS[self.act]
         channels = self._channels(32)
-        layers: list[nn.Module] = [
-            Step(conv2d(3, channels, 3, stride=2), batch_norm(channels), act())
-        ]
+        body = Body()
+        stem = Step(conv2d(3, channels, 3, stride=2), batch_norm(channels), act())
+        body.add(stem, channels, stride=2)
         for index, (base, repeats, first_stride) in enumerate(MACROS[self.macro], 1):
             for block in range(1, repeats + 1):
                 kernels: tuple[Kernel, ...] = (3,)
@@ -86,11 +87,12 @@ class MBConv(Space):
                     name = f"stage{index}.block{block}.kernel"
                     kernels = choose(name, self.kernels, groups=6, required=1)
                 out, stride = self._channels(base), first_stride if block == 1 else 1
-                layers.append(self._block(channels, out, kernels, stride, expand=index > 1))
+                layer = self._block(channels, out, kernels, stride, expand=index > 1)
+                body.add(layer, out, stride=stride)
                 channels = out
         last = scaled_channels(max(1280, round_channels(1280 * self.width, 8)), self.scale)
-        layers.append(Step(conv2d(channels, last, 1), batch_norm(last), act()))
-        return nn.Sequential(*layers, Head(linear(last, self.num_classes), dropout=0.2))
+        ending = Ending(dropout=0.2, widened=last, act=act, pyramid=32)
+        return body.network(self.kind, self.num_classes, ending)
 
     def _channels(self, base: int) -> int:
         return scaled_channels(round_channels(base * self.width, 8), self.scale)

@@ -9,8 +9,9 @@ from torch import nn
 
 from ..core.choice import Choose
 from ..core.space import Space
-from ..ops import Step, batch_norm, conv2d, linear
-from .blocks import Head, optional_bottleneck
+from ..ops import Step, batch_norm, conv2d
+from .blocks import optional_bottleneck
+from .heads import HEADS, Body
 
 # Kernel size of the first and of the second half of the wide channels, 0 where they are absent.
 KERNELS = {"identity": (0, 0), "e2_k3": (3, 0), "e2_k5": (5, 0), "e4_k3": (3, 3), "e4_k5": (5, 5)}
@@ -30,6 +31,7 @@ class MBConvMicro(Space):
     recipe: ClassVar[str | None] = "small"
     short_recipe: ClassVar[str] = "demonstration-long"
     search_steps: ClassVar[int] = 600
+    tasks: ClassVar[tuple[str, ...]] = tuple(HEADS)
 
     resolution: int = 20
     num_classes: int = 10
@@ -37,17 +39,16 @@ class MBConvMicro(Space):
     def network(self, choose: Choose) -> nn.Module:
         """Build stem, three stages of two layers, and head."""
         channels = STAGES[0][0]
-        layers: list[nn.Module] = [
-            Step(conv2d(3, channels, 3, stride=2), batch_norm(channels), nn.ReLU())
-        ]
+        body = Body()
+        stem = Step(conv2d(3, channels, 3, stride=2), batch_norm(channels), nn.ReLU())
+        body.add(stem, channels, stride=2)
         for stage, (out, repeats, first_stride) in enumerate(STAGES, 1):
             for layer in range(1, repeats + 1):
                 operation = choose(f"stage{stage}.layer{layer}", tuple(KERNELS))
                 stride = first_stride if layer == 1 else 1
-                layers.append(
-                    optional_bottleneck(
-                        operation, KERNELS, 2 * channels, channels, out, stride=stride
-                    )
+                bottleneck = optional_bottleneck(
+                    operation, KERNELS, 2 * channels, channels, out, stride=stride
                 )
+                body.add(bottleneck, out, stride=stride)
                 channels = out
-        return nn.Sequential(*layers, Head(linear(channels, self.num_classes)))
+        return body.network(self.kind, self.num_classes)

@@ -11,15 +11,15 @@ from torch import nn
 from ..core.arch import Arch
 from ..core.choice import Choose, Value
 from ..core.space import Space
-from ..ops import Step, batch_norm, conv2d, linear, residual
+from ..ops import Step, batch_norm, conv2d, residual
 from .blocks import (
-    Head,
     bottleneck_width,
     check_factors,
     round_channels,
     sandglass,
     scaled_channels,
 )
+from .heads import HEADS, Body, Ending
 
 # MobileNeXt, arXiv:2007.02269 and its released code: reduction t, channels, repeats, stride.
 STAGES = (
@@ -52,6 +52,7 @@ class Sandglass(Space):
     name: ClassVar[str] = "sandglass"
     recipe: ClassVar[str | None] = "mobilenext"
     search_steps: ClassVar[int] = 260
+    tasks: ClassVar[tuple[str, ...]] = tuple(HEADS)
 
     width: float = 1.0
     kernels: tuple[int, ...] = (3, 5, 7)
@@ -74,28 +75,21 @@ class Sandglass(Space):
         divisor = 4 if self.width == 0.1 else 8
         channels = round_channels(32 * self.width, divisor)
         stem = scaled_channels(channels, self.scale)
-        layers: list[nn.Module] = [Step(conv2d(3, stem, 3, stride=2), batch_norm(stem), nn.ReLU6())]
+        body = Body()
+        body.add(Step(conv2d(3, stem, 3, stride=2), batch_norm(stem), nn.ReLU6()), stem, stride=2)
         for index, (reduction, base, repeats, stride) in enumerate(STAGES, 1):
             out = round_channels(base * self.width, divisor)
             if index == len(STAGES) and self.width < 1:
                 out = base
             for block in range(1, repeats + 1):
                 name = f"stage{index}.block{block}"
-                first = block == 1
-                layers.append(
-                    self._block(
-                        choose,
-                        name,
-                        channels,
-                        out,
-                        reduction,
-                        stride if first else 1,
-                        is_single=repeats == 1,
-                    )
+                step = stride if block == 1 else 1
+                layer = self._block(
+                    choose, name, channels, out, reduction, step, is_single=repeats == 1
                 )
+                body.add(layer, scaled_channels(out, self.scale), stride=step)
                 channels = out
-        last = scaled_channels(channels, self.scale)
-        return nn.Sequential(*layers, Head(linear(last, self.num_classes), dropout=0.2))
+        return body.network(self.kind, self.num_classes, Ending(dropout=0.2, pyramid=32))
 
     def _block(
         self,

@@ -9,8 +9,9 @@ from torch import nn
 
 from ..core.choice import Choose
 from ..core.space import Space
-from ..ops import Step, batch_norm, conv2d, linear, residual
-from .blocks import Head, sandglass
+from ..ops import Step, batch_norm, conv2d, residual
+from .blocks import sandglass
+from .heads import HEADS, Body
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,7 @@ class SandglassMicroTab(Space):
 
     name: ClassVar[str] = "sandglass-micro-tab"
     recipe: ClassVar[str | None] = "small"
+    tasks: ClassVar[tuple[str, ...]] = tuple(HEADS)
 
     resolution: int = 20
     num_classes: int = 10
@@ -48,10 +50,9 @@ class SandglassMicroTab(Space):
             )
             for number, channels in ((1, first), (2, second))
         ]
-        return nn.Sequential(
-            Step(conv2d(3, stem, 3, stride=2), batch_norm(stem), nn.ReLU6()),
-            stage1,
-            stage2[0],
-            residual(stage2[1], second, keep=choose("stage2.block2.keep", (1, 0))),
-            Head(linear(second, self.num_classes)),
-        )
+        body = Body()
+        body.add(Step(conv2d(3, stem, 3, stride=2), batch_norm(stem), nn.ReLU6()), stem, stride=2)
+        body.add(stage1, first, stride=2)
+        body.add(stage2[0], second)
+        body.add(residual(stage2[1], second, keep=choose("stage2.block2.keep", (1, 0))), second)
+        return body.network(self.kind, self.num_classes)

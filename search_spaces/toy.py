@@ -7,8 +7,8 @@ from torch import nn
 
 from ..core.choice import Choose
 from ..core.space import Space
-from ..ops import Step, batch_norm, conv2d, depthwise_conv2d, linear
-from .blocks import Head
+from ..ops import Step, batch_norm, conv2d, depthwise_conv2d
+from .heads import HEADS, Body
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,7 @@ class Toy(Space):
 
     name: ClassVar[str] = "toy"
     recipe: ClassVar[str | None] = "small"
+    tasks: ClassVar[tuple[str, ...]] = tuple(HEADS)
 
     resolution: int = 28
     num_classes: int = 10
@@ -24,9 +25,9 @@ class Toy(Space):
     def network(self, choose: Choose) -> nn.Module:
         """Build three convolutions and a linear layer."""
         width = choose("width", (8, 16))
-        return nn.Sequential(
-            Step(conv2d(3, 8, 3, stride=2), batch_norm(8), nn.ReLU6()),
-            Step(depthwise_conv2d(8, choose("kernel", (3, 5)), stride=2), batch_norm(8)),
-            Step(conv2d(8, width, 1), batch_norm(width), nn.ReLU6()),
-            Head(linear(width, self.num_classes)),
-        )
+        body = Body()
+        body.add(Step(conv2d(3, 8, 3, stride=2), batch_norm(8), nn.ReLU6()), 8, stride=2)
+        depthwise = depthwise_conv2d(8, choose("kernel", (3, 5)), stride=2)
+        body.add(Step(depthwise, batch_norm(8)), 8, stride=2)
+        body.add(Step(conv2d(8, width, 1), batch_norm(width), nn.ReLU6()), width)
+        return body.network(self.kind, self.num_classes)

@@ -128,9 +128,14 @@ class Task(ABC):
 
     Attributes:
         kind: a space says which kinds it fits (`Space.tasks`); others are refused.
+        like: a kind of nastk's whose networks fit this kind too, since they take the same inputs
+            and give outputs of the same form; empty where there is none.
         metrics: what the meter returns; searches, trainings and comparisons choose by the first,
             reports show all.
-        sizes: options of a space that the data decide, `{"num_classes": 10}` for example.
+        sizes: options of a space that the data decide, `{"num_classes": 10}` for example; of the
+            class itself where all data of a kind decide the same.
+        least_resolution: pixels below which its items can hardly be seen: a search in a space that
+            is made for smaller images takes so many, unless it is told how many.
         class_names: names of the network's outputs in their order; empty where they have none.
         preprocessing: how pixels become the network's input; None where they come ready, as nobody
             can say. That of trained weights may be set, which the data are then to test.
@@ -139,7 +144,9 @@ class Task(ABC):
     """
 
     kind: ClassVar[str]
+    like: ClassVar[str] = ""
     metrics: ClassVar[tuple[Metric, ...]]
+    least_resolution: ClassVar[int] = 0
 
     sizes: Mapping[str, int]
     class_names: Sequence[str] = ()
@@ -273,28 +280,45 @@ def first_cost(task: Task, metrics: Metrics, split: str) -> float:
     return first.cost(metrics[f"{split}_{first.name}"])
 
 
-def check_kind(space: Space, kind: str) -> None:
-    """Refuse a space whose networks do not fit a kind of task.
+def aimed(space: Space, family: type[Task]) -> Space:
+    """Return a space whose networks are for a kind of task, before any data are read.
 
     Raises:
-        ValueError: then, naming the kinds that fit.
+        ValueError: if they do not fit the kind, naming the kinds that they fit.
     """
-    if kind not in space.tasks:
-        raise ValueError(
-            f"space {space.name!r} builds networks for {', '.join(space.tasks) or 'no task'}, but "
-            f"the data are for {kind}; take other data, or a space that names {kind} in `tasks`"
-        )
+    side = max(space.resolution, family.least_resolution)
+    return _sized(space, family, _of_kind(space, family) | {"resolution": side})
 
 
 def fitted(space: Space, task: Task) -> Space:
-    """Return a space whose networks have the sizes that a task decides.
+    """Return a space whose networks are for the kind of a task, and have the sizes it decides.
 
     Raises:
-        ValueError: if its networks do not fit the kind of the task, or it has no such sizes.
+        ValueError: if its networks do not fit the kind, or it has no such sizes.
     """
-    check_kind(space, task.kind)
-    if missing := [name for name in task.sizes if name not in space.options]:
+    return _sized(space, type(task), _of_kind(space, type(task)) | dict(task.sizes))
+
+
+def _of_kind(space: Space, family: type[Task]) -> dict[str, Any]:
+    """Return the options of a space that a kind of task decides."""
+    kind = next((kind for kind in (family.kind, family.like) if kind in space.tasks), None)
+    if kind is None:
         raise ValueError(
-            f"space {space.name!r} has no option {missing[0]!r}, which data for {task.kind} decide"
+            f"space {space.name!r} builds networks for {', '.join(space.tasks) or 'no task'}, but "
+            f"the data are for {family.kind}; take other data, or a space that names {family.kind} "
+            "in `tasks`"
         )
-    return dataclasses.replace(space, **task.sizes)
+    # Of a class this is a mapping only where all data of the kind decide the same.
+    known = getattr(family, "sizes", None)
+    sizes = dict(known) if isinstance(known, Mapping) else {}
+    return {"task": "" if kind == space.tasks[0] else kind} | sizes
+
+
+def _sized(space: Space, family: type[Task], sizes: Mapping[str, Any]) -> Space:
+    known = {field.name for field in dataclasses.fields(space)}
+    if missing := [name for name in sizes if name not in known]:
+        raise ValueError(
+            f"space {space.name!r} has no option {missing[0]!r}, which data for {family.kind} "
+            "decide"
+        )
+    return dataclasses.replace(space, **sizes)

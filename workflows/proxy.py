@@ -23,8 +23,8 @@ from ..nasbench.families import find_space
 from ..records.execution import Execution
 from ..records.manifest import absolute_data, absolute_space, circumstances
 from ..records.naming import check_numbers, space_for
-from ..tasks.named import find_data, make_task
-from ..training.task import fitted
+from ..tasks.named import family_of, find_data, make_task
+from ..training.task import aimed, fitted
 
 # Below this share of variance one training says more about its seed than about its arch.
 ENOUGH = 0.5
@@ -99,9 +99,9 @@ def bench_proxy(
     )
     data = absolute_data(data)
     named = find_recipe(recipe) if recipe else None
-    target = find_space(space)()
     Budget.parse(flops, largest=10**9)  # the grammar, before anything slow
     find_data(data)
+    target = aimed(find_space(space)(), family_of(data))
     trained = space_for(data, target)
     task = make_task(data, trained.resolution, strict=strict)
     if not task.is_demonstration:

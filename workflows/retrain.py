@@ -46,7 +46,7 @@ from ..records.weights import save_weights
 from ..tasks.named import family_of, find_data, make_task
 from ..training.inherit import inherit as inherit_weights
 from ..training.skipped import remember_skipped
-from ..training.task import Task, check_kind, first_cost, fitted
+from ..training.task import Task, aimed, first_cost, fitted
 from .evaluate import answers_file, by_class, test_answers, write_answers
 from .guarding import guarded_call
 from .planning import trainings_told
@@ -275,8 +275,8 @@ def _run_of(
     else:
         data = data or "digits-photo"
         find_data(data)  # refused before anything is written
-        check_kind(space, family_of(data).kind)
-        about = manifest_of(space=space.name, target=space, proxy=space.proxy(), data=data)
+        target = aimed(space, family_of(data))
+        about = manifest_of(space=space.name, target=target, proxy=target.proxy(), data=data)
         holding = fresh_run(folder, about | how)
     with holding as run:
         if not run.arch_path.is_file() and "strategy" not in run.manifest:

@@ -43,7 +43,7 @@ from ..records.results import SearchResult
 from ..records.trust import keep_code, recorded_space
 from ..strategies.supernet_strategy import SupernetStrategy
 from ..tasks.named import family_of, find_data
-from ..training.task import check_kind
+from ..training.task import aimed
 from .appointing import check_evaluator
 from .finding import search_in
 from .found import Found
@@ -210,8 +210,9 @@ def search(
         changes.pop("lr", None)  # the supernet's, not that of single networks
     extra = {} if evidence is None else {"evidence": lookup("evidence", evidence, EVIDENCE)}
     sizes = {"resolution": target_resolution, "num_classes": target_classes}
+    find_data(data)
     target = dataclasses.replace(
-        with_options(family, space_options or {}),
+        aimed(with_options(family, space_options or {}), family_of(data)),
         **{key: value for key, value in sizes.items() if value is not None},
     )
     # The grammar, before anything slow.
@@ -221,8 +222,6 @@ def search(
     budgets, several = split_budgets(budget_texts(asked), target)
     check_front(front, several, made.name, made.ranks_all)
     proxy = proxy_of(target, data, proxy_scale, proxy_resolution)
-    find_data(data)
-    check_kind(target, family_of(data).kind)
     folder = Path(out) if out else free_folder(Path("runs", f"{target.name}-{made.name}-{seed}"))
     manifest = {
         **manifest_of(space=space, target=target, proxy=proxy, data=data),
