@@ -20,7 +20,7 @@ def print_spaces(rows: list[dict[str, Any]]) -> None:
             f"10^{row['log10_size']:.1f}",
             short(row["flops_min"]),
             short(row["flops_max"]),
-            ", ".join(row["tasks"]),
+            " ".join(row["tasks"]),
         )
     say(table)
 
