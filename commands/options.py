@@ -155,7 +155,8 @@ Data = Annotated[
         help="digits-photo, digits, textures (patches of two photos), with the extra data also "
         "mnist5k, mnist5k-photo, textures-photos (patches of ten photos); imagefolder:PATH "
         "(train/CLASS/... and val/CLASS/...), npz:PATH (x, y or x_train, y_train), idx:PATH or "
-        "cifar10:PATH."
+        "cifar10:PATH. Of salient objects: composite (drawn on two photos), composite-photos (on "
+        "ten), duts:PATH (DUTS-TR-Image, DUTS-TR-Mask)."
     ),
 ]
 Recipe = Annotated[

@@ -96,7 +96,11 @@ def print_metrics(result: dict[str, Any]) -> None:
         say(
             f"{name:24} {value:,.4g}" if value < 1e6 else f"{name:24} {value:,.0f}", highlight=False
         )
-    say(result["weakest_classes"])
+    for name, metrics in result.get("baselines", {}).items():
+        figures = (f"{key.removeprefix('test_')} {value:.3f}" for key, value in metrics.items())
+        say(f"baseline {name}: {', '.join(figures)}")
+    if result["weakest_classes"]:
+        say(result["weakest_classes"])
     if "network" in result:
         network = ", ".join(f"{key} {value}" for key, value in result["network"].items())
         say(f"trained network: {network}")

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from ..core.in_memory import is_in_file, is_in_memory
 from ..core.loop import Report
 from ..core.pool import worker_pool
 from ..core.ranked import as_ranked
@@ -27,7 +28,6 @@ from ..core.worker import check_stop
 from ..evaluators.recipe import find_recipe
 from ..evaluators.train import Training
 from ..nasbench.families import find_space, make_space
-from ..nasbench.in_memory import is_in_file, is_in_memory
 from ..records.execution import Execution
 from ..records.results import read_metrics
 from ..tasks.images.held import share_held

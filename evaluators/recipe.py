@@ -201,7 +201,7 @@ RECIPES: dict[str, Recipe] = {
 
 
 def default_recipe(space: Space, task: Task) -> Recipe:
-    """Return the short recipe of a space on embedded data, its own on the user's.
+    """Return the short recipe of a kind or a space on embedded data, a space's own on the user's.
 
     A space that names none has `small` up to `FEW_IMAGES` training images, else `mobilenet`.
 
@@ -213,7 +213,7 @@ def default_recipe(space: Space, task: Task) -> Recipe:
         ValueError: if the space names a recipe that does not exist.
     """
     if task.is_demonstration:
-        name = space.short_recipe
+        name = task.short_recipe or space.short_recipe
     else:
         by_size = SMALL if task.size("train") <= FEW_IMAGES else MOBILENET
         name = space.recipe or by_size.name

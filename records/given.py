@@ -14,9 +14,10 @@ from typing import Any
 from ..core.arguments import shown
 from ..core.bounds import WORDS
 from ..core.budget import Budget
+from ..core.in_memory import code_hash, hold_class
+from ..core.own_code import check_whole
 from ..core.space import Space
-from ..nasbench.families import FAMILIES, check_whole, find_space
-from ..nasbench.in_memory import code_hash, hold_class
+from ..nasbench.families import FAMILIES, find_space
 from ..tasks.images.arrays import Source
 from ..tasks.images.held import hold
 from .manifest import absolute_data, absolute_space

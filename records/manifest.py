@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
+from ..core.in_memory import is_in_file
 from ..core.run import Run
 from ..core.space import Space
-from ..nasbench.in_memory import is_in_file
 from ..tasks.images.held import KIND as HELD_KIND
 from ..training.task import Task
 from .execution import Execution

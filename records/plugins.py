@@ -12,10 +12,10 @@ from ..core.bounds import WORDS
 from ..core.budget import Budget
 from ..core.check import as_tuple
 from ..core.lookup import lookup
+from ..core.own_code import check_whole, find_class
 from ..core.run import Run
 from ..core.space import Space
 from ..evaluators import EVALUATORS
-from ..nasbench.families import check_whole, find_class
 from ..strategies import STRATEGIES
 from ..training.evaluator import Evaluator
 from ..training.strategy import Strategy

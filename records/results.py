@@ -182,6 +182,7 @@ class Retrained(Record):
     classes: list[str] | None = None
     class_top1_percents: list[Figure] | None = None
     weakest_classes: str = ""
+    baselines: dict[str, dict[str, Figure]] = field(default_factory=dict)
     record: Circumstances = field(default_factory=Circumstances)
 
 

@@ -17,13 +17,13 @@ from typing import Any
 
 from ..core.blame import watch_file
 from ..core.files import file_sha256, read_json, write_atomically
+from ..core.in_memory import held_class, is_in_file, is_in_memory
 from ..core.manifest import Manifest
 from ..core.printable import printable
 from ..core.record import checked
 from ..core.run import Run
 from ..core.space import Space
 from ..nasbench.families import find_space
-from ..nasbench.in_memory import held_class, is_in_file, is_in_memory
 from .imported import file_hash, imported_files
 
 CODE = "code"  # the folder within a run

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from ..core.lookup import lookup
 from ..training.task import Metric, Task
@@ -16,6 +18,8 @@ from .images.held import KIND as HELD_KIND
 from .images.held import find_held, held
 from .images.imagefolder import ImageFolder
 from .images.patches import textures, textures_photos
+from .saliency.composite import Composite, CompositePhotos
+from .saliency.duts import Duts, find_duts
 
 EMBEDDED: dict[str, Callable[[], Source]] = {
     "digits": digits,
@@ -26,8 +30,30 @@ EMBEDDED: dict[str, Callable[[], Source]] = {
     "textures-photos": textures_photos,
 }
 FILES: dict[str, Callable[[str], Source]] = {"cifar10": cifar10, "idx": idx, "npz": npz}
-TASKS: dict[str, type[Task]] = {}
+TASKS: dict[str, type[Task]] = {
+    Composite.name: Composite,
+    CompositePhotos.name: CompositePhotos,
+}
 """Embedded data of other kinds by name: classes that are called with `resolution=`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder:
+    """Data of a user's in a folder.
+
+    Attributes:
+        family: is called with a path, `resolution=`, `workers=` and `strict=`.
+        find: raises a ValueError if there are no such data at a path, without reading any.
+    """
+
+    family: Callable[..., Task]
+    find: Callable[[Path], object]
+
+
+FOLDERS: dict[str, Folder] = {
+    "duts": Folder(family=Duts, find=find_duts),
+    "imagefolder": Folder(family=ImageFolder, find=find_folders),
+}
 
 
 def metrics_of(data: str | None) -> tuple[Metric, ...]:
@@ -37,7 +63,11 @@ def metrics_of(data: str | None) -> tuple[Metric, ...]:
 
 def family_of(data: str) -> type[Task]:
     """Return the class of tasks that data are of: it says kind and metrics, and reads nothing."""
-    return TASKS.get(data, Classification)
+    if data in TASKS:
+        return TASKS[data]
+    form, colon, _ = data.partition(":")
+    folder = FOLDERS.get(form) if colon else None
+    return cast(type[Task], folder.family) if folder else Classification
 
 
 def make_task(data: str, resolution: int, *, workers: int = 0, strict: bool = False) -> Task:
@@ -55,8 +85,9 @@ def make_task(data: str, resolution: int, *, workers: int = 0, strict: bool = Fa
     if not colon:
         return ArrayTask(source=EMBEDDED[kind](), resolution=resolution)
     try:
-        if kind == "imagefolder":
-            return ImageFolder(path, resolution=resolution, workers=workers, strict=strict)
+        if kind in FOLDERS:
+            family = FOLDERS[kind].family
+            return family(path, resolution=resolution, workers=workers, strict=strict)
         return ArrayTask(source=FILES[kind](path), resolution=resolution)
     except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
         raise ValueError(f"cannot read {data}: {error.strerror}: {error.filename}") from None
@@ -77,17 +108,18 @@ def find_data(data: str) -> None:
     if colon and kind == HELD_KIND:
         find_held(data)
         return
-    known = [*EMBEDDED, *TASKS, *(f"{name}:PATH" for name in (*FILES, "imagefolder"))]
+    forms = (*FILES, *FOLDERS)
+    known = [*EMBEDDED, *TASKS, *(f"{name}:PATH" for name in forms)]
     if not colon:
         if data not in EMBEDDED and data not in TASKS:
             lookup("data", data, dict.fromkeys(known))
         return
-    lookup("data", kind, dict.fromkeys((*FILES, "imagefolder")))
+    lookup("data", kind, dict.fromkeys(forms))
     if not path:
         raise ValueError(f"{data!r} misses its path; write {kind}:PATH")
     try:
-        if kind == "imagefolder":
-            find_folders(Path(path))
+        if kind in FOLDERS:
+            FOLDERS[kind].find(Path(path))
         is_there = Path(path).exists()
     except OSError as error:  # a name that is too long, or below a folder that is closed to us
         short = path if len(path) < 200 else f"{path[:200]}..."

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
@@ -139,6 +140,8 @@ class Task(ABC):
         class_names: names of the network's outputs in their order; empty where they have none.
         preprocessing: how pixels become the network's input; None where they come ready, as nobody
             can say. That of trained weights may be set, which the data are then to test.
+        short_recipe: by which networks train on embedded data of the kind, whatever the space; that
+            of the space if None.
         is_demonstration: whether proxies and short recipes are the default.
         skipped: names of the items that could not be read so far.
     """
@@ -147,6 +150,7 @@ class Task(ABC):
     like: ClassVar[str] = ""
     metrics: ClassVar[tuple[Metric, ...]]
     least_resolution: ClassVar[int] = 0
+    short_recipe: ClassVar[str | None] = None
 
     sizes: Mapping[str, int]
     class_names: Sequence[str] = ()
@@ -201,6 +205,25 @@ class Task(ABC):
         Args:
             split: whose answers are kept too, for the report; None where only metrics are wanted.
         """
+
+    def baselines(self) -> dict[str, Metrics]:
+        """Return on the test split the metrics of predictors that know hardly anything, by name.
+
+        They stand beside the results of networks; a kind may have none.
+        """
+        return {}
+
+    def pictures(self, batch: Batch, outputs: Any) -> list[Image.Image]:
+        """Return a picture of each item: what was given, what was wanted and what was answered.
+
+        Args:
+            batch: items as they are, on the CPU.
+            outputs: of a network, on the CPU in float32.
+
+        Returns:
+            None at all where a kind draws nothing.
+        """
+        return []
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
@@ -308,10 +331,13 @@ def _of_kind(space: Space, family: type[Task]) -> dict[str, Any]:
             f"the data are for {family.kind}; take other data, or a space that names {family.kind} "
             "in `tasks`"
         )
-    # Of a class this is a mapping only where all data of the kind decide the same.
-    known = getattr(family, "sizes", None)
-    sizes = dict(known) if isinstance(known, Mapping) else {}
-    return {"task": "" if kind == space.tasks[0] else kind} | sizes
+    return {"task": "" if kind == space.tasks[0] else kind} | sizes_of_kind(family)
+
+
+def sizes_of_kind(family: type[Task]) -> dict[str, int]:
+    """Return the sizes that all data of a kind decide alike, which its class has itself."""
+    known = getattr(family, "sizes", None)  # of other classes a property, or nothing yet
+    return dict(known) if isinstance(known, Mapping) else {}
 
 
 def _sized(space: Space, family: type[Task], sizes: Mapping[str, Any]) -> Space:

@@ -33,6 +33,17 @@ def test_answers(
 test_answers.__test__ = False  # type: ignore[attr-defined]  # a library function, not a test
 
 
+def test_baselines(task: Task) -> dict[str, Metrics]:
+    """Return what predictors that know hardly anything reach on the test split, by their names."""
+    return {
+        name: {f"test_{key}": value for key, value in metrics.items()}
+        for name, metrics in task.baselines().items()
+    }
+
+
+test_baselines.__test__ = False  # type: ignore[attr-defined]
+
+
 def by_class(answers: Answers | None) -> dict[str, Any]:
     """Return what results say of single classes: nothing where a kind keeps no answers."""
     return {
@@ -81,10 +92,11 @@ def evaluate(
             classes.
 
     Returns:
-        `weights`, `data`, `num_skipped`, `metrics`, `classes` and in their order
-        `class_top1_percents` (None without images), as `weakest_classes` a line about these, and as
-        `changes` what was done to make data fit that are prepared or labelled otherwise than those
-        of the training.
+        `weights`, `data`, `num_skipped`, `metrics`, as `baselines` by name the metrics of
+        predictors that know hardly anything (classification has none), `classes` and in their
+        order `class_top1_percents` (None without images), as `weakest_classes` a line about these,
+        and as `changes` what was done to make data fit that are prepared or labelled otherwise than
+        those of the training.
 
     Raises:
         ValueError: if the weights belong to another network, or were trained on other classes.
@@ -107,6 +119,7 @@ def evaluate(
         "data": name,
         "num_skipped": task.num_skipped,
         "metrics": metrics,
+        "baselines": test_baselines(task),
         "classes": list(answers.classes if answers else task.class_names),
         **by_class(answers),
         "changes": changes,

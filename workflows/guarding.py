@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..core.own_code import check_guard
 from ..core.torch_state import own_torch_state
-from ..nasbench.families import check_guard
 
 
 @contextmanager

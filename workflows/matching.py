@@ -10,7 +10,7 @@ from ..core.preprocessing import Preprocessing
 from ..records.weights import metadata_of
 from ..tasks.images.classification import Classification
 from ..tasks.images.relabelled import Relabelled
-from ..tasks.named import make_task
+from ..tasks.named import family_of, make_task
 from ..training.task import Task
 
 _ALLOW = "--allow-mismatch tests all the same"
@@ -50,6 +50,12 @@ def matched(
 ) -> tuple[Task, list[str]]:
     """Do for a task what `task_of` does for data by name."""
     about = metadata_of(weights)
+    learned = family_of(about["data"]).kind
+    if task.kind != learned:
+        raise ValueError(
+            f"{data} is for {task.kind}, but {weights} was trained for {learned}: test on data for "
+            "that"
+        )
     for name, size in task.sizes.items():
         if size > (theirs := about["options"].get(name, 0)):
             what = name.removeprefix("num_")

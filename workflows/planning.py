@@ -19,7 +19,7 @@ from ..strategies import BlackBox
 from ..strategies.length import updates_for
 from ..strategies.supernet_strategy import SupernetStrategy
 from ..training.strategy import Problem, Strategy
-from ..training.task import Task
+from ..training.task import Task, sizes_of_kind
 
 # The first updates are slow, so that the expected time is told after so long.
 _SECONDS_TIMED = 2.0
@@ -166,10 +166,12 @@ def what_was_read(task: Task) -> str:
     about = task.describe()
     is_grey = about.get("is_grey")
     colour = "" if is_grey is None else ", grey" if is_grey else ", in colour"
-    sizes = ", ".join(f"{size} {name.removeprefix('num_')}" for name, size in task.sizes.items())
+    known = sizes_of_kind(type(task))  # which need not be said of each of its data
+    decided = {name: size for name, size in task.sizes.items() if name not in known}
+    sizes = "".join(f", {size} {name.removeprefix('num_')}" for name, size in decided.items())
     line = (
         f"{about['name']}: {task.size('train'):,} images to train on, {task.size('test'):,} to "
-        f"test, {sizes}{colour}"
+        f"test{sizes}{colour}"
     )
     if left_out := about.get("left_out"):
         line += "; left out: " + ", ".join(f"{n:,} {reason}" for reason, n in left_out.items())

@@ -47,7 +47,7 @@ from ..tasks.named import family_of, find_data, make_task
 from ..training.inherit import inherit as inherit_weights
 from ..training.skipped import remember_skipped
 from ..training.task import Task, aimed, first_cost, fitted
-from .evaluate import answers_file, by_class, test_answers, write_answers
+from .evaluate import answers_file, by_class, test_answers, test_baselines, write_answers
 from .guarding import guarded_call
 from .planning import trainings_told
 from .progress import shown
@@ -105,8 +105,9 @@ def retrain(
 
     Returns:
         `run`, `weights` (a .safetensors file), `network` (options trained), `data`,
-        `num_skipped`, `metrics`, `classes` and in their order `class_top1_percents`, as
-        `weakest_classes` a line about these, and as `record` what else decided them.
+        `num_skipped`, `metrics`, `baselines` as of `evaluate`, `classes` and in their order
+        `class_top1_percents`, as `weakest_classes` a line about these, and as `record` what else
+        decided them.
     """
     check_numbers(steps=steps)
     execution = Execution.asked(
@@ -240,6 +241,7 @@ def _train(
         "classes": task.class_names,
         "num_skipped": task.num_skipped,
         "metrics": metrics,
+        "baselines": test_baselines(task),
         **by_class(answers),
         "record": record,
     }

@@ -210,7 +210,6 @@ def search(
         changes.pop("lr", None)  # the supernet's, not that of single networks
     extra = {} if evidence is None else {"evidence": lookup("evidence", evidence, EVIDENCE)}
     sizes = {"resolution": target_resolution, "num_classes": target_classes}
-    find_data(data)
     target = dataclasses.replace(
         aimed(with_options(family, space_options or {}), family_of(data)),
         **{key: value for key, value in sizes.items() if value is not None},
@@ -222,6 +221,7 @@ def search(
     budgets, several = split_budgets(budget_texts(asked), target)
     check_front(front, several, made.name, made.ranks_all)
     proxy = proxy_of(target, data, proxy_scale, proxy_resolution)
+    find_data(data)
     folder = Path(out) if out else free_folder(Path("runs", f"{target.name}-{made.name}-{seed}"))
     manifest = {
         **manifest_of(space=space, target=target, proxy=proxy, data=data),

@@ -16,13 +16,13 @@ import torch
 from ..core.arch import Arch
 from ..core.asktell import Pool
 from ..core.clock import cpu_seconds
+from ..core.in_memory import is_in_memory
 from ..core.pool import Workers, worker_pool
 from ..core.run import Run, held, write_json
 from ..core.standing import noted_in, share_done
 from ..core.worker import check_stop
 from ..evaluators import Train
 from ..evaluators.efficiency import peak_memory_bytes
-from ..nasbench.in_memory import is_in_memory
 from ..records.execution import Execution
 from ..records.plugins import check_found
 from ..records.reading import problem_of

