@@ -83,7 +83,7 @@ class Untrained:
         return Row(name=f"{name}, fit of {self.archs} untrained archs", kind="proxy", trials=trials)
 
     def _trial(self, name: str, seed: int, judges: Sequence[Judge], report: Report) -> Trial:
-        drawn = sample(self.table.space, self.archs, (seed, _STREAM))
+        drawn = sample(self.table.space, self.archs, np.random.default_rng((seed, _STREAM)))
         scores, seconds = self._measured(name, seed, drawn, report)
         costs_A = [math.inf if s is None or math.isnan(s) else -s for s in scores]
         features = Features(self.table.space)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
@@ -11,8 +12,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from . import streams
 from .checkpoint import load_checkpoint, save_checkpoint
 from .run import Run
+
+_log = logging.getLogger(__name__)
 
 Report = Callable[[dict[str, Any]], None]
 """Receives what a progress display shows: phase, step, total and current figures.
@@ -77,6 +81,7 @@ class Loop:
         optimizers = {name: o.state_dict() for name, o in self.optimizers.items()}
         state = {
             "step": step,
+            "streams": streams.VERSION,
             "optimizers": optimizers,
             "events_size": self.run.events_size,
             "notes": self.notes,
@@ -95,6 +100,13 @@ class Loop:
         if found is None:
             return 0
         state = found[1]
+        if state.get("streams") != streams.VERSION:
+            _log.warning(
+                "warning: checkpoint %s is by %s, which drew other random numbers: what goes on "
+                "from it is not what an unbroken run would have given; finish it with that version "
+                "for the same, or begin again in another folder",
+                *(folder / self.name, self.run.writer),
+            )
         self.notes.update(state["notes"])
         self.run.clock.add(state["spent"])
         step: int = state["step"]

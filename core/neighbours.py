@@ -16,6 +16,7 @@ from .listing import all_archs
 from .polynomial import Polynomial
 from .sampler import sample
 from .space import Space
+from .streams import Stream
 
 # A archs, D choices
 
@@ -23,7 +24,6 @@ Key = tuple[int, ...]
 """Candidate index of every choice, idle ones 0, in the order of the space's choices."""
 
 _DRAWN = 64
-_STREAM = 3  # of random numbers, beside those of strategies
 _MAX_BATCHES = 3
 
 
@@ -213,15 +213,15 @@ class Draws:
         left = [key for key in map(tuple, rows_AD.tolist()) if key not in known]
         if not left:
             raise AllAskedError
-        generator = np.random.default_rng((self._seed, _STREAM, self._num_batches))
+        drawn = Stream.NEW_ARCHS.generator(self._seed, self._num_batches)
         self._num_batches += 1
-        return left[generator.integers(len(left))]
+        return left[drawn.integers(len(left))]
 
     def _draw(self) -> None:
         """Draw a batch of a stream that nothing else draws from; a single arch is drawn alone."""
         count = min(_DRAWN, 4**self._num_batches)
-        seed = (self._seed, _STREAM, self._num_batches)
+        drawn = Stream.NEW_ARCHS.generator(self._seed, self._num_batches)
         self._num_batches += 1
-        columns = sample(self._neighbours.space, count, seed, self._neighbours.band)
+        columns = sample(self._neighbours.space, count, drawn, self._neighbours.band)
         rows = np.stack([columns[name] for name in self._neighbours.names], 1)
         self._waiting = [tuple(row) for row in reversed(rows.tolist())]

@@ -173,6 +173,15 @@ class Run:
             self._manifest = read_record(self.manifest_path, Manifest)
         return self._manifest
 
+    @property
+    def writer(self) -> str:
+        """The version that began the run, as far as the folder says it."""
+        if not self.manifest_path.is_file():  # of one training among others
+            return "an earlier version of nastk"
+        commit = self.manifest.git_commit
+        version = f"nastk {self.manifest.versions.get('nastk', 'of an earlier version')}"
+        return version if commit is None else f"{version} (commit {commit[:10]})"
+
     def update_manifest(self, entries: dict[str, Any]) -> None:
         """Add entries to the manifest."""
         known = read_json(self.manifest_path) if self.manifest_path.exists() else {}

@@ -27,7 +27,7 @@ _ENOUGH = 2000  # different archs of a band, to estimate how many there are
 def sample(
     space: Space,
     count: int,
-    seed: int | tuple[int, ...],
+    seed: int | np.random.Generator,
     band: Bounds | tuple[float, float] | None = None,
 ) -> dict[str, NDArray[np.int64]]:
     """Draw archs uniformly over the different archs whose costs lie in the band.
@@ -42,7 +42,7 @@ def sample(
     Args:
         space: the space.
         count: number of archs, drawn with replacement.
-        seed: of the generator; a number, or a tuple for a stream of one's own beside it.
+        seed: of the archs; or the generator of a stream.
         band: bounds on costs, a pair on FLOPs alone, or None for the whole space.
 
     Returns:
@@ -79,7 +79,7 @@ def sample(
 def sample_archs(
     space: Space,
     count: int,
-    seed: int | tuple[int, ...],
+    seed: int | np.random.Generator,
     band: Bounds | tuple[float, float] | None = None,
 ) -> list[Arch]:
     """Return archs that `sample` draws."""

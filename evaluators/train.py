@@ -18,6 +18,7 @@ from ..core.optimizer import backward, set_learning_rate, step_all, weights_opti
 from ..core.precision import computing, default_precision, grad_scaler
 from ..core.run import Run
 from ..core.schedule import warmup_cosine
+from ..core.streams import Stream
 from ..ops.chain import default_memory, set_memory
 from ..ops.residual import set_drop_path
 from ..training.batch import Batch
@@ -116,7 +117,7 @@ class Training:
             set_learning_rate(optimizer, rate)
             trained.train()
             # Drawn from the step, so that a resumed training drops the same features.
-            torch.manual_seed(self.seed * 1_000_003 + step)
+            torch.manual_seed(Stream.DROPOUT.seed(self.seed, step))
             loss = float(update(self._batch(step), torch.tensor(step / total)))
             if average is not None:
                 _follow(average, self.network, min(recipe.ema_decay, (1 + step) / (10 + step)))

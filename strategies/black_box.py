@@ -168,7 +168,7 @@ class Trials:
             if event.get("choices") != dict(arch.choices) or "loss" not in event:
                 raise ValueError(
                     f"trial {number} in {self.run.events_path} is not the one that this version "
-                    "of nastk asks for; resume with the version that wrote it"
+                    f"of nastk asks for; resume with {self.run.writer}, which wrote it"
                 )
         else:
             metrics = self.answers[arch.id, share]()

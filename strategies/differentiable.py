@@ -18,6 +18,7 @@ from ..core.polynomial import Expectation
 from ..core.run import Run
 from ..core.schedule import geometric
 from ..core.space import Space
+from ..core.streams import Stream
 from ..ops.mixture import MIXTURES, Logits, dirichlet, snapshot
 from ..ops.score import ScoreFunction
 from ..training.batch import Batch
@@ -200,7 +201,7 @@ class _Search:
     def _inputs(self, step: int, split: str) -> tuple[Batch, Tensor, Tensor]:
         """Return batch, random numbers of the mixture and temperature of a step."""
         level = ("train", "weights", "architecture").index(split)
-        seed = (self.problem.seed * 1_000_003 + step) * 3 + level
+        seed = Stream.MIXTURE.seed(self.problem.seed, step, level)
         generator = torch.Generator().manual_seed(seed)
         options = self.options
         end = cast(float, options.temperature_end)

@@ -15,6 +15,7 @@ from ..core.band import band_of
 from ..core.budget import Budget
 from ..core.neighbours import Draws, Key, Neighbours
 from ..core.space import Space
+from ..core.streams import Stream
 from .black_box import BlackBox
 
 _MAX_MUTATIONS = 20
@@ -56,7 +57,7 @@ class EvolutionSampler(Sampler):
     ) -> None:
         self._neighbours = Neighbours(space, band_of(space, budget).bounds)
         self._draws = Draws(self._neighbours, seed)
-        self._generator = np.random.default_rng((seed, 2))
+        self._generator = Stream.EVOLUTION.generator(seed)
         self._size, self._tournament = population, tournament
         self._population: deque[tuple[float, Key]] = deque(maxlen=population)
         self._asked: set[Key] = set()

@@ -15,11 +15,11 @@ from ..core.cost import Indices
 from ..core.polynomial import Polynomial
 from ..core.sampler import sample
 from ..core.space import Space
+from ..core.streams import Stream
 from .effects import indicator
 
 # A archs, F features: scores first, then every candidate of every choice
 
-_STREAM = 5  # of random numbers, beside those of samplers and strategies
 _FEWEST_FOR_NOISE = 4  # losses from which the noise of a training is estimated
 _FACTORS = (0.5, 0.7, 1.0, 1.4, 2.0)  # on the prior's noise, among which it is looked for
 _MEASURED = 500  # random archs over which scores are brought to one scale
@@ -72,7 +72,8 @@ class LinearModel:
         trends: Sequence[float] | None = None,
     ) -> None:
         self.prior, self._space = prior or Prior(), space
-        drawn = sample(space, _MEASURED, (seed, _STREAM), band_of(space, budget).bounds)
+        band = band_of(space, budget).bounds
+        drawn = sample(space, _MEASURED, Stream.MODEL_SCALE.generator(seed), band)
         self._features = [_scaled(score, drawn) for score in scores]
         for name, count in space.num_candidates.items():
             self._features += [indicator(space, name, index) for index in range(count)]

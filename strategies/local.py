@@ -14,6 +14,7 @@ from ..core.band import band_of
 from ..core.budget import Budget
 from ..core.neighbours import Draws, Key, Neighbours
 from ..core.space import Space
+from ..core.streams import Stream
 from .black_box import BlackBox
 
 
@@ -55,7 +56,7 @@ class LocalSampler(Sampler):
     ) -> None:
         self._neighbours = Neighbours(space, band_of(space, budget).bounds)
         self._draws = Draws(self._neighbours, seed)
-        self._generator = np.random.default_rng((seed, 1))
+        self._generator = Stream.LOCAL.generator(seed)
         self._starts, self._patience = starts, patience
         self._asked: set[Key] = set()
         self._ranked: list[tuple[float, int, _Centre]] = []

@@ -15,6 +15,7 @@ from ..core.naswot import NoActivationsError, naswot
 from ..core.optimizer import backward, step_all
 from ..core.sampler import sample
 from ..core.schedule import geometric
+from ..core.streams import Stream
 from ..ops.mixture import dirichlet
 from ..training.batch import Batch
 from ..training.strategy import Problem
@@ -27,11 +28,7 @@ if TYPE_CHECKING:
 
 # D choices, N candidates
 
-_STREAMS = {"tested": 11, "untrained": 12, "fair": 13}
 _PATTERNS = 64  # images whose activation patterns are compared
-# Between the supernets of one search. torch's generator on the CPU takes 32 bits of a seed, so that
-# no multiple of 2**32 may stand here: the supernets would be one.
-_SEEDS_APART = 1_299_709
 
 
 class MixedSearch:
@@ -112,7 +109,7 @@ class MixedSearch:
         """
         options, supernet = self.options, self.trainings[0].supernet
         seed = self._problem_of(number).seed
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        generator = torch.Generator().manual_seed(Stream.RANDOM_MIXTURE.seed(seed, step))
         start, end = options.first_concentration(self.problem.space), options.concentration_end
         concentration = geometric(step / self.updates, start, end)
         mixture_DN = dirichlet(supernet.num_candidates, concentration, generator)
@@ -120,13 +117,14 @@ class MixedSearch:
             if is_sampled:
                 count = supernet.num_candidates[row]
                 turn, place = divmod(step, count)
-                order = np.random.default_rng((seed, _STREAMS["fair"], row, turn))
+                order = Stream.FAIR_PATH.generator(seed, row, turn)
                 mixture_DN[row] = 0.0
                 mixture_DN[row, order.permutation(count)[place]] = 1.0
         return mixture_DN
 
     def _problem_of(self, number: int) -> Problem:
-        seed = self.problem.seed + number * _SEEDS_APART
+        """Return the problem of one supernet, which has a seed of its own behind the first."""
+        seed = Stream.SUPERNET.seed(self.problem.seed, number) if number else self.problem.seed
         return dataclasses.replace(self.problem, seed=seed)
 
     def _written(self, mixture_DN: Tensor) -> list[list[float]]:
@@ -165,7 +163,8 @@ class MixedSearch:
         """Return how well an untrained arch tells images apart, None where that cannot be told."""
         problem, x = self.problem, self._pattern_images
         values = {n: c.candidates[chosen[n]] for n, c in problem.space.choices().items()}
-        network = problem.proxy.build(values, seed=problem.seed + index).to(problem.device)
+        seed = Stream.UNTRAINED.seed(problem.seed, index)
+        network = problem.proxy.build(values, seed=seed).to(problem.device)
         network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         try:
             return naswot(network, x)
@@ -183,14 +182,14 @@ class MixedSearch:
     @cached_property
     def tested(self) -> dict[str, NDArray[np.int64]]:
         """Candidate indices of the archs that every supernet is tested on."""
-        seed = (self.problem.seed, _STREAMS["tested"])
-        return sample(self.problem.space, self.archs, seed)
+        drawn = Stream.TESTED_ARCHS.generator(self.problem.seed)
+        return sample(self.problem.space, self.archs, drawn)
 
     @cached_property
     def untrained(self) -> dict[str, NDArray[np.int64]]:
         """Candidate indices of the archs that are not trained at all."""
-        seed = (self.problem.seed, _STREAMS["untrained"])
-        return sample(self.problem.space, self.untrained_archs, seed)
+        drawn = Stream.UNTRAINED_ARCHS.generator(self.problem.seed)
+        return sample(self.problem.space, self.untrained_archs, drawn)
 
 
 def _row(archs: dict[str, NDArray[np.int64]], index: int) -> dict[str, int]:

@@ -10,8 +10,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from ..core.arch import Arch
 from ..core.asktell import Sampler
 from ..core.band import band_of
@@ -19,12 +17,12 @@ from ..core.budget import Budget
 from ..core.lookup import lookup
 from ..core.neighbours import Draws, Key, Neighbours
 from ..core.space import Space
+from ..core.streams import Stream
 from .black_box import BlackBox
 
 DRIVERS = {"evolution": "RegularizedEvolution", "random": "Random", "tpe": "TPE"}
 # Proposals of archs that were asked for before, until a random arch takes their place.
 _MAX_REPEATS = 20
-_STREAM = 5  # of random numbers, beside those of other strategies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +119,7 @@ class NniSampler(Sampler):
         self._driver = driver
         self._neighbours = Neighbours(space, band_of(space, budget).bounds)
         self._draws = Draws(self._neighbours, seed)
-        self._generator = np.random.default_rng((seed, _STREAM))
+        self._generator = Stream.ON_NNI.generator(seed)
         self._choices = space.choices()
         self._asked: set[Key] = set()
         self._waiting: deque[Any] = deque()

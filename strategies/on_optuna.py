@@ -10,8 +10,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-import numpy as np
-
 from ..core.arch import Arch
 from ..core.asktell import Sampler
 from ..core.band import band_of
@@ -20,6 +18,7 @@ from ..core.choice import Choice, Value
 from ..core.lookup import lookup
 from ..core.neighbours import Draws, Key, Neighbours
 from ..core.space import Space
+from ..core.streams import Stream
 from .black_box import BlackBox
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ DRIVERS = {
 }
 # Suggestions of archs that were asked for before, until a random arch takes their place.
 _MAX_REPEATS = 3
-_STREAM = 4  # of random numbers, beside those of other strategies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +136,7 @@ class OptunaSampler(Sampler):
         self.study = quiet_study(driver)
         self._neighbours = Neighbours(space, band_of(space, budget).bounds)
         self._draws = Draws(self._neighbours, seed)
-        self._generator = np.random.default_rng((seed, _STREAM))
+        self._generator = Stream.ON_OPTUNA.generator(seed)
         kinds = self._optuna.samplers
         # These take numbers only, and warn of constraints, which they do not know.
         self._is_numeric = isinstance(driver, (kinds.CmaEsSampler, kinds.QMCSampler))

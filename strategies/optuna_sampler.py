@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.streams import Stream
 from .evolution import fittest
 from .on_optuna import import_optuna
 
@@ -110,7 +111,7 @@ class NastkEvolutionSampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
         return alive[fittest(ranks, self._tournament, self._generator(trial, "parent"))]
 
     def _generator(self, trial: Any, purpose: str) -> np.random.Generator:
-        return np.random.default_rng((self._seed, trial.number, zlib.crc32(purpose.encode())))
+        return Stream.IN_OPTUNA.generator(self._seed, trial.number, zlib.crc32(purpose.encode()))
 
 
 def draw(space: Any, generator: np.random.Generator) -> Any:

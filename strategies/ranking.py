@@ -20,6 +20,7 @@ from ..core.cost import Indices
 from ..core.polynomial import Polynomial
 from ..core.sampler import sample
 from ..core.space import Space
+from ..core.streams import Stream
 from .effects import Array, Features, held_out, ranks, ridge
 
 # A archs or mixtures, S single features, F features, R resamples
@@ -28,7 +29,6 @@ _MEASURED = 2000  # random archs over which scores are brought to one scale
 _RESAMPLES = 40
 _CLEARLY = 0.02  # of the variance of figures not seen, that pairs have to tell more of
 _MOST_CORRELATED = 0.95  # no score is believed more than one of this correlation
-_STREAMS = {"scale": 21, "resamples": 22}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -139,12 +139,12 @@ class Ranking:
     def __init__(self, space: Space, figures: Sequence[Figures], seed: int) -> None:
         self.space, self.figures = space, list(figures)
         self.features = Features(space)
-        drawn = sample(space, _MEASURED, (seed, _STREAMS["scale"]))
+        drawn = sample(space, _MEASURED, Stream.SCORE_SCALE.generator(seed))
         self._rows_AF = self.features.of_archs(drawn)
         self.weights = self._weights()
         self.effects_F = self._sum([figures.effects() for figures in self.figures])
-        generator = np.random.default_rng((seed, _STREAMS["resamples"]))
-        self.resampled_RF = np.array([self._resampled(generator) for _ in range(_RESAMPLES)])
+        resamples = Stream.RESAMPLES.generator(seed)
+        self.resampled_RF = np.array([self._resampled(resamples) for _ in range(_RESAMPLES)])
 
     @property
     def knows(self) -> bool:

@@ -16,6 +16,7 @@ from ..core.optimizer import backward, step_all
 from ..core.run import Run
 from ..core.sampler import sample
 from ..core.space import Space
+from ..core.streams import Stream
 from ..training.batch import Batch
 from ..training.strategy import Problem
 from .black_box import MOST_EVALUATIONS
@@ -27,7 +28,6 @@ from .supernet_strategy import SupernetStrategy, SupernetTraining
 from .thompson import Learned
 
 SAMPLINGS = ("band", "space")
-_STREAMS = {"trained": 4, "tested": 14}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,21 +106,21 @@ class _Search:
         parts = {"supernet": self.supernet, "objective": self.training.objective}
         self.model = torch.nn.ModuleDict(parts)
 
-    def _drawn(self, number: int, stream: str) -> dict[str, NDArray[np.int64]]:
+    def _drawn(self, number: int, stream: Stream) -> dict[str, NDArray[np.int64]]:
         problem = self.problem
         is_banded = self.options.sampling == "band"
         band = band_of(problem.space, problem.budget).bounds if is_banded else None
-        return sample(problem.space, number, (problem.seed, _STREAMS[stream]), band)
+        return sample(problem.space, number, stream.generator(problem.seed), band)
 
     @cached_property
     def _trained(self) -> dict[str, NDArray[np.int64]]:
         """Candidate indices of the arch of each step."""
-        return self._drawn(self.total, "trained")
+        return self._drawn(self.total, Stream.TRAINED_PATHS)
 
     @cached_property
     def _tested(self) -> dict[str, NDArray[np.int64]]:
         """Candidate indices of the archs that are tested."""
-        return self._drawn(self.options.evaluations, "tested")
+        return self._drawn(self.options.evaluations, Stream.TESTED_PATHS)
 
     @cached_property
     def _testing(self) -> ArchTest:

@@ -19,6 +19,7 @@ from ..core.precision import computing, grad_scaler
 from ..core.run import Run
 from ..core.schedule import warmup_cosine
 from ..core.space import Space
+from ..core.streams import Stream
 from ..ops.chain import set_memory
 from ..training.batch import Batch
 from ..training.static_step import Inputs, StaticStep
@@ -211,7 +212,7 @@ class SupernetTraining:
         self._share.fill_(step / self.total)
         set_learning_rate(self.optimizer, self._peak * warmup_cosine(step / self.total, 0.15))
         # Dropout draws from the step, so that a resumed search drops the same features.
-        torch.manual_seed(self.problem.seed * 1_000_003 + step)
+        torch.manual_seed(Stream.DROPOUT.seed(self.problem.seed, step))
 
     def batch(self, step: int, split: str) -> Batch:
         """Return the batch of a step, not yet on the device."""

@@ -19,10 +19,10 @@ from ..core.best import best_arch, best_other, most_params
 from ..core.budget import NEARLY, Budget
 from ..core.polynomial import Polynomial
 from ..core.space import Space
+from ..core.streams import Stream
 from .black_box import BlackBox
 from .linear_model import LinearModel, Prior
 
-_STREAM = 6  # of random numbers, beside those of models and samplers
 _TRIES = 8  # draws to find an arch that was not asked for before
 
 
@@ -123,7 +123,7 @@ class ThompsonSampler(Sampler):
 
     def _drawn(self, asked: set[str]) -> Arch | None:
         """Return the best arch of a draw from the model, the best new one where none leads on."""
-        generator = np.random.default_rng((self._seed, _STREAM, len(self._asked)))
+        generator = Stream.THOMPSON.generator(self._seed, len(self._asked))
         mean_F, covariance_FF = self._model.posterior(*self._known())
         for attempt in range(1, _TRIES + 1):
             heat = self._temperature * attempt  # the hotter, the less alike

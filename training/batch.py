@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..core import streams
+
 # B batch
 
 
@@ -35,9 +37,10 @@ class Draw:
         """Return the generator of one purpose of this batch.
 
         Args:
-            stream: number of the purpose, each of a task another one.
+            stream: number of the purpose, each of a task another one below 100; those above are
+                in `nastk.core.streams`.
         """
-        return _generator(stream, self.seed, self.epoch, self.position, kind=1)
+        return streams.of_batch(stream, self.seed, self.epoch, self.position)
 
     def of_item(self, item: int, stream: int) -> np.random.Generator:
         """Return the generator of one purpose of one item in this epoch, whatever its batch.
@@ -46,16 +49,7 @@ class Draw:
             item: its number in the split.
             stream: as for `of_batch`.
         """
-        return _generator(stream, self.seed, self.epoch, item, kind=2)
-
-
-def _generator(stream: int, seed: int, epoch: int, index: int, *, kind: int) -> np.random.Generator:
-    """Return the one generator of these numbers.
-
-    Always five of them, the last at least 1: numpy pads short seeds with zeros, so that (7, 3) and
-    (7, 3, 0, 0) are one state. So none of these is that of an older purpose with fewer numbers.
-    """
-    return np.random.default_rng((stream, seed, epoch, index, kind))
+        return streams.of_item(stream, self.seed, self.epoch, item)
 
 
 @dataclass(frozen=True, kw_only=True)

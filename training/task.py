@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -20,6 +19,7 @@ from torch.utils._pytree import tree_map
 from ..core.asktell import Metrics as Metrics
 from ..core.preprocessing import Preprocessing
 from ..core.space import Space
+from ..core.streams import Stream
 from .batch import Batch, Draw
 
 SPLITS = ("weights", "architecture", "train", "test")
@@ -258,7 +258,7 @@ def training_batch(
     size = task.size(split)
     batch_size = min(batch_size, size)
     epoch, position = divmod(step, size // batch_size)
-    order = np.random.default_rng((seed, epoch)).permutation(size)
+    order = Stream.ORDER.generator(seed, epoch).permutation(size)
     items = order[position * batch_size : (position + 1) * batch_size]
     draw = Draw(seed=seed, epoch=epoch, position=position, step=step, amounts=amounts)
     return task.read(split, items.tolist(), draw)

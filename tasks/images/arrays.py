@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...core.preprocessing import Preprocessing
+from ...core.streams import Stream
 from ...training.batch import Draw
 from .augment import rand_augment
 from .classification import Classification
@@ -165,10 +166,8 @@ class ArrayTask(Classification):
         chosen = np.asarray(items, dtype=np.int64)
         if draw is None:
             return self._take(split, chosen)
-        strength = draw.amounts.get("rand_augment", 0.0)
-        seeds = (draw.seed, draw.epoch) if strength else None
-        images, labels = self._take(split, chosen, strength, seeds)
-        generator = np.random.default_rng((draw.seed, draw.epoch, draw.position))
+        images, labels = self._take(split, chosen, draw)
+        generator = draw.of_batch(Stream.SHIFT)
         reach = round(2 * self.resolution / 28)
         shifts = tuple(int(shift) for shift in generator.integers(-reach, reach + 1, 2))
         images = torch.roll(images, shifts, (2, 3))
@@ -177,20 +176,16 @@ class ArrayTask(Classification):
         return images, labels
 
     def _take(
-        self,
-        split: str,
-        chosen: NDArray[np.int64],
-        magnitude: float = 0,
-        seeds: tuple[int, int] | None = None,
+        self, split: str, chosen: NDArray[np.int64], draw: Draw | None = None
     ) -> tuple[Tensor, Tensor]:
         images, labels = self._arrays("test" if split == "test" else "train")
         index = chosen if split == "test" else self._splits[split][chosen]
         taken = _to_side(images[index], self.preprocessing)
-        if seeds is not None:
+        if draw is not None and (magnitude := draw.amounts.get("rand_augment", 0.0)):
             taken = np.stack(
                 [
-                    _augmented(image, magnitude, np.random.default_rng((*seeds, int(item))))
-                    for image, item in zip(taken, index, strict=True)
+                    _augmented(image, magnitude, draw.of_item(int(item), Stream.RAND_AUGMENT))
+                    for image, item in zip(taken, chosen, strict=True)
                 ]
             )
         x = torch.from_numpy(self.preprocessing.standardised(taken))

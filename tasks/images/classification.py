@@ -7,12 +7,12 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ...core.answers import Answers, Tally
+from ...core.streams import Stream
 from ...training.batch import Batch, Draw
 from ...training.task import (
     Meter,
@@ -90,9 +90,7 @@ class Classification(Task):
         return Batch(inputs=(x,), targets={"labels": labels})
 
     def _mixed(self, x: Tensor, labels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
-        # (seed, step, 3) is also the state of what `images` draws for the batch at position 3, or
-        # for image number 3, of the epoch of that number; it stays, since trainings go on with it.
-        generator = np.random.default_rng((draw.seed, draw.step, 3))
+        generator = draw.of_batch(Stream.MIXING)
         erasing, mixup, cutmix = (
             draw.amounts.get(name, 0.0) for name in ("erasing", "mixup", "cutmix")
         )

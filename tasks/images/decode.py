@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ...core.preprocessing import FILTERS, Preprocessing
 from ...core.printable import printable
+from ...core.streams import Stream, of_item
 from .augment import rand_augment
 
 # H height, W width
@@ -58,9 +59,9 @@ def decode(job: Job) -> NDArray[np.uint8] | str:
     box = _random_box(image.size, seed) or preprocessing.box(image.size)
     image = image.resize(side, FILTERS[preprocessing.resize], box=box)
     if magnitude:
-        image = rand_augment(image, magnitude, np.random.default_rng((*seed, 2)))
+        image = rand_augment(image, magnitude, of_item(Stream.RAND_AUGMENT, *seed))
     pixels = np.asarray(image)
-    if np.random.default_rng((*seed, 1)).random() < 0.5:
+    if of_item(Stream.FLIP, *seed).random() < 0.5:
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)
 
@@ -163,7 +164,7 @@ def _random_box(
     size: tuple[int, int], seed: tuple[int, int, int]
 ) -> tuple[float, float, float, float] | None:
     """Return a box within a picture, None if ten draws were too wide or too high for it."""
-    generator = np.random.default_rng(seed)
+    generator = of_item(Stream.CROP, *seed)
     for _ in range(10):
         area = size[0] * size[1] * generator.uniform(0.08, 1.0)
         aspect = np.exp(generator.uniform(np.log(3 / 4), np.log(4 / 3)))

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...core.pool import Helpers
 from ...core.preprocessing import Preprocessing
+from ...core.streams import Stream, of_item
 from ...training.batch import Draw
 from .arrays import check_size
 from .classification import Classification
@@ -131,7 +132,7 @@ class ImageFolder(Classification):
 
     def _replacement(self, items: list[Item], seed: Seed) -> Item:
         """Return what stands in for an unreadable item: the first of its draws that is readable."""
-        generator = np.random.default_rng((*seed, 4))
+        generator = of_item(Stream.REPLACEMENT, *seed)
         while True:
             item = items[int(generator.integers(len(items)))]
             if item[0] not in self.skipped:

@@ -133,6 +133,7 @@ def _patches(
     labels = np.arange(len(columns), dtype=np.int64) % len(places)
     images = np.empty((len(columns), 3, side, side), dtype=np.uint8)
     for index, column in enumerate(columns):
+        # No stream: the patches are the data, and keep their hash.
         generator = np.random.default_rng((_SEEDS[column], index))
         images[index] = _patch(parts[int(labels[index]), column], sides, side, generator)
     return images, labels

@@ -150,7 +150,7 @@ def composite(
         side: S.
         seed: of everything random.
     """
-    draw = np.random.default_rng(seed)
+    draw = np.random.default_rng(seed)  # no stream: the pictures are the data, and keep their hash
     unit = side / _SIDE
     ground, *others = draw.permutation(len(photos))
     image = _texture(photos[ground], side, draw)

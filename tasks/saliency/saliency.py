@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...core.preprocessing import Preprocessing
+from ...core.streams import Stream
 from ...training.batch import Batch, Draw
 from ...training.task import SPLITS, Meter, Metric, Metrics, Network, Objective, Task
 from .baselines import baselines
@@ -27,7 +28,6 @@ from .metrics import THRESHOLDS, max_f, precision_recall, s_measure
 Pairs = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """Images [N, 3, R, R] and masks [N, R, R], both in bytes, 255 within objects."""
 
-_FLIP = 50  # a stream of random numbers
 # What bytes become is the same for all data; these are the usual figures of photos.
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -87,7 +87,7 @@ class Saliency(Task):
         """Return images and masks of a split, those of a training batch mirrored at random."""
         images, masks = self.pairs(split, items)
         if draw is not None:
-            flips = [draw.of_item(int(item), _FLIP).random() < 0.5 for item in items]
+            flips = [draw.of_item(int(item), Stream.FLIP).random() < 0.5 for item in items]
             images, masks = images.copy(), masks.copy()
             images[flips], masks[flips] = images[flips, ..., ::-1], masks[flips, ..., ::-1]
         x = torch.from_numpy(self.preprocessing.standardised(images))

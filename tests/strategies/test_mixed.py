@@ -48,10 +48,14 @@ def test_the_supernets_of_a_search_do_not_start_alike():
 
 
 def test_mixtures_sum_to_one_and_come_near_single_candidates():
-    search = search_of(Toy(), steps=400)
-    largest = torch.stack([search.mixture(0, step).amax(1) for step in range(400)])
-    assert search.mixture(0, 9).sum(1) == pytest.approx(1)
-    assert largest[:100].mean() < 0.85 < 0.95 < largest[-100:].mean()
+    searches = [search_of(Toy(), seed, steps=400) for seed in range(4)]
+
+    def largest(steps):
+        return torch.stack([s.mixture(0, step).amax(1) for s in searches for step in steps]).mean()
+
+    assert searches[0].mixture(0, 9).sum(1) == pytest.approx(1)
+    # 0.78 and 0.95 over many seeds, each with an error of 0.005 here.
+    assert largest(range(100)) < 0.82 < 0.93 < largest(range(300, 400))
 
 
 def test_networks_of_many_choices_begin_near_the_middle():
