@@ -90,7 +90,7 @@ class Setting:
             recipe=space.short_recipe,
             steps=None,
             folder=str(self.folder / "trainings"),
-            execution=replace(Execution.asked(processes=self.processes, seed=seed), threads=1),
+            execution=replace(Execution(processes=self.processes, seed=seed), threads=1),
             split=split,
         )
 
@@ -149,12 +149,11 @@ def history(setting: Setting, contender: str, seed: int, most: int) -> list[dict
             setting.space,
             setting.flops,
             data=setting.data,
-            strategy=contender,
-            strategy_options={count: most + more},
+            strategy=nastk.Named(contender, {count: most + more}),
             seed=seed,
-            processes=1,
+            execution=Execution(processes=1),
             out=run,
-            report=note,
+            progress=note,
         )
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, points)

@@ -61,13 +61,12 @@ def search(options: argparse.Namespace, seed: int) -> tuple[Mapping[str, Any], A
     """Return what a search found, and its arch."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "run")
+        length = {} if options.steps is None else {"steps": options.steps}
         found = nastk.search(
             "sandglass-micro",
             options.flops,
-            strategy=options.strategy,
-            strategy_options=options.options,
+            strategy=nastk.Named(options.strategy, options.options | length),
             seed=seed,
-            steps=options.steps,
             out=out,
         )
         return found, Arch.from_json((out / "arch.json").read_text())

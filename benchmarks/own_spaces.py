@@ -58,7 +58,7 @@ def searched(setting: Setting, strategy: str, seed: int) -> dict[str, Any]:
             strategy=strategy,
             seed=seed,
             out=Path(folder, "run"),
-            report=lambda event: None,
+            progress=False,
         )
         spent = found["cpu_seconds"]
         result = {"choices": dict(found.arch.choices), "cpu_seconds": spent}

@@ -16,7 +16,8 @@ from ..core.best import log_probability
 from ..core.loop import Report
 from ..core.polynomial import Polynomial
 from ..core.run import Run
-from ..records.plugins import find_strategy
+from ..records.execution import Execution
+from ..records.named import Named, find_strategy
 from ..strategies.effects import Features
 from ..strategies.linear_model import LinearModel
 from ..strategies.ranking import Ranking
@@ -176,19 +177,17 @@ def _searched(
         folder = folder.with_name(f"{folder.name}-{judge.text.replace('%', 'percent')}")
     told = _told(report, f"{table.space.name} {short} {seed}")
     if (folder / "manifest.json").is_file():
-        return resume(folder, told, processes=1)
+        return resume(folder, processes=1, progress=told)
+    length = {} if settings.steps is None else {"steps": settings.steps}
     return search(
         table.space.name,
         judge.text,
         data=settings.data,
-        strategy=name,
-        strategy_options=options,
-        steps=settings.steps,
+        strategy=Named(name, options | length),
         seed=seed,
-        processes=1,
-        device=settings.device,
+        execution=Execution(processes=1, device=settings.device),
         out=folder,
-        report=told,
+        progress=told,
     )
 
 

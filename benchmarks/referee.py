@@ -17,8 +17,9 @@ from ..core.lookup import lookup
 from ..core.loop import Report, silent
 from ..core.torch_state import own_torch_state
 from ..records.manifest import absolute_data
+from ..records.named import find_strategy
 from ..records.naming import check_numbers, find_device
-from ..records.plugins import find_strategy, make_strategy
+from ..records.plugins import make_strategy
 from ..strategies import BlackBox
 from ..tasks.named import find_data
 from .judge import Judge

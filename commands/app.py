@@ -38,6 +38,7 @@ from .options import (
 from .search import SEARCH_HELP, search
 from .spaces import recipes, spaces
 from .stop import Stop
+from .words import retrain_arguments
 
 _shown: list[bool] = []  # whether --traceback is given
 
@@ -122,7 +123,7 @@ def retrain(
     from . import screen
 
     with progress(enabled=not json_) as report:
-        result = implementation(**options_of(context), report=report)
+        result = implementation(**retrain_arguments(options_of(context)), progress=report)
     show(result, json_, screen.print_retrained)
 
 

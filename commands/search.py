@@ -30,6 +30,7 @@ from .options import (
     space_option,
     trust_code,
 )
+from .words import search_arguments
 
 SEARCH_HELP = """Find the best network of a space under a budget.
 
@@ -214,11 +215,11 @@ def search(
     path = options.pop("resume")
     with progress(enabled=not json_) as report:
         if path is not None:
-            further = {metric: options[metric] for metric in _BUDGETS}
+            further = {metric: options[metric] for metric in _BUDGETS if options[metric]}
             how = {"processes": processes, "evidence": evidence}
-            result = workflow.resume(path, report, **how, **further)
+            result = workflow.resume(path, further or None, **how, progress=report)
         else:
-            result = workflow.search(**options, report=report)
+            result = workflow.search(**search_arguments(options), progress=report)
     show(dict(result), json_, screen.print_search)
     if "evidence" in result and not json_:
         screen.print_evidence(result["evidence"])

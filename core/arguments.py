@@ -12,6 +12,8 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from .lookup import lookup
+
 P = ParamSpec("P")
 R = TypeVar("R")
 _CALLABLE: Any = typing.get_origin(Callable[..., Any])
@@ -55,10 +57,45 @@ def typed_arguments(function: Callable[P, R]) -> Callable[P, R]:
         except TypeError:  # which Python says better
             return function(*args, **kwargs)
         for name, value in given.items():
-            _check(name, value, hints()[name])
+            check_argument(name, value, hints()[name])
         return function(*args, **kwargs)
 
     return checked
+
+
+def known_arguments(
+    became: Mapping[str, str],
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Say of a keyword that a function does not take what it became, or which is nearest.
+
+    Args:
+        became: by former keyword, what to write today.
+
+    Example:
+        >>> @known_arguments({"steps": "steps are a setting of the strategy"})
+        ... def search(space: str) -> None: ...
+        >>> search("toy", steps=3)
+        Traceback (most recent call last):
+        TypeError: search() takes no steps=: steps are a setting of the strategy
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        known = inspect.signature(function).parameters
+
+        @wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            for name in kwargs:
+                if name in became and name not in known:
+                    raise TypeError(f"{function.__name__}() takes no {name}=: {became[name]}")
+                try:
+                    lookup(f"argument of {function.__name__}()", name, known)
+                except ValueError as error:
+                    raise TypeError(str(error)) from None
+            return function(*args, **kwargs)
+
+        return checked
+
+    return decorate
 
 
 def shown(value: object) -> str:
@@ -72,7 +109,12 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _check(name: str, value: Any, hint: Any) -> None:
+def check_argument(name: str, value: Any, hint: Any) -> None:
+    """Refuse a value that is not of a declared type, as far as that is a simple one.
+
+    Raises:
+        ValueError: with what it takes and what it got.
+    """
     parts = typing.get_args(hint) if _is_union(hint) else (hint,)
     kinds = [typing.get_origin(part) or part for part in parts if part is not types.NoneType]
     if not all(kind in _KINDS for kind in kinds):

@@ -243,6 +243,25 @@ def find_recipe(text: str) -> Recipe:
     return with_changes(recipe, **given)
 
 
+def asked_changes(recipe: str | Mapping[str, Any] | None) -> tuple[str | None, dict[str, Any]]:
+    """Return the name of a recipe that is asked for, if any, and what is other than in it.
+
+    Raises:
+        ValueError: if it has no such setting, or a number means nothing.
+
+    Example:
+        >>> asked_changes({"name": "small", "lr": 0.01}), asked_changes("small")
+        (('small', {'lr': 0.01}), ('small', {}))
+    """
+    changes = {"name": recipe} if isinstance(recipe, str) else dict(recipe or {})
+    for key in changes:
+        lookup("setting of a recipe", key, dict.fromkeys(("name", *CHANGEABLE)))
+    name = changes.pop("name", None)
+    changes = {key: value for key, value in changes.items() if value is not None}
+    check_changes(**changes)
+    return name, changes
+
+
 def with_changes(
     recipe: Recipe,
     *,

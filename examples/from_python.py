@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import nastk
 import numpy as np
 from nastk.ops import Step, batch_norm, conv2d, depthwise_conv2d, linear
+from nastk.strategies import LocalSearch
 from torch import nn
 
 
@@ -41,10 +42,10 @@ def stripes(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def main() -> None:
     """Search, train, test and export."""
     data = (*stripes(512, seed=0), *stripes(256, seed=1))
-    found = nastk.search(Small, "90%", data=data, strategy="local", steps=20, evaluations=4)
+    found = nastk.search(Small, "90%", data=data, strategy=LocalSearch(steps=20, evaluations=4))
     print(found)
     print(dict(found.arch.choices))
-    trained = found.retrain(epochs=60)
+    trained = found.retrain(recipe={"epochs": 60})
     print(f"top-1 {trained['metrics']['test_top1_percent']:.1f} %")
     print(found.export(with_preprocessing=True, force=True)["file"])
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import nastk
 from nastk.ops import Chain, Step, batch_norm, conv2d, depthwise_conv2d, linear
+from nastk.strategies import MetaKernel
 from torch import nn
 
 
@@ -29,6 +30,6 @@ class Mine(nastk.Space):
 
 
 if __name__ == "__main__":
-    found = nastk.search(Mine, "80%", steps=60)
+    found = nastk.search(Mine, "80%", strategy=MetaKernel(steps=60))
     print(found)
     print(found.network(trained=False))

@@ -76,8 +76,17 @@ def with_options(family: type[Space], options: Mapping[str, Any]) -> Space:
         ValueError: if the space has no such option, cannot use its value, or it is one of the
             sizes, which have options of their own.
     """
+    check_no_sizes(options)
+    return make_space(family, typed_options(family, options))
+
+
+def check_no_sizes(options: Mapping[str, Any]) -> None:
+    """Refuse sizes among the options of a space, which have options of their own.
+
+    Raises:
+        ValueError: naming the option.
+    """
     flags = {"resolution": "target-resolution", "num_classes": "target-classes", "task": "task"}
     for name, flag in flags.items():
         if name in options:
             raise ValueError(f"{name} is no option of a space here: give --{flag} instead")
-    return make_space(family, typed_options(family, options))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ..core.arguments import check_argument, shown
 from ..core.lookup import lookup
 from ..core.manifest import Manifest
 from ..core.precision import default_precision, find_precision
@@ -25,9 +27,11 @@ class Execution:
 
     Attributes:
         device: `cpu`, `cuda` or `cuda:NUMBER`.
-        memory: what networks keep for their backward pass, see `nastk.ops.chain.MEMORY`.
-        precision: in which networks compute, see `nastk.core.precision.PRECISIONS`.
-        cuda_graph: whether the update is recorded and replayed.
+        memory: what networks keep for their backward pass: `high`, `low` or `lowest`, see
+            `nastk.ops.chain.MEMORY`; the best of the device unless given.
+        precision: in which networks compute: `float32`, `bfloat16` or `float16` (CUDA only);
+            bfloat16 on CUDA and float32 on the CPU unless given. Params and updates stay float32.
+        cuda_graph: whether the update is recorded once and replayed, for small batches on CUDA.
         workers: processes of a training that decode images.
         processes: trainings at a time; None leaves it to the device, see `at_a_time`.
         threads: with which a network computes.
@@ -39,8 +43,8 @@ class Execution:
     """
 
     device: str = "cpu"
-    memory: str = "high"
-    precision: str = "float32"
+    memory: str = ""
+    precision: str = ""
     cuda_graph: bool = False
     workers: int = 0
     processes: int | None = None
@@ -49,38 +53,20 @@ class Execution:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name, hint in typing.get_type_hints(type(self)).items():
+            check_argument(name, getattr(self, name), hint)
         check_numbers(seed=self.seed, workers=self.workers, processes=self.processes)
         place = find_device(self.device)
+        object.__setattr__(self, "memory", self.memory or default_memory(place))
+        object.__setattr__(self, "precision", find_precision(self.precision or None, place))
         lookup("memory", self.memory, MEMORY)
-        find_precision(self.precision, place)
         if self.cuda_graph:
             check_recording(place, precision=self.precision, memory=self.memory)
 
     @classmethod
-    def asked(
-        cls,
-        *,
-        device: str = "cpu",
-        memory: str | None = None,
-        precision: str | None = None,
-        cuda_graph: bool = False,
-        workers: int = 0,
-        processes: int | None = None,
-        strict: bool = False,
-        seed: int = 0,
-    ) -> Execution:
-        """Return what a user asks for, memory and precision the device's best unless given."""
-        place = find_device(device)
-        return cls(
-            device=device,
-            memory=default_memory(place) if memory is None else memory,
-            precision=find_precision(precision, place),
-            cuda_graph=cuda_graph,
-            workers=workers,
-            processes=processes,
-            strict=strict,
-            seed=seed,
-        )
+    def asked(cls, **given: Any) -> Execution:
+        """Return what a user asks for by the names of the fields; None is what was not said."""
+        return cls(**{name: value for name, value in given.items() if value is not None})
 
     @classmethod
     def of_run(cls, manifest: Manifest) -> Execution:
@@ -125,6 +111,18 @@ class Execution:
         """Return how one of the trainings at a time is run: on its share of the cores."""
         threads = max(1, (os.cpu_count() or 1) // self.at_a_time)
         return dataclasses.replace(self, seed=seed, threads=threads)
+
+
+def executed(execution: Execution | None, seed: int | None) -> Execution:
+    """Return how a call runs: as it was given, on the CPU if None, with the seed that is given.
+
+    Raises:
+        ValueError: if something else was given.
+    """
+    execution = Execution() if execution is None else execution
+    if not isinstance(execution, Execution):
+        raise ValueError(f"execution= takes a nastk.Execution or None, got {shown(execution)}")
+    return execution if seed is None else dataclasses.replace(execution, seed=seed)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,31 +1,56 @@
-"""What Python programs give where the command line has text: classes, numbers, arrays."""
+"""Budgets and data as Python programs give them where the command line has text."""
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
 import json
-import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..core.arguments import shown
 from ..core.bounds import WORDS
 from ..core.budget import Budget
-from ..core.in_memory import code_hash, hold_class
-from ..core.own_code import check_whole
-from ..core.space import Space
-from ..nasbench.families import FAMILIES, find_space
+from ..core.lookup import lookup
 from ..tasks.images.arrays import Source
 from ..tasks.images.held import hold
-from .manifest import absolute_data, absolute_space
+from .manifest import absolute_data
 
-_log = logging.getLogger(__name__)
+OneBudget = str | int | float | Budget
+BudgetLike = OneBudget | Sequence[OneBudget]
+Budgets = BudgetLike | Mapping[str, BudgetLike | None]
+"""Of FLOPs, or by the name of the cost: `{"flops": "357M", "params": "4M"}`."""
 
-SpaceLike = str | type[Space] | Space
-BudgetLike = str | int | float | Budget | Sequence[str | int | float | Budget]
+
+@dataclass(frozen=True)
+class Front:
+    """So many budgets, spread from the smallest arch to the budget.
+
+    Attributes:
+        number: of budgets.
+        budget: the largest of them; 90 % of the FLOPs of the largest arch if None.
+    """
+
+    number: int
+    budget: Budgets | None = None
+
+
+def by_cost(budget: Budgets | None) -> dict[str, BudgetLike | None]:
+    """Return budgets by what they bound; a plain one is of FLOPs.
+
+    Raises:
+        ValueError: if it is said to bound something else than a cost.
+
+    Example:
+        >>> by_cost("357M"), by_cost({"params": "4M"}), by_cost(None)
+        ({'flops': '357M'}, {'params': '4M'}, {})
+    """
+    if not isinstance(budget, Mapping):
+        return {} if budget is None else {"flops": budget}
+    for metric in budget:
+        lookup("cost", metric, WORDS)
+    return dict(budget)
 
 
 def budget_texts(budgets: Mapping[str, BudgetLike | None]) -> dict[str, str]:
@@ -109,49 +134,6 @@ def given_data(data: Any) -> tuple[str, Source | None]:
     return source.name, source
 
 
-def given_space(space: SpaceLike) -> tuple[str, dict[str, Any] | None]:
-    """Return the name of a space as a run records it, and the options of an instance.
-
-    A class in a file becomes `FILE.py:CLASS`, as on the command line; the file is imported, so that
-    a script guards what it does by `if __name__ == "__main__":`. A class of a notebook, or one that
-    is no plain name of its file, gets a name under which this process alone finds it.
-
-    Raises:
-        ValueError: if it is no space, or its file cannot be imported.
-    """
-    if isinstance(space, str):
-        return absolute_space(space), None
-    family = space if isinstance(space, type) else type(space)
-    if not issubclass(family, Space):
-        raise ValueError(
-            "space= takes the name of a space, 'FILE.py:CLASS', a class derived from nastk.Space, "
-            f"or an instance of one; got {shown(space)}"
-        )
-    check_whole(family, "space")
-    options = None if isinstance(space, type) else space.options
-    check_recordable(space.name, options or {})
-    if FAMILIES.get(family.name) is family:
-        return family.name, options
-    return name_of(family, find_space), options
-
-
-def split_options(
-    family: type[Space],
-    options: dict[str, Any],
-    resolution: int | None,
-    classes: int | None,
-) -> tuple[int | None, int | None, dict[str, Any]]:
-    """Return resolution, classes and the other options of an instance for a search.
-
-    What the search is told by itself wins; classes that the instance leaves at the default of its
-    class are decided by the data.
-    """
-    usual = {field.name: field.default for field in dataclasses.fields(family)}["num_classes"]
-    rest = {k: v for k, v in options.items() if k not in ("resolution", "num_classes")}
-    own = None if options["num_classes"] == usual else options["num_classes"]
-    return resolution or options["resolution"], classes or own, rest
-
-
 def check_recordable(owner: str, options: Mapping[str, Any]) -> None:
     """Refuse options that a manifest cannot hold.
 
@@ -172,43 +154,3 @@ def check_recordable(owner: str, options: Mapping[str, Any]) -> None:
                 f"option {name} of {owner} is {shown(value)}, which a run cannot record; use "
                 "numbers, text, true or false, None, or tuples of these"
             ) from None
-
-
-def name_of(family: type, find: Callable[[str], type]) -> str:
-    """Return the name by which a run records a class of the user's.
-
-    Args:
-        family: the class.
-        find: finds a class by such a name.
-    """
-    file = _file_of(family)
-    if file is None or family.__qualname__ != family.__name__:
-        return hold_class(family)
-    name = f"{file}:{family.__name__}"
-    if code_hash(find(name)) != code_hash(family):
-        _log.warning(
-            "warning: %s holds another %s than the one given; the run records this one as given "
-            "in Python, and later commands need it again",
-            file,
-            family.__name__,
-        )
-        return hold_class(family)
-    return name
-
-
-def _file_of(family: type) -> Path | None:
-    """Return where the methods of a class stand; None in a notebook, whose cells are no files."""
-    network = getattr(vars(family).get("network"), "__code__", None)
-    try:
-        found = inspect.getsourcefile(network or family)
-    except (TypeError, OSError):  # of `python -c`, or of a cell
-        return None
-    if found is None:
-        return None
-    file = Path(found).resolve()
-    return file if file.suffix == ".py" and not _is_cell(file) else None
-
-
-def _is_cell(file: Path) -> bool:
-    """Whether a file is a notebook's cell, which some kernels write somewhere for debuggers."""
-    return not file.is_file() or any(part.startswith("ipykernel_") for part in file.parts)

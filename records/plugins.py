@@ -1,4 +1,4 @@
-"""Strategies and evaluators: nastk's own by name, the user's from a file or a Python program."""
+"""Strategies and evaluators of a run, made by what its manifest says."""
 
 from __future__ import annotations
 
@@ -7,42 +7,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..core.arch import Arch
-from ..core.arguments import shown
 from ..core.bounds import WORDS
 from ..core.budget import Budget
 from ..core.check import as_tuple
 from ..core.lookup import lookup
-from ..core.own_code import check_whole, find_class
 from ..core.run import Run
 from ..core.space import Space
 from ..evaluators import EVALUATORS
-from ..strategies import STRATEGIES
 from ..training.evaluator import Evaluator
 from ..training.strategy import Strategy
-from .given import SpaceLike, given_data, given_space, name_of
-from .manifest import absolute_space
+from .given import given_data
+from .named import EvaluatorLike, SpaceLike, StrategyLike, find_evaluator, find_strategy, given
 from .trust import code_name
-
-StrategyLike = str | type[Strategy] | Strategy
-EvaluatorLike = str | type[Evaluator]
-
-
-def find_strategy(name: str) -> type[Strategy]:
-    """Return a strategy by its name, or from a file as `FILE.py:CLASS`; the file is run.
-
-    Raises:
-        ValueError: if there is none; the message suggests the nearest name.
-    """
-    return find_class(name, Strategy, "strategy", STRATEGIES)
-
-
-def find_evaluator(name: str) -> type[Evaluator]:
-    """Return an evaluator by its name, or from a file as `FILE.py:CLASS`; the file is run.
-
-    Raises:
-        ValueError: if there is none; the message suggests the nearest name.
-    """
-    return find_class(name, Evaluator, "evaluator", EVALUATORS)
 
 
 def recorded_strategy(run: Run) -> Strategy:
@@ -83,55 +59,6 @@ def make_strategy(family: type[Strategy], options: Mapping[str, Any]) -> Strateg
         raise ValueError(f"the options of {family.name} do not make one: {error}") from error
 
 
-def given_strategy(strategy: StrategyLike) -> tuple[str, dict[str, Any] | None]:
-    """Return the name of a strategy as a run records it, and the options of an instance.
-
-    Raises:
-        ValueError: if it is no strategy.
-    """
-    if isinstance(strategy, str):
-        return absolute_space(strategy), None
-    family = strategy if isinstance(strategy, type) else type(strategy)
-    if not issubclass(family, Strategy):
-        raise ValueError(
-            "strategy= takes a name, 'FILE.py:CLASS', a class derived from nastk.Strategy, or an "
-            f"instance of one; got {shown(strategy)}"
-        )
-    options = None if isinstance(strategy, type) else _own_options(strategy)
-    return _recorded_name(family, "strategy"), options
-
-
-def given_evaluator(evaluator: EvaluatorLike) -> str:
-    """Return the name of an evaluator as a run records it.
-
-    Raises:
-        ValueError: if it is no evaluator, or an instance, which has a problem already.
-    """
-    if isinstance(evaluator, str):
-        return absolute_space(evaluator)
-    if not isinstance(evaluator, type) or not issubclass(evaluator, Evaluator):
-        raise ValueError(
-            "evaluator= takes a name, 'FILE.py:CLASS', or a class derived from nastk.Evaluator, "
-            f"whose options are evaluator_options; got {shown(evaluator)}"
-        )
-    return _recorded_name(evaluator, "evaluator")
-
-
-def _recorded_name(family: Any, kind: str) -> str:
-    """Return the name of a class: of the tables, of its file, or of this process."""
-    known: Mapping[str, type] = STRATEGIES if kind == "strategy" else EVALUATORS
-    if known.get(family.name) is family:
-        return str(family.name)
-    check_whole(family, kind)
-    return name_of(family, find_strategy if kind == "strategy" else find_evaluator)
-
-
-def _own_options(strategy: Strategy) -> dict[str, Any]:
-    """Return the options of an instance that are not those it has by itself."""
-    values = {f.name: (getattr(strategy, f.name), f.default) for f in dataclasses.fields(strategy)}
-    return {name: value for name, (value, usual) in values.items() if value != usual}
-
-
 def given_again(
     run: Run,
     space: SpaceLike | None,
@@ -147,13 +74,9 @@ def given_again(
     Raises:
         ValueError: if something is not what the run was begun with.
     """
-    names, keep = {}, None
-    if space is not None:
-        names["space"] = given_space(space)[0]
-    if strategy is not None:
-        names["strategy"] = given_strategy(strategy)[0]
-    if evaluator is not None:
-        names["evaluator"] = given_evaluator(evaluator)
+    again = {"space": space, "strategy": strategy, "evaluator": evaluator}
+    names = {role: given(role, what).what for role, what in again.items() if what is not None}
+    keep = None
     if data is not None:
         names["data"], keep = given_data(data)
     for what, name in names.items():

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import asking
 import nastk
 from nastk.commands import screen
 from nastk.comparison import contestants, jobs
@@ -83,14 +84,14 @@ def make_runs(folder: Path, replace: Callable[..., None] = setattr) -> dict[str,
     run = runs["super"]
     name, quiet = f"{folder}/mine.py:Mine", {"quiet": True}
     budgets = "90%,95%"  # the front of a search has a file too
-    nastk.search(name, budgets, steps=4, out=run, evidence="quick", **quiet)
-    nastk.retrain(run, steps=3, hold_out=True, **quiet)
+    asking.search(name, budgets, steps=4, out=run, evidence="quick", **quiet)
+    asking.retrain(run, steps=3, hold_out=True, **quiet)
     nastk.evaluate(run)
     nastk.compare(run, seeds=2, random=1, steps=1, processes=1, **quiet)
-    nastk.search("toy", "90%", steps=4, strategy="gumbel", out=runs["logits"], **quiet)
+    asking.search("toy", "90%", steps=4, strategy="gumbel", out=runs["logits"], **quiet)
     given = {"strategy": "local", "evaluations": 3, "steps": 2, "processes": 1}
     replace(finding, "close_trials", lambda run: 0)  # they are kept
-    nastk.search("toy", "90%", out=runs["trials"], quiet=True, **given)
+    asking.search("toy", "90%", out=runs["trials"], quiet=True, **given)
     replace(finding, "close_trials", trials.close_trials)
     for name in ("result.json", "arch.json", "cost.json"):
         (runs["trials"] / name).unlink()
@@ -111,11 +112,11 @@ def commands(run: Path) -> dict[str, Callable[[], Any]]:
         "report": lambda: nastk.report([run]),
         "evaluate": lambda: nastk.evaluate(run),
         "export": lambda: export.export(run, run.parent / "m.pt2", force=True),
-        "result": lambda: _printed(nastk.resume(run, quiet=True)),
-        "resume": lambda: _printed(nastk.resume(run, quiet=True)),
+        "result": lambda: _printed(asking.resume(run, quiet=True)),
+        "resume": lambda: _printed(asking.resume(run, quiet=True)),
         "resume again": lambda: _resume_again(run),
-        "retrain": lambda: nastk.retrain(run, steps=3, hold_out=True, quiet=True),
-        "retrain from supernet": lambda: nastk.retrain(run, steps=1, inherit=True, quiet=True),
+        "retrain": lambda: asking.retrain(run, steps=3, hold_out=True, quiet=True),
+        "retrain from supernet": lambda: asking.retrain(run, steps=1, inherit=True, quiet=True),
         "compare": lambda: nastk.compare(run, seeds=2, random=1, steps=1, processes=1, quiet=True),
         "evidence": lambda: _evidence_again(run),
     }
@@ -151,9 +152,9 @@ def _problem(run: Path) -> None:
 
 def _resume_again(run: Path) -> Any:
     (run / "result.json").unlink(missing_ok=True)
-    return nastk.resume(run, quiet=True)
+    return asking.resume(run, quiet=True)
 
 
 def _evidence_again(run: Path) -> Any:
     (run / "evidence.json").unlink(missing_ok=True)
-    return nastk.resume(run, evidence="quick", quiet=True)
+    return asking.resume(run, evidence="quick", quiet=True)

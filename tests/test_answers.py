@@ -5,6 +5,7 @@ import json
 import math
 from collections import Counter
 
+import asking
 import nastk
 import numpy as np
 import pytest
@@ -20,8 +21,8 @@ from PIL import Image
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("answers") / "run"
-    nastk.search("toy", "55K", strategy="random", out=folder)
-    return folder, nastk.retrain(folder, steps=30, data="digits")
+    asking.search("toy", "55K", strategy="random", out=folder)
+    return folder, asking.retrain(folder, steps=30, data="digits")
 
 
 def answers_of(result):
@@ -94,7 +95,7 @@ def test_a_curve_is_the_mean_loss_of_stretches_and_the_same_after_a_stop(
         if "say" not in event:
             losses.append(event["loss"])
 
-    nastk.retrain(arch, out=tmp_path / "whole", report=listen, **options)
+    asking.retrain(arch, out=tmp_path / "whole", report=listen, **options)
     (whole,) = (tmp_path / "whole").glob("*-curve.json")
     curve = json.loads(whole.read_text())
     assert curve["total"] == 28 and curve["steps"] == [*range(3, 28, 3), 28]
@@ -112,9 +113,9 @@ def test_a_curve_is_the_mean_loss_of_stretches_and_the_same_after_a_stop(
     monkeypatch.setenv("NASTK_CHECKPOINT_SECONDS", "0")
     monkeypatch.setattr(Loop, "save", stop)
     with pytest.raises(KeyboardInterrupt):
-        nastk.retrain(arch, out=tmp_path / "broken", **options)
+        asking.retrain(arch, out=tmp_path / "broken", **options)
     monkeypatch.setattr(Loop, "save", original)
-    nastk.retrain(arch, out=tmp_path / "broken", **options)
+    asking.retrain(arch, out=tmp_path / "broken", **options)
     (broken,) = (tmp_path / "broken").glob("*-curve.json")
     assert broken.read_bytes() == whole.read_bytes()
 

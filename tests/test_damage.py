@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-import nastk
+import asking
 import pytest
 from nastk.comparison.contestants import Contestant
 from nastk.comparison.jobs import Job, train_all
@@ -43,8 +43,8 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("damage") / "run"
     os.environ["NASTK_CHECKPOINT_SECONDS"] = "0"
     try:
-        nastk.search("toy", "55K", steps=3, out=folder)
-        nastk.retrain(folder, steps=3)
+        asking.search("toy", "55K", steps=3, out=folder)
+        asking.retrain(folder, steps=3)
     finally:
         del os.environ["NASTK_CHECKPOINT_SECONDS"]
     return folder

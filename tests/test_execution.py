@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import asking
 import nastk
 import nastk.records.execution
 import pytest
@@ -66,7 +67,7 @@ STRATEGIES = {
 def test_a_step_on_fixed_buffers_is_the_same_step(name, tmp_path, recording_anywhere):
     strategy, options = STRATEGIES[name]
     for cuda_graph in (False, True):
-        nastk.search(
+        asking.search(
             "toy",
             "55K",
             strategy=strategy,
@@ -82,10 +83,10 @@ def test_a_recorded_search_that_was_stopped_goes_on_as_if_not(
     tmp_path, recording_anywhere, stopped_after_three, monkeypatch
 ):
     with pytest.raises(KeyboardInterrupt):
-        nastk.search("toy", "55K", steps=6, out=tmp_path / "broken", cuda_graph=True)
+        asking.search("toy", "55K", steps=6, out=tmp_path / "broken", cuda_graph=True)
     monkeypatch.undo()
-    nastk.resume(tmp_path / "broken")
-    nastk.search("toy", "55K", steps=6, out=tmp_path / "whole")
+    asking.resume(tmp_path / "broken")
+    asking.search("toy", "55K", steps=6, out=tmp_path / "whole")
     assert traces(tmp_path / "broken") == traces(tmp_path / "whole")
 
 
@@ -142,13 +143,13 @@ def test_only_steps_of_the_same_work_can_be_recorded():
 
 def test_recording_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ValueError, match="add --device cuda"):
-        nastk.search("toy", "55K", cuda_graph=True, out=tmp_path / "run")
+        asking.search("toy", "55K", cuda_graph=True, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_recording_steps_of_other_work_is_refused(tmp_path, recording_anywhere):
     with pytest.raises(ValueError, match="leave out --cuda-graph"):
-        nastk.search("toy", "55K", strategy="gumbel", cuda_graph=True, out=tmp_path / "run")
+        asking.search("toy", "55K", strategy="gumbel", cuda_graph=True, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -157,7 +158,7 @@ def test_recording_steps_of_other_work_is_refused(tmp_path, recording_anywhere):
 )
 def test_precisions_that_are_of_no_use_are_refused(precision, words, tmp_path):
     with pytest.raises(ValueError, match=words):
-        nastk.search("toy", "55K", precision=precision, out=tmp_path / "run")
+        asking.search("toy", "55K", precision=precision, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -166,11 +167,11 @@ def test_a_search_in_bfloat16_is_recorded_and_resumed_so(
 ):
     options = {"steps": 6, "strategy": "logits"}
     with pytest.raises(KeyboardInterrupt):
-        nastk.search("toy", "55K", out=tmp_path / "broken", precision="bfloat16", **options)
+        asking.search("toy", "55K", out=tmp_path / "broken", precision="bfloat16", **options)
     monkeypatch.undo()
-    nastk.resume(tmp_path / "broken")
-    nastk.search("toy", "55K", out=tmp_path / "whole", precision="bfloat16", **options)
-    nastk.search("toy", "55K", out=tmp_path / "wide", **options)
+    asking.resume(tmp_path / "broken")
+    asking.search("toy", "55K", out=tmp_path / "whole", precision="bfloat16", **options)
+    asking.search("toy", "55K", out=tmp_path / "wide", **options)
     manifests = {name: Run.open(tmp_path / name).manifest for name in ("broken", "wide")}
     assert [m["precision"] for m in manifests.values()] == ["bfloat16", "float32"]
     assert traces(tmp_path / "broken") == traces(tmp_path / "whole")
@@ -184,10 +185,10 @@ def test_a_search_in_bfloat16_is_recorded_and_resumed_so(
 
 
 def test_retraining_keeps_precisions_apart(tmp_path):
-    nastk.search("toy", "55K", strategy="random", out=tmp_path / "run")
+    asking.search("toy", "55K", strategy="random", out=tmp_path / "run")
     weights = []
     for precision in ("float32", "bfloat16"):
-        result = nastk.retrain(tmp_path / "run", steps=3, precision=precision, data="digits")
+        result = asking.retrain(tmp_path / "run", steps=3, precision=precision, data="digits")
         assert result["record"]["precision"] == precision
         weights.append(result["weights"])
         network = nastk.load(tmp_path / "run", weights[-1])
@@ -198,7 +199,7 @@ def test_retraining_keeps_precisions_apart(tmp_path):
 def test_scaled_gradients_in_float16_go_on_where_they_stopped(tmp_path, monkeypatch):
     """The front door wants CUDA for this; the scaler itself also runs on a CPU."""
     monkeypatch.setenv("NASTK_CHECKPOINT_SECONDS", "0")
-    nastk.search("toy", "55K", strategy="random", out=tmp_path / "run")
+    asking.search("toy", "55K", strategy="random", out=tmp_path / "run")
     run = Run.open(tmp_path / "run")
 
     def stop(event):
@@ -238,7 +239,7 @@ def test_a_replayed_search_stays_beside_an_eager_one(name, tmp_path):
     strategy, options = STRATEGIES[name]
     losses = []
     for flag in (False, True):
-        nastk.search(
+        asking.search(
             "toy",
             "55K",
             strategy=strategy,

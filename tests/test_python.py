@@ -1,5 +1,6 @@
 """What a user of Python gives and gets: classes, numbers and arrays where commands take text."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -12,7 +13,11 @@ import torch
 from nastk import Budget
 from nastk.core.run import Run
 from nastk.ops import conv2d, linear
+from nastk.strategies import Evolution, MetaKernel
+from nastk.workflows.moved import MOVED
 from torch import nn
+
+QUIET = {"progress": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +72,9 @@ def some_data(count=40):
 
 
 def test_a_class_numbers_and_arrays_are_searched(tmp_path):
-    found = nastk.search(Mine, 1e4, data=some_data(), steps=2, out=tmp_path / "run", quiet=True)
+    found = nastk.search(
+        Mine, 1e4, data=some_data(), strategy=MetaKernel(steps=2), out=tmp_path / "run", **QUIET
+    )
     manifest = Run.open(tmp_path / "run").manifest
     assert manifest["space"] == f"{__file__}:Mine"
     assert manifest["code"]["space"]["file"] == "code/test_python.py"
@@ -81,7 +88,7 @@ def test_a_class_numbers_and_arrays_are_searched(tmp_path):
     with pytest.raises(ValueError, match="retrain"):
         found.network()
     assert found.network(trained=False).training
-    trained, tested = found.retrain(steps=2, quiet=True), found.evaluate()
+    trained, tested = found.retrain(steps=2, **QUIET), found.evaluate()
     assert tested["metrics"].items() <= trained["metrics"].items()
     assert not found.network().training
     assert found.export()["is_trained"] and (tmp_path / "run" / "network.pt2").is_file()
@@ -89,33 +96,33 @@ def test_a_class_numbers_and_arrays_are_searched(tmp_path):
 
 
 def test_the_options_of_an_instance_are_those_of_the_target(tmp_path):
-    options = {"strategy": "random", "quiet": True}
+    options = {"strategy": "random", **QUIET}
     space = Mine(width=12, resolution=20, num_classes=7)
     found = nastk.search(space, "100%", out=tmp_path / "run", **options)
     assert found.space.options == space.options
     assert nastk.search("toy", Budget(1, 60_000), out=tmp_path / "b", **options)["flops"] <= 60_000
-    with pytest.raises(ValueError, match="without space_options"):
-        nastk.search(space, "100%", space_options={"width": 3}, **options)
+    with pytest.raises(ValueError, match="to Named or to its instance, not both"):
+        nastk.search(nastk.Named(space, {"width": 3}), "100%", **options)
     with pytest.raises(ValueError, match="which a run cannot record"):
-        nastk.search(Mine(width=np.int64(8)), "100%", **options)
+        nastk.search(Mine(width=np.int64(6)), "100%", **options)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"space": 3}, "space= takes the name of a space"),
-        ({"space": nn.Linear}, "space= takes the name of a space"),
+        ({"space": 3}, "space= takes a name"),
+        ({"space": nn.Linear}, "space= takes a name"),
         ({"space": nastk.Space}, "has no method network"),
-        ({"flops": 0.5}, "a budget is a whole number of FLOPs"),
-        ({"flops": True}, "a budget is a whole number of FLOPs"),
-        ({"flops": float("nan")}, "a budget is a whole number of FLOPs"),
-        ({"flops": [1.5]}, "a budget is a whole number of FLOPs"),
+        ({"budget": 0.5}, "a budget is a whole number of FLOPs"),
+        ({"budget": True}, "a budget is a whole number of FLOPs"),
+        ({"budget": float("nan")}, "a budget is a whole number of FLOPs"),
+        ({"budget": [1.5]}, "a budget is a whole number of FLOPs"),
         ({"data": 3}, "data= takes a name"),
     ],
 )
 def test_a_wrong_type_is_one_line(arguments, message, tmp_path):
     with pytest.raises(ValueError, match=message) as raised:
-        nastk.search(**{"space": "toy", "flops": "55K", "out": tmp_path / "run"} | arguments)
+        nastk.search(**{"space": "toy", "budget": "55K", "out": tmp_path / "run"} | arguments)
     assert "\n" not in str(raised.value) and not (tmp_path / "run").exists()
 
 
@@ -123,8 +130,8 @@ def test_a_wrong_type_is_one_line(arguments, message, tmp_path):
 def test_a_space_of_a_notebook_is_held_by_its_process(tmp_path):
     cell = {"__name__": "__main__", "__builtins__": __builtins__}
     exec(compile(SCRIPT, "<ipython-input-1>", "exec"), cell)
-    options = {"strategy": "evolution", "steps": 1, "evaluations": 2, "processes": 2}
-    options |= {"data": some_data(), "quiet": True}
+    options = {"strategy": Evolution(steps=1, evaluations=2), **QUIET}
+    options |= {"data": some_data(), "execution": nastk.Execution(processes=2)}
     found = nastk.search(cell["Mine"], "100%", **options, out=tmp_path / "run")
     name = Run.open(found.run).manifest["space"]
     assert name.startswith("python:Mine-")
@@ -150,7 +157,8 @@ def test_a_script_searches_its_own_class(tmp_path):
     done = script(
         tmp_path,
         'if __name__ == "__main__":\n'
-        "    options = dict(strategy='evolution', steps=1, evaluations=2, processes=2, out='run')\n"
+        "    strategy = nastk.Named('evolution', dict(steps=1, evaluations=2))\n"
+        "    options = dict(strategy=strategy, execution=nastk.Execution(processes=2), out='run')\n"
         "    print(nastk.search(Mine, '100%', **options))\n",
     )
     assert done.returncode == 0, done.stderr
@@ -168,26 +176,48 @@ def test_a_script_without_a_main_guard_is_told(tmp_path):
     "options, words",
     [
         ({"out": 5}, "out= takes text or a path or None, got 5"),
-        ({"device": 3}, "device= takes text, got 3"),
-        ({"memory": 3}, "memory= takes text or None, got 3"),
-        ({"proxy_scale": "half"}, "proxy_scale= takes a number or None, got 'half'"),
-        ({"space_options": [1]}, r"space_options= takes a dict or None, got \[1\]"),
-        ({"strict": "no"}, "strict= takes True or False, got 'no'"),
+        ({"execution": "cuda"}, "execution= takes a nastk.Execution or None, got 'cuda'"),
+        ({"recipe": {"epoch": 3}}, "unknown setting of a recipe 'epoch'; did you mean 'epochs'"),
+        ({"seed": "one"}, "seed= takes a whole number or None, got 'one'"),
         ({"evidence": True}, "evidence= takes text or None, got True"),
-        ({"report": 5}, "report= takes a function or None, got 5"),
+        ({"progress": 5}, "progress= takes True or False or a function, got 5"),
+        ({"space": nastk.Named("toy", proxy={"scael": 1})}, "did you mean 'scale'"),
+        ({"budget": {"flop": "1M"}}, "unknown cost 'flop'; did you mean 'flops'"),
         ({"strategy": torch.nn.Sequential(torch.nn.ReLU())}, "strategy= takes a name"),
-        ({"space": torch.nn.Sequential(torch.nn.ReLU())}, "space= takes the name"),
-        ({"flops": np.zeros((9, 9))}, "a budget is a whole number"),
+        ({"space": torch.nn.Sequential(torch.nn.ReLU())}, "space= takes a name"),
+        ({"budget": np.zeros((9, 9))}, "a budget is a whole number"),
     ],
 )
 def test_wrong_types_are_one_line(options, words, tmp_path):
     with pytest.raises(ValueError, match=words) as caught:
-        nastk.search(**{"space": "toy", "flops": "90%", "out": tmp_path / "run"} | options)
+        nastk.search(**{"space": "toy", "budget": "90%", "out": tmp_path / "run"} | options)
     assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "keyword, words",
+    [
+        ("steps", "takes no steps=: give it to the strategy"),
+        ("flops", "takes no flops=: give budget='357M'"),
+        ("device", r"takes no device=: give execution=nastk.Execution\(device='cuda'\)"),
+        ("lr", "takes no lr=: it is a setting of the recipe"),
+        ("quiet", "takes no quiet=: give progress="),
+        ("budgte", r"unknown argument of search\(\) 'budgte'; did you mean 'budget'"),
+    ],
+)
+def test_a_former_keyword_is_told_what_it_became(keyword, words):
+    with pytest.raises(TypeError, match=words) as caught:
+        nastk.search("toy", **{keyword: 1})
+    assert "\n" not in str(caught.value)
+
+
+def test_every_former_keyword_is_one_that_no_function_of_today_takes():
+    today = inspect.signature(nastk.search).parameters
+    assert len(today) == 11 and not set(MOVED) & set(today)
+
+
 def test_what_was_found_stands_for_its_folder(tmp_path):
-    found = nastk.search("toy", "90%", strategy="random", out=tmp_path / "run", quiet=True)
+    found = nastk.search("toy", "90%", strategy="random", out=tmp_path / "run", **QUIET)
     assert nastk.count(found)["flops"] == found["flops"]
     assert nastk.report(found)["runs"][0]["run"] == str(found.run)
 
@@ -202,9 +232,9 @@ def test_torch_is_left_as_it_was(tmp_path, monkeypatch):
     run = tmp_path / "run"
     options = {"steps": 1, "quiet": True}
     calls = [
-        lambda: nastk.search("toy", "55K", out=run, **options),
+        lambda: nastk.search("toy", "55K", strategy=MetaKernel(steps=1), out=run, **QUIET),
         lambda: nastk.resume(run),
-        lambda: nastk.retrain(run, **options),
+        lambda: nastk.retrain(run, steps=1, **QUIET),
         lambda: nastk.evaluate(run),
         lambda: nastk.load(run),
         lambda: nastk.count(run, check=True),

@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+import asking
 import nastk
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def folder(tmp_path_factory):
     before = os.getcwd()
     os.chdir(path)
     try:
-        nastk.search("mine.py:Mine", "100%", data="npz:a.npz", steps=3, seed=3, out="run")
+        asking.search("mine.py:Mine", "100%", data="npz:a.npz", steps=3, seed=3, out="run")
     finally:
         os.chdir(before)
     return path
@@ -81,7 +82,7 @@ def says_all(record):
 
 def test_a_run_of_a_users_space_works_from_another_folder(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    trained = nastk.retrain(folder / "run", steps=2, inherit=True)
+    trained = asking.retrain(folder / "run", steps=2, inherit=True)
     says_all(trained["record"])
     assert nastk.evaluate(folder / "run")["metrics"]["test_loss_nats"] > 0
     assert nastk.load(folder / "run", weights=trained["weights"]) is not None
@@ -95,7 +96,7 @@ def test_a_run_of_a_users_space_works_from_another_folder(folder, tmp_path, monk
 
 def test_other_data_of_the_same_kind_are_trained_on_anew(folder):
     names = [
-        nastk.retrain(folder / "run", steps=2, data=f"npz:{folder / name}.npz")["weights"]
+        asking.retrain(folder / "run", steps=2, data=f"npz:{folder / name}.npz")["weights"]
         for name in ("a", "b")
     ]
     assert names[0] != names[1]
@@ -103,8 +104,8 @@ def test_other_data_of_the_same_kind_are_trained_on_anew(folder):
 
 
 def test_a_retraining_of_a_name_says_how_it_came_to_be(folder, tmp_path):
-    nastk.search("toy", "90%", strategy="random", out=tmp_path / "run")
-    result = nastk.retrain(
+    asking.search("toy", "90%", strategy="random", out=tmp_path / "run")
+    result = asking.retrain(
         tmp_path / "run/arch.json", out=tmp_path / "t", steps=2, seed=7, data="digits"
     )
     manifest = Run.open(tmp_path / "t").manifest
@@ -181,7 +182,7 @@ def stopped(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(Run, "log", stop_after_two)
         with pytest.raises(KeyboardInterrupt):
-            nastk.search("toy", "90%", data=data, steps=3, out=tmp_path / "run")
+            asking.search("toy", "90%", data=data, steps=3, out=tmp_path / "run")
     return tmp_path / "run"
 
 
@@ -190,25 +191,25 @@ def test_a_search_does_not_go_on_with_other_data(stopped, num_classes):
     file, words = stopped.parent / "a.npz", r"a\.npz is not what the run .* train_sha256 is"
     rewrite(file, 1, num_classes)
     with pytest.raises(ValueError, match=words) as caught:
-        nastk.resume(stopped)
+        asking.resume(stopped)
     assert "put the old data back" in str(caught.value) and "\n" not in str(caught.value)
     rewrite(file, 0)
-    nastk.resume(stopped)
+    asking.resume(stopped)
     rewrite(file, 1, num_classes)
     with pytest.raises(ValueError, match=words):
-        nastk.retrain(stopped, steps=2, inherit=True)
+        asking.retrain(stopped, steps=2, inherit=True)
     with pytest.raises(ValueError, match=words):
-        nastk.resume(stopped, evidence="quick")
+        asking.resume(stopped, evidence="quick")
 
 
 @pytest.mark.parametrize("num_classes", [4, 5])
 def test_data_that_were_written_anew_are_trained_on_anew(tmp_path, num_classes):
     data = rewrite(tmp_path / "a.npz", 0)
-    nastk.search("toy", "90%", data=data, strategy="random", out=tmp_path / "run")
-    before = nastk.retrain(tmp_path / "run", steps=2)
+    asking.search("toy", "90%", data=data, strategy="random", out=tmp_path / "run")
+    before = asking.retrain(tmp_path / "run", steps=2)
     rewrite(tmp_path / "a.npz", 1, num_classes)
-    after = nastk.retrain(tmp_path / "run", steps=2)
-    alone = nastk.retrain(tmp_path / "run/arch.json", data=data, steps=2, out=tmp_path / "new")
+    after = asking.retrain(tmp_path / "run", steps=2)
+    alone = asking.retrain(tmp_path / "run/arch.json", data=data, steps=2, out=tmp_path / "new")
     assert after["metrics"]["test_loss_nats"] != before["metrics"]["test_loss_nats"]
     assert after["record"]["data_record"] != before["record"]["data_record"]
     weights = [Path(result["weights"]).read_bytes() for result in (after, alone)]
@@ -217,16 +218,16 @@ def test_data_that_were_written_anew_are_trained_on_anew(tmp_path, num_classes):
 
 def test_a_supernet_of_other_data_is_not_inherited_from(tmp_path):
     data = [rewrite(tmp_path / f"{seed}.npz", seed) for seed in range(2)]
-    nastk.search("toy", "90%", data=data[0], steps=2, out=tmp_path / "supernet")
+    asking.search("toy", "90%", data=data[0], steps=2, out=tmp_path / "supernet")
     options = {"strategy": "local", "evaluations": 2, "processes": 1}
     options["supernet"] = tmp_path / "supernet"
     for number, other in enumerate(data):
         options |= {"evaluator": "inherit", "out": tmp_path / f"run{number}", "data": other}
         if number == 0:
-            nastk.search("toy", "90%", **options)
+            asking.search("toy", "90%", **options)
             continue
         with pytest.raises(ValueError, match=r"1\.npz is not what the run in"):
-            nastk.search("toy", "90%", **options)
+            asking.search("toy", "90%", **options)
 
 
 def test_selecting_a_candidate_ends_the_sum_of_features():
@@ -282,7 +283,7 @@ class Wrong:
 
 
 def test_damaged_weights_are_one_line(folder, command):
-    weights = Path(nastk.retrain(folder / "run", steps=1)["weights"])
+    weights = Path(asking.retrain(folder / "run", steps=1)["weights"])
     weights.write_bytes(weights.read_bytes()[:-50])
     done = command("evaluate", folder / "run")
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
@@ -308,10 +309,10 @@ def test_options_of_a_space_are_those_of_the_resumed_and_loaded_network(tmp_path
         patched.setattr(Loop, "save", stop)
         with pytest.raises(SystemExit):
             app.main()
-    found = nastk.resume(tmp_path / "run")
+    found = asking.resume(tmp_path / "run")
     manifest = Run.open(tmp_path / "run").manifest
     assert manifest["target"]["channels"] == 4 and manifest["proxy"]["channels"] == 2
     network = nastk.load(tmp_path / "run", weights="none")
     assert sum(p.numel() for p in network.parameters()) == found["params"]
     assert next(network.parameters()).shape[0] == 4
-    assert nastk.retrain(tmp_path / "run", steps=1)["network"]["cells"] == 1
+    assert asking.retrain(tmp_path / "run", steps=1)["network"]["cells"] == 1

@@ -15,7 +15,8 @@ from ..evaluators import EVALUATORS, Inherit, Train
 from ..evaluators.inherit import load_supernet
 from ..records.given import check_recordable
 from ..records.manifest import check_same_data
-from ..records.plugins import find_evaluator, recorded_evaluator
+from ..records.named import find_evaluator
+from ..records.plugins import recorded_evaluator
 from ..strategies import BlackBox
 from ..training.evaluator import Evaluator
 from ..training.strategy import Problem, Strategy

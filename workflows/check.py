@@ -15,7 +15,7 @@ from ..core.budget import flops_range, solve
 from ..core.space import Space
 from ..nasbench.families import find_space, make_space, with_options
 from ..ops.mixture import Logits
-from ..records.given import SpaceLike, given_space
+from ..records.named import SpaceLike, given
 from .export import try_export
 from .guarding import guarded_call
 
@@ -44,11 +44,12 @@ def check_space(
     Raises:
         ValueError: if there is no such space, or it has no such options.
     """
-    name, own = given_space(space)
+    named = given("space", space)
+    name, own = str(named.what), dict(named.options)
     family = find_space(name)
-    if own is not None and space_options:
+    if own and space_options:
         raise ValueError("give the options of a space to its instance, without space_options")
-    made = with_options(family, space_options or {}) if own is None else make_space(family, own)
+    made = make_space(family, own) if own else with_options(family, space_options or {})
     found: dict[str, Any] = {"name": name, "options": made.options, "choices": {}}
     found |= dict.fromkeys(("log10_size", "flops_min", "flops_max")) | {"tasks": list(made.tasks)}
     checks: dict[str, str | None] = {}

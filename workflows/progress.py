@@ -75,6 +75,16 @@ def shown(report: Report | None, quiet: bool) -> Iterator[Report]:
         yield drawn
 
 
+@contextmanager
+def following(wanted: bool | Report) -> Iterator[Report]:
+    """Yield what receives events: the caller's own, else what draws them, or nothing if False."""
+    if isinstance(wanted, bool):
+        with progress(enabled=wanted) as drawn:
+            yield drawn
+    else:
+        yield wanted
+
+
 def _lines() -> Report:
     """Return a report for logs: a line every half minute with the time left, and one at the end."""
     begun: tuple[float, float] | None = None  # when, and what was done by then

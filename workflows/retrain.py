@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ..core.arch import Arch
-from ..core.arguments import typed_arguments
+from ..core.arguments import known_arguments, typed_arguments
 from ..core.checkpoint import load_checkpoint
 from ..core.files import write_atomically
 from ..core.loop import Report, are_seconds
@@ -23,14 +23,14 @@ from ..core.space import Space
 from ..evaluators.best import LOWER, check_finite
 from ..evaluators.inherit import load_supernet
 from ..evaluators.recipe import (
-    check_changes,
+    asked_changes,
     default_recipe,
     find_recipe,
     recipe_hash,
     with_changes,
 )
 from ..evaluators.train import Training
-from ..records.execution import Execution
+from ..records.execution import Execution, executed
 from ..records.given import given_data
 from ..records.manifest import check_same_data, circumstances, manifest_of
 from ..records.naming import (
@@ -49,10 +49,12 @@ from ..training.skipped import remember_skipped
 from ..training.task import Task, aimed, first_cost, fitted
 from .evaluate import answers_file, by_class, test_answers, test_baselines, write_answers
 from .guarding import guarded_call
+from .moved import MOVED
 from .planning import trainings_told
-from .progress import shown
+from .progress import following
 
 
+@known_arguments(MOVED)
 @typed_arguments
 @guarded_call()
 def retrain(
@@ -61,21 +63,12 @@ def retrain(
     data: Any = None,
     inherit: bool = False,
     hold_out: bool = False,
-    recipe: str | None = None,
-    seed: int = 0,
+    recipe: str | Mapping[str, Any] | None = None,
     steps: int | None = None,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    lr: float | None = None,
+    execution: Execution | None = None,
+    seed: int | None = None,
     out: str | Path | None = None,
-    device: str = "cpu",
-    workers: int = 0,
-    memory: str | None = None,
-    precision: str | None = None,
-    cuda_graph: bool = False,
-    strict: bool = False,
-    quiet: bool = False,
-    report: Report | None = None,
+    progress: bool | Report = True,
 ) -> dict[str, Any]:
     """Train an arch from scratch and test it once, at the end.
 
@@ -87,21 +80,14 @@ def retrain(
         data: as for search; the run's own, or digits-photo, if None.
         inherit: start from the supernet's weights instead of from scratch.
         hold_out: train on three quarters, and keep the weights that do best on the last one.
-        recipe: name in `RECIPES`; the short one on embedded data, else the space's.
-        seed: of initialisation and batches.
+        recipe: name in `RECIPES`, also with changes as `small:epochs=10,lr=0.002`; or a dict of
+            what is other than usual: `name`, `epochs`, `batch_size`, `lr`. The usual one is the
+            short one on embedded data, else the space's.
         steps: number of updates; the recipe's epochs if None.
-        epochs: passes over the training data instead of the recipe's.
-        batch_size: images an update instead of the recipe's.
-        lr: peak learning rate instead of the recipe's.
+        execution: on which device, in which precision... The network is tested in float32.
+        seed: of initialisation and batches, the execution's if None.
         out: folder of an arch.json or a published name, `runs/NAME` if None.
-        device: `cpu` or `cuda`.
-        workers: processes that decode images.
-        memory: what the network keeps for its backward pass, as for search.
-        precision: in which the network computes, as for search; it is tested in float32.
-        cuda_graph: record the update once and replay it, as for search.
-        strict: refuse unreadable images instead of skipping them.
-        quiet: show no progress.
-        report: receives progress events instead of showing them.
+        progress: whether to show it, or what receives its events instead.
 
     Returns:
         `run`, `weights` (a .safetensors file), `network` (options trained), `data`,
@@ -110,18 +96,10 @@ def retrain(
         decided them.
     """
     check_numbers(steps=steps)
-    execution = Execution.asked(
-        device=device,
-        memory=memory,
-        precision=precision,
-        cuda_graph=cuda_graph,
-        workers=workers,
-        strict=strict,
-        seed=seed,
-    )
-    named = find_recipe(recipe) if recipe else None
-    check_changes(epochs=epochs, batch_size=batch_size, lr=lr)
-    check_length(steps, epochs)
+    execution = executed(execution, seed)
+    name, changes = asked_changes(recipe)
+    named = None if name is None else find_recipe(name)
+    check_length(steps, changes.get("epochs"))
     data, _alive = (None, None) if data is None else given_data(data)
     how = circumstances(execution)
     with _run_of(what, data, out, how) as run:
@@ -129,27 +107,28 @@ def retrain(
         data = data or run.manifest["data"]
         find_data(data)
         space = trained_space(run, data)
-        task = make_task(data, space.resolution, workers=workers, strict=strict)
+        task = make_task(data, space.resolution, workers=execution.workers, strict=execution.strict)
         space = fitted(space, task)
         about = task.describe()
         if inherit and data == run.manifest["data"]:
             check_same_data(run, task)
         usual = named or default_recipe(space, task)
-        chosen = with_changes(usual, epochs=epochs, batch_size=batch_size, lr=lr)
+        chosen = with_changes(usual, **changes)
         start = "inherit" if inherit else "held-out" if hold_out else "scratch"
         length = "full" if steps is None else steps
         way = execution.memory
         way += "" if execution.precision == "float32" else f"-{execution.precision}"
         way += "-graph" * execution.cuda_graph
-        name = f"retrain-{_short(data, task, about)}-{seed}-{start}-{chosen.name}-{length}-{way}"
+        about_it = (_short(data, task, about), execution.seed, start, chosen.name, length, way)
+        name = "-".join(map(str, ("retrain", *about_it)))
         if "data_record" not in run.manifest:
             run.update_manifest({"data_record": about})
         with _threads_of(run, name):
             training = Training(
-                network=_start(run, space, arch, task, inherit, seed),
+                network=_start(run, space, arch, task, inherit, execution.seed),
                 task=task,
                 recipe=chosen,
-                seed=seed,
+                seed=execution.seed,
                 steps=steps,
                 device=execution.place,
                 memory=execution.memory,
@@ -168,7 +147,7 @@ def retrain(
                 **execution.numerics,
                 "data_record": about,
             }
-            with shown(report, quiet) as report:
+            with following(progress) as report:
                 return _train(run, training, space, arch, data, record, report)
 
 

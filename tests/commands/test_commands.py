@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 
+import asking
 import numpy as np
 import pytest
 import torch
@@ -266,13 +267,12 @@ def test_a_space_of_ones_own_is_searched_from_its_file(tmp_path, command):
 
 @pytest.mark.slow
 def test_searches_without_a_folder_never_share_one(tmp_path, monkeypatch):
-    import nastk as library
 
     monkeypatch.chdir(tmp_path)
-    results = [library.search("toy", "55K", strategy="random", seed=4) for _ in range(3)]
+    results = [asking.search("toy", "55K", strategy="random", seed=4) for _ in range(3)]
     names = ["runs/toy-random-4", "runs/toy-random-4-2", "runs/toy-random-4-3"]
     assert [result["run"] for result in results] == names
     archs = [(tmp_path / name / "arch.json").read_bytes() for name in names]
     assert len(set(archs)) == 1
-    library.search("toy", "55K", strategy="random", seed=5)
+    asking.search("toy", "55K", strategy="random", seed=5)
     assert (tmp_path / "runs/toy-random-5").is_dir()

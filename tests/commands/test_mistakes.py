@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 
+import asking
 import nastk
 import numpy as np
 import pytest
@@ -261,15 +262,15 @@ def test_the_range_of_a_budget_is_that_of_the_classes_of_the_data(mistake, tmp_p
     mistake("search", *options, "--flops", largest, code=3)
     with pytest.raises(nastk.core.budget.InfeasibleBudgetError):
         nastk.core.budget.parse_budget(str(smallest - 40), many)
-    found = nastk.search("toy", str(smallest - 40), data="npz:a.npz", steps=2)
+    found = asking.search("toy", str(smallest - 40), data="npz:a.npz", steps=2)
     assert found["flops"] <= smallest - 40
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
-    nastk.search("toy", "90%", strategy="random", out=folder / "run")
-    nastk.retrain(folder / "run/arch.json", steps=2, out=folder / "only", data="digits")
+    asking.search("toy", "90%", strategy="random", out=folder / "run")
+    asking.retrain(folder / "run/arch.json", steps=2, out=folder / "only", data="digits")
     return folder
 
 
@@ -476,7 +477,7 @@ def test_mistakes_are_named_by_their_option(mistake, command, words):
 def test_what_a_process_left_that_was_killed_before_its_manifest_is_no_ones(tmp_path):
     for name in (".lock", ".manifest.json.0123456789abcdef.tmp"):
         (tmp_path / name).touch()
-    assert nastk.search("toy", "90%", strategy="random", out=tmp_path)["run"] == str(tmp_path)
+    assert asking.search("toy", "90%", strategy="random", out=tmp_path)["run"] == str(tmp_path)
 
 
 @pytest.mark.slow
@@ -488,9 +489,9 @@ def test_skipped_images_are_counted_in_every_result(tmp_path, monkeypatch, capfd
     huge = Image.new("1", (30_000, 30_000))
     huge.save(tmp_path / "images/train/dog/0.png")
     data = "imagefolder:images"
-    found = nastk.search("toy", "90%", data=data, steps=3, out="run")
+    found = asking.search("toy", "90%", data=data, steps=3, out="run")
     assert found["num_skipped"] == 2
-    trained = nastk.retrain("run", steps=3, recipe="demonstration")
+    trained = asking.retrain("run", steps=3, recipe="demonstration")
     assert trained["num_skipped"] == 3  # the test split is read too
     assert nastk.evaluate("run")["num_skipped"] == 1
     capfd.readouterr()
@@ -520,9 +521,9 @@ def test_a_resumed_search_counts_what_was_skipped_before(tmp_path, monkeypatch, 
 
     monkeypatch.setattr(Loop, "save", stop_at_the_end)
     with pytest.raises(KeyboardInterrupt):
-        nastk.search("toy", **options, out=tmp_path / "run")
+        asking.search("toy", **options, out=tmp_path / "run")
     monkeypatch.undo()
-    assert nastk.resume(tmp_path / "run")["num_skipped"] == 1
+    assert asking.resume(tmp_path / "run")["num_skipped"] == 1
 
 
 def test_weights_of_other_classes_are_refused(mistake, trained, tmp_path):
@@ -534,7 +535,7 @@ def test_weights_of_other_classes_are_refused(mistake, trained, tmp_path):
                 for i in range(8):
                     Image.new("L", (30, 30), 90 * level + i).save(place / f"{i}.png")
     arch, data = trained / "run/arch.json", "imagefolder:two"
-    nastk.retrain(arch, data=data, steps=2, recipe="demonstration", out=tmp_path / "run")
+    asking.retrain(arch, data=data, steps=2, recipe="demonstration", out=tmp_path / "run")
     assert nastk.evaluate(tmp_path / "run")["data"].endswith("two")
     said = mistake("evaluate", "run", "--data", "imagefolder:other")
     assert "has the classes a_light, dark" in said and "was trained on dark, light" in said
@@ -546,7 +547,7 @@ def test_a_comparison_counts_unreadable_images_or_refuses_them(mistake, tmp_path
     folder_of_images(tmp_path / "images")
     (tmp_path / "images/val/cat/0.png").write_bytes(b"broken")
     data = f"imagefolder:{tmp_path / 'images'}"
-    nastk.search("toy", "90%", data=data, strategy="random", out=tmp_path / "run")
+    asking.search("toy", "90%", data=data, strategy="random", out=tmp_path / "run")
     options = {"seeds": 1, "random": 0, "steps": 2, "processes": 1, "recipe": "demonstration"}
     result = nastk.compare(tmp_path / "run", **options)
     assert result["num_skipped"] == 1 and result["record"]["data_record"]["num_classes"] == 2
@@ -598,8 +599,8 @@ def test_a_space_that_fails_at_its_start_leaves_its_folder_free(tmp_path, text):
         f"import nastk\nclass Mine(nastk.Space):\n    def network(self, choose): {text}\n"
     )
     with pytest.raises(Exception):  # noqa: B017  whatever it is
-        nastk.search(f"{tmp_path / 'mine.py'}:Mine", "90%", steps=1, out=tmp_path / "run")
+        asking.search(f"{tmp_path / 'mine.py'}:Mine", "90%", steps=1, out=tmp_path / "run")
     assert [entry.name for entry in tmp_path.iterdir() if entry.name != "__pycache__"] == [
         "mine.py"
     ]
-    nastk.search("toy", "90%", steps=1, out=tmp_path / "run")
+    asking.search("toy", "90%", steps=1, out=tmp_path / "run")

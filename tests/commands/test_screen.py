@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 
+import asking
 import nastk
 import pytest
 from nastk.commands import console, listings, screen
@@ -157,7 +158,7 @@ def searched(tmp_path_factory):
     events = []
     folder = tmp_path_factory.mktemp("screen") / "run"
     options = {"strategy": "logits", "out": folder, "report": events.append}
-    result = nastk.search("toy", "55K", steps=4, **options)
+    result = asking.search("toy", "55K", steps=4, **options)
     return dict(result), [event for event in events if "say" not in event]
 
 

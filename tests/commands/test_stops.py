@@ -16,18 +16,19 @@ import nastk
 
 data, out = "imagefolder:" + sys.argv[1], sys.argv[2]
 ways = dict(processes=2, workers=1)
-for name, options in {
-    "evolution": dict(strategy="evolution", evaluations=2),
-    "finalists": dict(strategy="single_path", finalists=2, evaluations=8),
-    "evidence": dict(strategy="random", evidence="quick"),
-}.items():
+execution = nastk.Execution(**ways)
+for name, strategy, evidence in (
+    ("evolution", nastk.Named("evolution", dict(evaluations=2, steps=2)), None),
+    ("finalists", nastk.Named("single_path", dict(finalists=2, evaluations=8, steps=2)), None),
+    ("evidence", "random", "quick"),
+):
     print(name, flush=True)
-    steps = {} if name == "evidence" else dict(steps=2)
-    nastk.search("toy", "100%", data=data, out=out + name, **steps, **options, **ways)
+    given = dict(data=data, out=out + name, strategy=strategy, execution=execution)
+    nastk.search("toy", "100%", **given, evidence=evidence)
 print("compare", flush=True)
 nastk.compare(out + "evolution", random=1, seeds=1, steps=2, **ways)
 print("retrain", flush=True)
-nastk.retrain(out + "evolution", steps=2, workers=2)
+nastk.retrain(out + "evolution", steps=2, execution=nastk.Execution(workers=2))
 print("proxy", flush=True)
 from nastk.workflows.proxy import bench_proxy
 options = dict(archs=4, seeds=2, steps=2, out=out + "p")

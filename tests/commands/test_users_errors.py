@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-import nastk
+import asking
 import pytest
 from nastk.commands.errors import code_of
 
@@ -62,7 +62,7 @@ def test_a_mistake_is_one_line_with_its_place(mistake, words, tmp_path, capsys):
     (tmp_path / "mine.py").write_text(SPACE)
     options = {"space_options": {"mistake": mistake}, "strategy": "random"}
     with pytest.raises((Exception, SystemExit)) as raised:
-        nastk.search(f"{tmp_path}/mine.py:Mine", "100%", **options, out=tmp_path / "run")
+        asking.search(f"{tmp_path}/mine.py:Mine", "100%", **options, out=tmp_path / "run")
     assert code_of(raised.value) == 2
     said = capsys.readouterr().err
     places = {"network": "nn.Sequentiall", "exit": "sys.exit", "shape": "x.flatten(1))\n"}
@@ -83,7 +83,7 @@ def test_a_mistake_is_one_line_with_its_place(mistake, words, tmp_path, capsys):
 def test_a_size_that_would_be_ignored_is_refused(before, after, tmp_path):
     (tmp_path / "mine.py").write_text(SPACE.replace(before, after))
     with pytest.raises(ValueError, match="says resolution = 16, which makes no option of it"):
-        nastk.search(f"{tmp_path}/mine.py:Mine", "100%", out=tmp_path / "run")
+        asking.search(f"{tmp_path}/mine.py:Mine", "100%", out=tmp_path / "run")
 
 
 @pytest.mark.slow

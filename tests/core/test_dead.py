@@ -2,7 +2,7 @@
 
 import itertools
 
-import nastk
+import asking
 import pytest
 import torch
 from nastk.core.dead import WHOLE, dead_operators
@@ -95,7 +95,7 @@ def test_a_network_that_no_probe_runs_does_not_end_a_search(tmp_path, monkeypatc
 
     monkeypatch.setattr("nastk.workflows.finding.dead_operators", refuse)
     said = []
-    found = nastk.search(
+    found = asking.search(
         "toy", "90%", strategy="random", evaluations=1, steps=1, out=tmp_path / "run",
         report=lambda event: said.append(event.get("say", "")),
     )  # fmt: skip

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-import nastk
+import asking
 import pytest
 from nastk.core.clock import Clock
 from nastk.core.pool import Helpers, worker_pool
@@ -47,8 +47,8 @@ def test_a_search_that_decodes_in_workers_is_killed_stopped_and_resumed(tmp_path
         else:
             assert process.returncode == 130 and len(complaints.splitlines()) == 1, complaints
             assert "--resume" in complaints
-    found = nastk.resume(run)
-    alone = nastk.search("toy", "90%", data=data, steps=60, out=tmp_path / "alone")
+    found = asking.resume(run)
+    alone = asking.search("toy", "90%", data=data, steps=60, out=tmp_path / "alone")
     assert found["arch_id"] == alone["arch_id"]
     assert (run / "metrics.jsonl").read_text() == (tmp_path / "alone/metrics.jsonl").read_text()
 

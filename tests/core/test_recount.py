@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import asking
 import nastk
 import pytest
 from nastk.core.constraint import Constraint
@@ -123,5 +124,5 @@ def test_what_a_search_has_found_is_counted_again(tmp_path, monkeypatch):
         space.check_count(odd)
     monkeypatch.setattr("nastk.strategies.random.RandomSampler.ask", lambda self: odd)
     with pytest.raises(ValueError, match="depend on choices in a way that nastk cannot see"):
-        nastk.search(Paired, "100%", strategy="random", data="digits", out=tmp_path / "run")
+        asking.search(Paired, "100%", strategy="random", data="digits", out=tmp_path / "run")
     assert not (tmp_path / "run/result.json").exists()

@@ -2,7 +2,7 @@
 
 import math
 
-import nastk
+import asking
 import pytest
 import torch
 from nastk.core.ranked import as_ranked
@@ -81,8 +81,8 @@ def test_losses_that_are_not_finite_rank_last():
 
 @pytest.mark.slow
 def test_a_retraining_that_ends_in_nan_writes_no_weights(tmp_path):
-    found = nastk.search("toy", "100%", strategy="random", out=tmp_path / "run", quiet=True)
+    found = asking.search("toy", "100%", strategy="random", out=tmp_path / "run", quiet=True)
     with pytest.raises(RuntimeError, match="diverged at update"):
-        nastk.retrain(found["run"], steps=20, lr=1e6, quiet=True)
+        asking.retrain(found["run"], steps=20, lr=1e6, quiet=True)
     assert not list((tmp_path / "run").glob("*.safetensors"))
     assert not (tmp_path / "run/retrain.json").exists()

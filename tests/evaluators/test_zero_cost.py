@@ -2,7 +2,7 @@
 
 import math
 
-import nastk
+import asking
 import pytest
 import torch
 import torch.nn.functional as F
@@ -281,7 +281,7 @@ def test_a_network_without_what_is_scored_is_refused():
 
 @pytest.mark.parametrize("name", ["params", "flops", *PROXIES])
 def test_a_search_returns_the_arch_of_the_highest_score(name, tmp_path):
-    found = nastk.search(
+    found = asking.search(
         "toy",
         "50%:100%",
         data="digits",

@@ -4,8 +4,7 @@ import copy
 import json
 import pickle
 
-import nastk
-import nastk.workflows.search
+import asking
 import pytest
 import torch
 from nastk.core.choice import Choice
@@ -194,7 +193,7 @@ def test_memory_is_recorded_and_obeyed_by_a_search(memory, tmp_path, monkeypatch
 
     seen, original = [], module.convolve
     monkeypatch.setattr(module, "convolve", lambda x, conv: seen.append(1) or original(x, conv))
-    nastk.search("toy", "55K", steps=2, memory=memory, out=tmp_path / "run")
+    asking.search("toy", "55K", steps=2, memory=memory, out=tmp_path / "run")
     assert Run.open(tmp_path / "run").manifest["memory"] == memory
     assert bool(seen) == (memory != "high")
 
@@ -202,10 +201,10 @@ def test_memory_is_recorded_and_obeyed_by_a_search(memory, tmp_path, monkeypatch
 def test_a_run_of_before_goes_on_without_the_setting(tmp_path):
     from nastk.core.run import Run
 
-    nastk.search("toy", "55K", steps=2, memory="high", out=tmp_path / "run")
+    asking.search("toy", "55K", steps=2, memory="high", out=tmp_path / "run")
     run = Run.open(tmp_path / "run")
     manifest = json.loads(run.manifest_path.read_text())
     del manifest["memory"]
     run.manifest_path.write_text(json.dumps(manifest))
     (run.path / "result.json").unlink()
-    assert nastk.resume(run.path)["flops"] > 0
+    assert asking.resume(run.path)["flops"] > 0

@@ -5,7 +5,7 @@ import json
 import os
 import pickle
 
-import nastk
+import asking
 import pytest
 import torch
 from nastk.core.run import Run, write_json
@@ -25,6 +25,8 @@ from nastk.records.reading import problem_of
         ({"workers": -1}, "--workers takes a whole number"),
         ({"processes": 0}, "--processes takes a whole number"),
         ({"seed": -1}, "--seed takes a whole number"),
+        ({"device": 3}, "device= takes text, got 3"),
+        ({"strict": "no"}, "strict= takes True or False, got 'no'"),
     ],
 )
 def test_what_this_machine_cannot_do_is_refused_where_it_is_said(options, words):
@@ -52,7 +54,7 @@ def test_trainings_at_a_time_share_the_cores():
 def test_a_run_says_how_it_was_begun(tmp_path):
     how = {"seed": 3, "precision": "bfloat16", "memory": "low", "processes": 1, "strict": True}
     folder = tmp_path / "run"
-    nastk.search("toy", "55K", strategy="random", data="digits", out=folder, **how)
+    asking.search("toy", "55K", strategy="random", data="digits", out=folder, **how)
     run = Run.open(folder)
     assert Execution.of_run(run.manifest) == Execution.asked(**how)
     problem = problem_of(run)
@@ -61,9 +63,9 @@ def test_a_run_says_how_it_was_begun(tmp_path):
 
 def test_a_run_of_before_is_executed_as_it_was_then(tmp_path):
     folder = tmp_path / "run"
-    nastk.search("toy", "55K", strategy="random", data="digits", out=folder)
+    asking.search("toy", "55K", strategy="random", data="digits", out=folder)
     manifest = json.loads((folder / "manifest.json").read_text())
     for name in ("memory", "precision", "cuda_graph", "processes"):
         del manifest[name]
     write_json(folder / "manifest.json", manifest)
-    assert Execution.of_run(Run.open(folder).manifest) == Execution()
+    assert Execution.of_run(Run.open(folder).manifest) == Execution(memory="high")

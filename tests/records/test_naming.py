@@ -1,6 +1,6 @@
 """Which space is trained is said in one place."""
 
-import nastk
+import asking
 import pytest
 from nastk.core.run import Run
 from nastk.records.naming import space_for, spaces_of, trained_space
@@ -18,7 +18,7 @@ def test_embedded_data_train_the_proxy_and_those_of_the_user_the_target(proxy):
 
 def test_the_trained_space_of_a_run_is_that_of_its_data_unless_others_are_given(tmp_path):
     options = {"strategy": "random", "data": "digits", "proxy_resolution": 32}
-    nastk.search("sandglass-micro", "0.8M", out=tmp_path / "run", **options)
+    asking.search("sandglass-micro", "0.8M", out=tmp_path / "run", **options)
     run = Run.open(tmp_path / "run")
     target, proxy = spaces_of(run)
     assert target.options != proxy.options

@@ -4,6 +4,7 @@ import os
 import shutil
 from dataclasses import dataclass
 
+import asking
 import nastk
 import numpy as np
 import pytest
@@ -68,15 +69,15 @@ def trials(run):
 def test_a_class_of_a_program_evaluates_and_an_instance_searches(tmp_path):
     options = OPTIONS | {"evaluator": Large, "evaluations": None, "processes": 1}
     strategy = Mine(by=3, evaluations=5)
-    found = nastk.search(**options, strategy=strategy, out=tmp_path / "run")
+    found = asking.search(**options, strategy=strategy, out=tmp_path / "run")
     manifest = Run.open(found.run).manifest
     assert manifest.strategy == f"{__file__}:Mine" and manifest.evaluator == f"{__file__}:Large"
     assert manifest.strategy_options == {"by": 3, "evaluations": 5}
     assert manifest.code["strategy"].file == manifest.code["evaluator"].file
     assert found["params"] == max(event["size"] for event in trials(found.run))
-    with pytest.raises(ValueError, match="give evaluations to the instance"):
-        nastk.search(**OPTIONS | {"strategy": strategy})
-    named = nastk.search(**options, strategy=RandomArch(evaluations=2), out=tmp_path / "b")
+    with pytest.raises(ValueError, match="to Named or to its instance, not both"):
+        asking.search(**OPTIONS | {"strategy": strategy})
+    named = asking.search(**options, strategy=RandomArch(evaluations=2), out=tmp_path / "b")
     assert Run.open(named.run).manifest.strategy == "random"
 
 
@@ -85,21 +86,21 @@ def test_a_search_by_files_goes_on_and_its_code_is_trusted_where_it_ran(tmp_path
     file.write_text(PLUGINS)
     options = OPTIONS | {"strategy": f"{file}:Shifted", "evaluator": f"{file}:Small"}
     options |= {"processes": 1, "strategy_options": {"by": 2}}
-    whole = nastk.search(**options, out=tmp_path / "whole")
+    whole = asking.search(**options, out=tmp_path / "whole")
     stop.touch()
     options["evaluator_options"] = {"weight": 1, "pause": str(stop)}
     with pytest.raises(KeyboardInterrupt):
-        nastk.search(**options, out=tmp_path / "run")
+        asking.search(**options, out=tmp_path / "run")
     assert 0 < len(trials(tmp_path / "run")) < 8
     stop.unlink()
     file.write_text("raise RuntimeError('edited since')")
     received = tmp_path / "received"
     shutil.copytree(tmp_path / "run", received)
-    found = nastk.resume(tmp_path / "run", quiet=True)
+    found = asking.resume(tmp_path / "run", quiet=True)
     losses = [[event["loss"] for event in trials(run)] for run in (found.run, whole.run)]
     assert losses[0] == losses[1] and found["arch_id"] == whole["arch_id"]
     with pytest.raises(ValueError, match="does not run unless you trust it"):
-        nastk.resume(received, quiet=True)
+        asking.resume(received, quiet=True)
 
 
 @pytest.mark.slow
@@ -123,7 +124,7 @@ def test_two_files_of_one_name_are_both_kept(tmp_path):
         (tmp_path / folder / "mine.py").write_text(PLUGINS + f"# {folder}\n")
     names = {"strategy": "a/mine.py:Shifted", "evaluator": "b/mine.py:Small"}
     options = OPTIONS | {key: f"{tmp_path}/{name}" for key, name in names.items()}
-    found = nastk.search(**options, processes=1, out=tmp_path / "run")
+    found = asking.search(**options, processes=1, out=tmp_path / "run")
     code = Run.open(found.run).manifest.code
     kept = {role: (found.run / code[role].file).read_text()[-2] for role in names}
     assert kept == {"strategy": "a", "evaluator": "b"}
@@ -176,7 +177,7 @@ def test_a_mistake_in_a_plugin_is_one_line_and_leaves_no_run(kind, text, message
     if kind == "strategy_options":
         options["strategy_options"] = {"speed": 3}
     with pytest.raises(ValueError, match=message) as raised:
-        nastk.search(**options)
+        asking.search(**options)
     assert "\n" not in str(raised.value) and not (tmp_path / "run").exists()
 
 
@@ -193,4 +194,4 @@ def test_a_mistake_in_a_plugin_is_one_line_and_leaves_no_run(kind, text, message
 )
 def test_a_wrong_plugin_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        nastk.search(**OPTIONS | arguments)
+        asking.search(**OPTIONS | arguments)

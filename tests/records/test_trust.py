@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import asking
 import nastk
 import pytest
 from nastk.records import trust
@@ -23,8 +24,8 @@ def received(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ran = tmp_path / "ran.txt"
     (tmp_path / "mine.py").write_text(SPACE.format(ran=str(ran)))
-    nastk.search("mine.py:Mine", "90%", strategy="random", out="run")
-    nastk.retrain("run", steps=1)
+    asking.search("mine.py:Mine", "90%", strategy="random", out="run")
+    asking.retrain("run", steps=1)
     shutil.move("run", "received")
     ran.unlink()
     trust._trusted_now.clear()
@@ -39,7 +40,7 @@ def test_code_of_a_received_run_does_not_run(received):
     assert told["arch"]["flops"] == counted["flops"] and "--trust" in told["notes"][0]
     for refused in (
         lambda: nastk.count(run, check=True),
-        lambda: nastk.retrain(run, steps=1),
+        lambda: asking.retrain(run, steps=1),
         lambda: nastk.evaluate(run),
         lambda: export(run, "m.pt2"),
         lambda: nastk.compare([run], seeds=1),
@@ -48,10 +49,10 @@ def test_code_of_a_received_run_does_not_run(received):
         with pytest.raises(ValueError, match="trust it"):
             refused()
     with pytest.raises(ValueError, match="trust it"):
-        nastk.resume(run)  # which has ended
+        asking.resume(run)  # which has ended
     (run / "result.json").unlink()
     with pytest.raises(ValueError, match="trust it"):
-        nastk.resume(run)
+        asking.resume(run)
     assert not ran.exists()
 
 
@@ -74,7 +75,7 @@ def test_a_run_uses_its_copy_of_the_space(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "mine.py"
     file.write_text(SPACE.format(ran=str(tmp_path / "ran.txt")))
-    nastk.search("mine.py:Mine", "90%", strategy="random", out="run")
+    asking.search("mine.py:Mine", "90%", strategy="random", out="run")
     before = nastk.count("run")
     file.write_text(file.read_text().replace('SPACES["toy"]', 'SPACES["sandglass-micro"]'))
     assert nastk.count("run", check=True)["flops"] == before["flops"]
@@ -94,7 +95,7 @@ def test_an_edit_of_what_the_space_imports_is_said(tmp_path, monkeypatch, caplog
         "import torch\nimport json\nfrom own_parts import BASE\n"
         "from nastk.search_spaces import SPACES\nclass Mine(SPACES[BASE]):\n    name = 'Mine'\n"
     )
-    nastk.search("mine.py:Mine", "90%", strategy="random", out="run")
+    asking.search("mine.py:Mine", "90%", strategy="random", out="run")
     kept = nastk.core.run.Run.open(tmp_path / "run").manifest.code["space"]
     own = ["own_parts/__init__.py", "own_parts/deep.py"]
     assert list(kept.imports) == [str(tmp_path / name) for name in own]
@@ -109,12 +110,12 @@ def test_an_edit_of_what_the_space_imports_is_said(tmp_path, monkeypatch, caplog
 @pytest.mark.parametrize("name", ["metrics.jsonl", ".lock", "retrain.json", "checkpoints"])
 def test_a_run_with_a_link_inside_is_refused(tmp_path, name):
     run = tmp_path / "run"
-    nastk.search("toy", "90%", strategy="random", out=run)
+    asking.search("toy", "90%", strategy="random", out=run)
     (run / name).unlink(missing_ok=True)
     victim = tmp_path / "victim"
     victim.write_text("precious")
     (run / name).symlink_to(victim)
-    for refused in (lambda: nastk.retrain(run, steps=1), lambda: nastk.report([run])):
+    for refused in (lambda: asking.retrain(run, steps=1), lambda: nastk.report([run])):
         with pytest.raises(ValueError, match=f"link inside, .*{name}"):
             refused()
     assert victim.read_text() == "precious"
@@ -132,7 +133,7 @@ def test_code_that_is_no_copy_in_the_run_is_refused(received, name):
 
 
 def test_a_page_replaces_a_link_instead_of_following_it(tmp_path):
-    nastk.search("toy", "90%", strategy="random", out=tmp_path / "run")
+    asking.search("toy", "90%", strategy="random", out=tmp_path / "run")
     (tmp_path / "victim").write_text("precious")
     (tmp_path / "page.html").symlink_to(tmp_path / "victim")
     nastk.report([tmp_path / "run"], out=tmp_path / "page.html")
@@ -143,6 +144,6 @@ def test_a_mistake_leaves_no_copy_of_a_space_behind(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(SPACE.format(ran=str(tmp_path / "ran.txt")))
     with pytest.raises(ValueError, match="no arch"):
-        nastk.search("mine.py:Mine", "1K", strategy="random", out="run")
+        asking.search("mine.py:Mine", "1K", strategy="random", out="run")
     assert not (tmp_path / "run").exists()
-    assert json.dumps(nastk.search("mine.py:Mine", "90%", strategy="random", out="run")["flops"])
+    assert json.dumps(asking.search("mine.py:Mine", "90%", strategy="random", out="run")["flops"])

@@ -4,6 +4,7 @@ import dataclasses
 import os
 from pathlib import Path
 
+import asking
 import nastk
 import pytest
 import torch
@@ -55,7 +56,7 @@ def test_a_name_of_any_bytes_is_read_and_its_space_is_run(tmp_path):
     assert torch.equal(nastk.load("mobilenetv2-0.35", weights=path)(x), network.eval()(x))
     text = "from nastk.search_spaces import SPACES\nclass Mine(SPACES['toy']):\n    pass\n"
     (place / "mine.py").write_text(text)
-    found = nastk.search(f"{place}/mine.py:Mine", "90%", strategy="random", out=place / "run")
+    found = asking.search(f"{place}/mine.py:Mine", "90%", strategy="random", out=place / "run")
     assert found.arch.space == "Mine"
 
 
@@ -72,8 +73,8 @@ def test_loading_refuses_options_that_it_would_ignore(tmp_path):
 
 @pytest.mark.slow
 def test_the_weights_of_a_run_belong_to_it_and_to_its_arch(tmp_path):
-    found = nastk.search("toy", "55K", strategy="random", out=tmp_path / "run")
-    trained = nastk.retrain(found["run"], steps=2)
+    found = asking.search("toy", "55K", strategy="random", out=tmp_path / "run")
+    trained = asking.retrain(found["run"], steps=2)
     for what in (tmp_path / "run", tmp_path / "run/arch.json"):
         tested = nastk.evaluate(what, weights=trained["weights"])
         assert tested["metrics"]["test_loss_nats"] == trained["metrics"]["test_loss_nats"]

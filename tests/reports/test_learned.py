@@ -3,7 +3,7 @@
 import json
 import shutil
 
-import nastk
+import asking
 import numpy as np
 import pytest
 from nastk.core.run import Run
@@ -22,7 +22,7 @@ def mixed(tmp_path_factory):
     """A short search by mixtures."""
     folder = tmp_path_factory.mktemp("learned") / "run"
     options = {"data": "digits", "strategy_options": {"supernets": 2}, "quiet": True}
-    nastk.search("toy", "55K", steps=12, out=folder, **options)
+    asking.search("toy", "55K", steps=12, out=folder, **options)
     return folder
 
 

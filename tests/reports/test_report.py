@@ -7,6 +7,7 @@ import re
 import shlex
 from html.parser import HTMLParser
 
+import asking
 import nastk
 import pytest
 from nastk.commands.app import app
@@ -114,7 +115,7 @@ def search(name, folder, **options):
         options |= {"proxy_resolution": 32, "proxy_scale": 0.1}
     budget = str((low + high) // 2)
     options = {"strategy": "logits"} | options
-    return nastk.search(name, budget, steps=3, out=folder, data="digits", **options)
+    return asking.search(name, budget, steps=3, out=folder, data="digits", **options)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +262,7 @@ def test_a_diverged_search_is_drawn_with_gaps_and_said(copy):
 
 
 def test_a_retraining_has_a_report_too(tmp_path):
-    nastk.retrain("mobilenext-0.25", steps=1, data="digits", out=tmp_path / "run")
+    asking.retrain("mobilenext-0.25", steps=1, data="digits", out=tmp_path / "run")
     result = report([tmp_path / "run"])
     assert result["runs"][0]["status"] == "retraining"
     found = read(result)
@@ -378,7 +379,7 @@ def test_curves_go_to_tensorboard(copy, tmp_path):
 
 def test_probabilities_are_logged_about_fifty_times_from_first_to_last(tmp_path):
     options = {"strategy": "logits", "data": "digits", "out": tmp_path / "run"}
-    nastk.search("toy", "55K", steps=120, **options)
+    asking.search("toy", "55K", steps=120, **options)
     events = Run.open(tmp_path / "run").events()
     steps = [event["step"] for event in events if "probs" in event]
     assert steps[0] == 0 and steps[-1] == 119 and 40 <= len(steps) <= 52
@@ -391,7 +392,7 @@ def test_probabilities_are_logged_about_fifty_times_from_first_to_last(tmp_path)
 def test_the_commands_that_make_a_run_again_say_all_that_was_asked(tmp_path):
     """Parsed by the command line itself, they ask for what the records say."""
     how = {"seed": 4, "device": "cpu", "workers": 2, "strict": True}
-    nastk.search(
+    asking.search(
         "sandglass-micro",
         "0.8M",
         data="digits",
@@ -404,7 +405,7 @@ def test_the_commands_that_make_a_run_again_say_all_that_was_asked(tmp_path):
         **how,
     )
     nastk.compare(tmp_path / "a run", seeds=1, random=1, steps=2, seed=3)
-    nastk.retrain(tmp_path / "a run", steps=2, hold_out=True, precision="bfloat16", strict=True)
+    asking.retrain(tmp_path / "a run", steps=2, hold_out=True, precision="bfloat16", strict=True)
     (run,) = report([tmp_path / "a run"])["runs"]
     again = str(tmp_path / "a run-again")
     search_again, compare_again, retrain_again, report_again = map(parsed, run["commands"])
@@ -422,7 +423,7 @@ def test_the_commands_that_make_a_run_again_say_all_that_was_asked(tmp_path):
 def test_options_of_evaluators_are_among_the_commands(tmp_path):
     options = {"strategy": "random", "evaluations": 2, "evaluator": "grad_norm"}
     options |= {"evaluator_options": {"num_batches": 1}, "data": "digits"}
-    nastk.search("toy", "55K", out=tmp_path / "run", processes=1, **options)
+    asking.search("toy", "55K", out=tmp_path / "run", processes=1, **options)
     (run,) = report([tmp_path / "run"])["runs"]
     again = parsed(run["commands"][0])
     assert list(again["evaluator_set"]) == ["num_batches=1"]
@@ -444,7 +445,7 @@ def test_skips_by_name_and_dead_operators_are_told(tmp_path):
         events = []
         folder = tmp_path / str(seed)
         options = {"strategy": "random", "data": "digits", "seed": seed, "out": folder}
-        found = nastk.search("nasbench201", "0:200M", report=events.append, **options)
+        found = asking.search("nasbench201", "0:200M", report=events.append, **options)
         if found["dead"]:
             break
     said = [event.get("say", "") for event in events]

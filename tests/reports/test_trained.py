@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import asking
 import nastk
 import pytest
 from nastk.core.answers import Answers, Example
@@ -16,8 +17,8 @@ from .test_report import EVIL, compared, read
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "run"
-    nastk.search("toy", "55K", steps=3, data="digits", strategy="logits", out=folder)
-    nastk.retrain(folder, steps=30, data="digits", hold_out=True)
+    asking.search("toy", "55K", steps=3, data="digits", strategy="logits", out=folder)
+    asking.retrain(folder, steps=30, data="digits", hold_out=True)
     return folder
 
 

@@ -1,5 +1,6 @@
 """What must hold for a search of every space in the dict: repeatable, resumable, within budget."""
 
+import asking
 import nastk
 import pytest
 from nastk import resume
@@ -18,7 +19,9 @@ def search(name, share, folder, seed=3):
     low, high = flops_range(SPACES[name]())
     limit = int(low + share * (high - low))
     options = PROXY if "scale" in SPACES[name]().options else {}
-    found = nastk.search(name, str(limit), steps=4, seed=seed, out=folder, data="digits", **options)
+    found = asking.search(
+        name, str(limit), steps=4, seed=seed, out=folder, data="digits", **options
+    )
     return limit, found
 
 

@@ -2,7 +2,7 @@
 
 import math
 
-import nastk
+import asking
 import pytest
 from nastk.core.budget import Budget
 from nastk.core.run import Run
@@ -26,7 +26,7 @@ def options_of(name):
 
 def run(strategy, folder, seed=0, flops="0.8M", **options):
     options = {"data": "digits"} | options_of(strategy) | options
-    return nastk.search(
+    return asking.search(
         "sandglass-micro", flops, strategy=strategy, seed=seed, out=folder, **options
     )
 
@@ -56,7 +56,7 @@ def test_the_same_seed_gives_the_same_search_and_another_one_another(name, tmp_p
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_an_unknown_option_is_refused_before_anything_is_written(name, tmp_path):
     with pytest.raises(ValueError, match="unknown option"):
-        nastk.search(
+        asking.search(
             "toy", "55K", strategy=name, out=tmp_path / "run", strategy_options={"stepz": 1}
         )
     assert not (tmp_path / "run").exists()
@@ -68,7 +68,7 @@ def test_every_budget_term_lowers_expected_flops_when_above(term, level, tmp_pat
     options = {"budget_term": term, "level": level, "logits_lr": 0.2, "warmup": 0.0}
     run = tmp_path / "run"
     given = {"strategy": "logits", "strategy_options": options, "data": "digits"}
-    nastk.search("sandglass-micro", "0.4M", steps=12, out=run, **given)
+    asking.search("sandglass-micro", "0.4M", steps=12, out=run, **given)
     events = Run.open(run).events()
     assert events[-1]["expected_flops"] < 0.9 * events[0]["expected_flops"]
 
@@ -87,7 +87,7 @@ def test_a_wrong_setting_is_refused(option, tmp_path):
     name, value = option.split("=")
     with pytest.raises(ValueError, match=name if name != "steps" else "wrong type"):
         given = {"strategy": "logits", "strategy_options": {name: value}}
-        nastk.search("toy", "55K", out=tmp_path / "run", **given)
+        asking.search("toy", "55K", out=tmp_path / "run", **given)
     assert not (tmp_path / "run").exists()
 
 
@@ -218,7 +218,7 @@ def test_what_does_not_go_together_is_refused(name, options, words, tmp_path):
 
 
 def test_a_supernet_of_other_options_is_refused(tmp_path):
-    nastk.search("toy", "55K", steps=2, out=tmp_path / "net")
+    asking.search("toy", "55K", steps=2, out=tmp_path / "net")
     options = {"evaluator": "inherit", "supernet": tmp_path / "net", "steps": None}
     with pytest.raises(ValueError, match="same options"):
         run("local", tmp_path / "run", **options)

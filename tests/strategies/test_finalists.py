@@ -3,7 +3,7 @@
 import math
 import time
 
-import nastk
+import asking
 import numpy as np
 import pytest
 from nastk.core.band import band_of
@@ -44,7 +44,7 @@ def run(folder, strategy="meta_kernel", **options):
     options = {"steps": 1, "finalists": 3, "data": "digits", "processes": 1, "seed": 3} | options
     if strategy == "single_path":
         options |= {"evaluations": 8}
-    return nastk.search("sandglass-micro", "0.8M", strategy=strategy, out=folder, **options)
+    return asking.search("sandglass-micro", "0.8M", strategy=strategy, out=folder, **options)
 
 
 @pytest.mark.parametrize("strategy", SUPERNETS)
@@ -96,7 +96,7 @@ def test_stopped_between_finalists_and_resumed_equals_unbroken(
         patched.setattr(Run, "log", stopping)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / "broken")
-    nastk.resume(tmp_path / "broken")
+    asking.resume(tmp_path / "broken")
     for file in ("arch.json", "metrics.jsonl"):
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "broken" / file).read_bytes()
 
@@ -132,9 +132,9 @@ def test_a_resumed_search_costs_no_less_and_counts_nothing_twice(
         patched.setattr(Run, "log", stopping)
         with pytest.raises(KeyboardInterrupt):
             folder = tmp_path / "broken"
-            nastk.search(space, budget, data="digits", processes=1, out=folder, **options)
+            asking.search(space, budget, data="digits", processes=1, out=folder, **options)
     start = time.process_time()
-    result = nastk.resume(tmp_path / "broken")
+    result = asking.resume(tmp_path / "broken")
     here = time.process_time() - start
     assert abs(result["cpu_seconds"] - here - spent[0]) < 0.1  # a trial takes 0.3
 

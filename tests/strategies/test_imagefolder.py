@@ -1,6 +1,6 @@
 """A search on an image folder never looks at its test images."""
 
-import nastk
+import asking
 import pytest
 from nastk.strategies import STRATEGIES, BlackBox
 
@@ -25,7 +25,7 @@ def test_the_test_images_are_never_read_by_a_search(strategy, options, poisoned,
     options = {"steps": 3, **options}
     if strategy in BLACK_BOX or strategy == "single_path":
         options = {"evaluations": 2 if strategy in BLACK_BOX else 8, **options}
-    found = nastk.search(
+    found = asking.search(
         "toy",
         "55K",
         data=poisoned,
@@ -37,4 +37,4 @@ def test_the_test_images_are_never_read_by_a_search(strategy, options, poisoned,
     )
     assert found["flops"] <= 55_000
     with pytest.raises(ValueError, match=r"cannot read any .*val"):  # the poison works
-        nastk.retrain(run, data=poisoned, steps=1)
+        asking.retrain(run, data=poisoned, steps=1)

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import ClassVar
 
-import nastk
+import asking
 import pytest
 import torch
 from nastk import Space
@@ -119,7 +119,7 @@ class Silent(Space):
 
 def test_a_space_without_activations_is_searched_without_their_patterns(tmp_path):
     options = {"data": "digits", "batch_size": 8, "quiet": True}
-    found = nastk.search(Silent, "100%", steps=12, out=tmp_path / "run", **options)
+    found = asking.search(Silent, "100%", steps=12, out=tmp_path / "run", **options)
     assert set(found.arch.choices) == {"width", "kernel"}
     ranking = json.loads((tmp_path / "run/ranking.json").read_text())
     assert [figures["name"] for figures in ranking["figures"]] == ["training 0", "inherited 0"]

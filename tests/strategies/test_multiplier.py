@@ -1,5 +1,6 @@
 """Expected costs of mixtures are what the budget aims at, and scores stay in order."""
 
+import asking
 import nastk
 import numpy as np
 import pytest
@@ -130,7 +131,7 @@ def test_every_step_of_a_search_meets_the_budget(tmp_path):
     for level in ("single", "bilevel"):
         options = {"level": level, "warmup": 0.3}
         given = {"strategy": "logits", "strategy_options": options, "data": "digits"}
-        nastk.search("sandglass-micro", "0.6M", steps=6, out=tmp_path / level, **given)
+        asking.search("sandglass-micro", "0.6M", steps=6, out=tmp_path / level, **given)
         events = Run.open(tmp_path / level).events()
         target = pytest.approx(0.985 * 600_000, rel=1e-3)
         assert len(events) == 6 and all(e["expected_flops"] == target for e in events)

@@ -4,8 +4,8 @@ import gc
 import sys
 import threading
 
+import asking
 import filelock
-import nastk
 import numpy as np
 import pytest
 import torch
@@ -59,7 +59,7 @@ def test_every_driver_stays_in_the_band_repeats_nothing_and_survives_failures(dr
 
 def test_a_search_writes_nothing_into_the_home_folder(tmp_path, home):
     options = {"strategy": "on_nni", "evaluator": "efficiency", "evaluations": 30}
-    found = nastk.search("sandglass-micro", "0.8M", data="digits", out=tmp_path / "run", **options)
+    found = asking.search("sandglass-micro", "0.8M", data="digits", out=tmp_path / "run", **options)
     trials = Run.open(tmp_path / "run").events()
     assert found["params"] == max(trial["params"] for trial in trials)
     assert not list(home.iterdir())

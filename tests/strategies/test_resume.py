@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import asking
 import nastk
 import pytest
 from nastk.core.band import band_of
@@ -78,7 +79,7 @@ def test_a_black_box_search_stopped_anywhere_and_resumed_equals_unbroken(
 ):
     options = {"strategy": strategy, "evaluations": 4, "steps": 2, "seed": 3, "processes": 1}
     options["data"] = "digits"
-    nastk.search("sandglass-micro", "0.8M", out=tmp_path / "whole", **options)
+    asking.search("sandglass-micro", "0.8M", out=tmp_path / "whole", **options)
     run, original = tmp_path / "broken", Run.log
 
     def stop_after_two(self, **event):
@@ -88,11 +89,11 @@ def test_a_black_box_search_stopped_anywhere_and_resumed_equals_unbroken(
 
     monkeypatch.setattr(Run, "log", stop_after_two)
     with pytest.raises(KeyboardInterrupt):
-        nastk.search("sandglass-micro", "0.8M", out=run, **options)
+        asking.search("sandglass-micro", "0.8M", out=run, **options)
     monkeypatch.undo()
     with open(run / "metrics.jsonl", "a") as file:
         file.write('{"trial": 2, "ar')  # torn
-    result = nastk.resume(run)
+    result = asking.resume(run)
     assert lines(run) == lines(tmp_path / "whole")
     assert (run / "arch.json").read_bytes() == (tmp_path / "whole/arch.json").read_bytes()
     trials = Run.open(run).events()
@@ -159,7 +160,7 @@ def test_a_supernet_search_stopped_anywhere_and_resumed_equals_unbroken(
         options |= {"steps": 3, "evaluations": 8}
     if strategy == "meta_kernel":
         options["strategy_options"] = {"supernets": 2, "archs": 5, "untrained": 3}
-    nastk.search("sandglass-micro", "0.8M", out=tmp_path / "whole", **options)
+    asking.search("sandglass-micro", "0.8M", out=tmp_path / "whole", **options)
     original = Loop.save
 
     def stop_after(self, step):
@@ -171,8 +172,8 @@ def test_a_supernet_search_stopped_anywhere_and_resumed_equals_unbroken(
         patched.setenv("NASTK_CHECKPOINT_SECONDS", "0")
         patched.setattr(Loop, "save", stop_after)
         with pytest.raises(KeyboardInterrupt):
-            nastk.search("sandglass-micro", "0.8M", out=tmp_path / "broken", **options)
-    nastk.resume(tmp_path / "broken")
+            asking.search("sandglass-micro", "0.8M", out=tmp_path / "broken", **options)
+    asking.resume(tmp_path / "broken")
     for file in ("arch.json", "metrics.jsonl"):
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "broken" / file).read_bytes()
 
@@ -183,7 +184,7 @@ def test_a_search_of_version_01_goes_on_as_it_began(name, tmp_path, monkeypatch)
     now = {"meta_kernel": "logits"}.get(name, name)
     options = {"strategy": now, "steps": 5, "seed": 3, "data": "digits"}
     smooth = {"strategy_options": {"budget_term": "smooth"}}
-    nastk.search("toy", "55K", out=tmp_path / "whole", **options, **smooth)
+    asking.search("toy", "55K", out=tmp_path / "whole", **options, **smooth)
 
     def stop(event):
         if event["step"] == 3:
@@ -192,12 +193,12 @@ def test_a_search_of_version_01_goes_on_as_it_began(name, tmp_path, monkeypatch)
     run = tmp_path / "broken"
     monkeypatch.setenv("NASTK_CHECKPOINT_SECONDS", "0")
     with pytest.raises(KeyboardInterrupt):
-        nastk.search("toy", "55K", out=run, report=stop, **options, **smooth)
+        asking.search("toy", "55K", out=run, report=stop, **options, **smooth)
     file = run / "manifest.json"
     manifest = json.loads(file.read_text()) | {"strategy": name, "strategy_options": {"steps": 5}}
     manifest["versions"]["nastk"] = "0.1.0"
     file.write_text(json.dumps(manifest))
-    nastk.resume(run)
+    asking.resume(run)
     assert lines(run) == lines(tmp_path / "whole")
     assert (run / "arch.json").read_bytes() == (tmp_path / "whole/arch.json").read_bytes()
     again = commands(read_story(run))[0]
@@ -239,7 +240,7 @@ def wait_for_progress(process, run, events):
 
 
 def test_killed_before_the_first_checkpoint_and_resumed_equals_unbroken(tmp_path, monkeypatch):
-    nastk.search("toy", "55K", steps=6, seed=3, out=tmp_path / "whole")
+    asking.search("toy", "55K", steps=6, seed=3, out=tmp_path / "whole")
     run, original = tmp_path / "broken", Run.log
 
     def stop_after_three(self, **event):
@@ -249,10 +250,10 @@ def test_killed_before_the_first_checkpoint_and_resumed_equals_unbroken(tmp_path
 
     monkeypatch.setattr(Run, "log", stop_after_three)
     with pytest.raises(KeyboardInterrupt):
-        nastk.search("toy", "55K", steps=6, seed=3, out=run)
+        asking.search("toy", "55K", steps=6, seed=3, out=run)
     monkeypatch.undo()
     assert len(Run.open(run).events()) == 3 and not (run / "checkpoints").exists()
-    nastk.resume(run)
+    asking.resume(run)
     assert lines(run) == lines(tmp_path / "whole")
 
 
@@ -263,16 +264,16 @@ def test_stopped_while_the_data_are_read_and_resumed_equals_unbroken(tmp_path, m
     x = np.random.default_rng(0).integers(0, 255, (40, 28, 28), dtype=np.uint8)
     np.savez(tmp_path / "a.npz", x=x, y=np.arange(40) % 4)
     options = {"space": "toy", "flops": "90%", "data": f"npz:{tmp_path / 'a.npz'}", "steps": 3}
-    nastk.search(**options, out=tmp_path / "whole")
+    asking.search(**options, out=tmp_path / "whole")
 
     def stop(path):
         raise KeyboardInterrupt
 
     monkeypatch.setitem(named.FILES, "npz", stop)
     with pytest.raises(KeyboardInterrupt):
-        nastk.search(**options, out=tmp_path / "broken")
+        asking.search(**options, out=tmp_path / "broken")
     monkeypatch.undo()
-    nastk.resume(tmp_path / "broken")
+    asking.resume(tmp_path / "broken")
     assert lines(tmp_path / "whole") == lines(tmp_path / "broken")
     whole, broken = (Run.open(tmp_path / name) for name in ("whole", "broken"))
     assert whole.arch == broken.arch
@@ -281,10 +282,10 @@ def test_stopped_while_the_data_are_read_and_resumed_equals_unbroken(tmp_path, m
 
 
 def test_a_training_leaves_the_events_of_the_search(tmp_path):
-    nastk.search("toy", "55K", steps=3, out=tmp_path / "run")
+    asking.search("toy", "55K", steps=3, out=tmp_path / "run")
     before = lines(tmp_path / "run")
-    nastk.retrain(tmp_path / "run", steps=2)
-    nastk.retrain(tmp_path / "run", steps=2)
+    asking.retrain(tmp_path / "run", steps=2)
+    asking.retrain(tmp_path / "run", steps=2)
     assert lines(tmp_path / "run") == before != ""
 
 
@@ -297,7 +298,7 @@ def killed_at_the_trace(**options):
                 known.cache_clear()
             nastk.Space.choices = lambda _: os.kill(os.getpid(), signal.SIGKILL)
             nastk.Space.cost = property(nastk.Space.choices)
-            nastk.search("toy", **options)
+            asking.search("toy", **options)
         finally:
             os._exit(1)
     status = os.waitpid(child, 0)[1]
@@ -306,11 +307,11 @@ def killed_at_the_trace(**options):
 
 @pytest.mark.parametrize("flops", ["55K", "95%", "40K:55K"])
 def test_killed_when_its_budget_is_not_even_parsed_resumes(tmp_path, flops):
-    nastk.search("toy", flops, steps=3, out=tmp_path / "whole")
+    asking.search("toy", flops, steps=3, out=tmp_path / "whole")
     run = tmp_path / "run"
     killed_at_the_trace(flops=flops, steps=3, out=run)
     assert "budgets" not in Run.open(run).manifest
-    nastk.resume(run)
+    asking.resume(run)
     assert Run.open(run).manifest["budgets"] == Run.open(tmp_path / "whole").manifest["budgets"]
     assert lines(run) == lines(tmp_path / "whole")
     assert (run / "arch.json").read_bytes() == (tmp_path / "whole/arch.json").read_bytes()
@@ -319,12 +320,12 @@ def test_killed_when_its_budget_is_not_even_parsed_resumes(tmp_path, flops):
 def test_an_infeasible_budget_is_still_refused_when_a_killed_run_resumes(tmp_path):
     killed_at_the_trace(flops="9G", out=tmp_path / "run")
     with pytest.raises(InfeasibleBudgetError, match="choose a budget in between"):
-        nastk.resume(tmp_path / "run")
+        asking.resume(tmp_path / "run")
 
 
 def test_same_seed_gives_the_same_bytes(tmp_path):
     for name in ("a", "b"):
-        nastk.search("toy", "55K", steps=4, seed=7, out=tmp_path / name)
+        asking.search("toy", "55K", steps=4, seed=7, out=tmp_path / name)
     assert (tmp_path / "a/arch.json").read_bytes() == (tmp_path / "b/arch.json").read_bytes()
     assert lines(tmp_path / "a") == lines(tmp_path / "b")
 
@@ -383,7 +384,7 @@ def test_a_search_that_starts_at_the_largest_kernels_ends_below_the_budget(tmp_p
 
     monkeypatch.setattr(Logits, "__init__", favour_the_last)
     options = {"strategy": "logits", "strategy_options": {"budget_term": "smooth"}}
-    nastk.search("sandglass-micro", "0.8M", steps=100, out=tmp_path / "run", **options)
+    asking.search("sandglass-micro", "0.8M", steps=100, out=tmp_path / "run", **options)
     events = Run.open(tmp_path / "run").events()
     assert events[0]["expected_flops"] > 900_000 and events[-1]["expected_flops"] <= 800_000
 
@@ -392,7 +393,7 @@ def test_a_search_that_starts_at_the_largest_kernels_ends_below_the_budget(tmp_p
 def test_the_test_split_is_never_read_by_a_search(tmp_path, sealed_test_split):
     for strategy, chosen in STRATEGIES.items():
         options = {"evaluations": 2} if issubclass(chosen, BlackBox) else {}
-        nastk.search(
+        asking.search(
             "toy",
             "90%",
             strategy=strategy,
@@ -402,7 +403,7 @@ def test_the_test_split_is_never_read_by_a_search(tmp_path, sealed_test_split):
             **options,
         )
     options = {"strategy": "logits", "strategy_options": {"level": "bilevel"}}
-    nastk.search("toy", "55K", steps=3, out=tmp_path / "b", **options)
+    asking.search("toy", "55K", steps=3, out=tmp_path / "b", **options)
     assert sealed_test_split == []
 
 
@@ -416,14 +417,14 @@ def test_a_trial_that_diverged_just_before_a_kill_is_told_as_such(tmp_path):
 
     folder = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
-        nastk.search("toy", "40K:70K", steps=1, out=folder, report=stop, **options)
+        asking.search("toy", "40K:70K", steps=1, out=folder, report=stop, **options)
     first = json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])
     (folder / "metrics.jsonl").write_text("")
     (file,) = folder.glob(f"trials/{first['arch']}-*/result.json")
     result = json.loads(file.read_text())
     diverged = dict.fromkeys(result["metrics"], float("nan"))
     write_json(file, result | {"metrics": diverged})
-    found = nastk.resume(folder)
+    found = asking.resume(folder)
     events = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [event["loss"] is None for event in events] == [True, False, False]
     assert found["arch_id"] != first["arch"]

@@ -3,7 +3,7 @@
 import json
 import math
 
-import nastk
+import asking
 import numpy as np
 import pytest
 import torch
@@ -90,7 +90,7 @@ def test_a_supernet_finds_an_arch_that_keeps_all_budgets(name, tmp_path):
     options = {"strategy": name, "steps": 3, "data": "digits", "batch_size": 4, "quiet": True}
     options |= {"evaluations": 8} if name == "single_path" else {}
     said = []
-    found = nastk.search(
+    found = asking.search(
         SPACE.name,
         params="1800",
         activations="3K:6K",
@@ -112,10 +112,10 @@ def test_a_supernet_finds_an_arch_that_keeps_all_budgets(name, tmp_path):
 
 def test_a_search_without_a_budget_of_flops_is_reported(tmp_path):
     options = {"strategy": "random", "data": "digits", "quiet": True}
-    found = nastk.search(SPACE.name, params=Budget(1500, 1900), out=tmp_path / "run", **options)
+    found = asking.search(SPACE.name, params=Budget(1500, 1900), out=tmp_path / "run", **options)
     assert 1500 <= found["params"] <= 1900
     assert found["budget_flops"] is None and found["band"] is None
-    nastk.resume(tmp_path / "run", quiet=True)
+    asking.resume(tmp_path / "run", quiet=True)
     (run,) = report([tmp_path / "run"])["runs"]
     assert run["budget"] is None
     assert run["budgets"] == [{"metric": "params", "low": 1500, "high": 1900}]
@@ -127,7 +127,7 @@ def test_a_search_without_a_budget_of_flops_is_reported(tmp_path):
 
 def test_a_supernet_searches_by_params_alone(tmp_path):
     options = {"steps": 3, "data": "digits", "batch_size": 4, "quiet": True}
-    found = nastk.search(SPACE.name, params="60%", out=tmp_path / "run", **options)
+    found = asking.search(SPACE.name, params="60%", out=tmp_path / "run", **options)
     low, high = (found["bands"][0][end] for end in ("low", "high"))
     assert low <= found["params"] <= high and low >= 0.89 * high
 
@@ -160,7 +160,7 @@ def test_a_run_of_version_0_1_resumes_bit_equal(tmp_path, monkeypatch):
     """Its manifest holds one pair of FLOPs as budget, and one as band."""
     options = {"steps": 4, "data": "digits", "batch_size": 4, "quiet": True}
     name, original = SandglassMicro.name, Run.log
-    nastk.search(name, "0.8M", out=tmp_path / "whole", **options)
+    asking.search(name, "0.8M", out=tmp_path / "whole", **options)
 
     def stop_after_two(self, **event):
         original(self, **event)
@@ -169,14 +169,14 @@ def test_a_run_of_version_0_1_resumes_bit_equal(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Run, "log", stop_after_two)
     with pytest.raises(KeyboardInterrupt):
-        nastk.search(name, "0.8M", out=tmp_path / "run", **options)
+        asking.search(name, "0.8M", out=tmp_path / "run", **options)
     monkeypatch.undo()
     path = tmp_path / "run/manifest.json"
     manifest = json.loads(path.read_text())
     assert manifest.pop("budgets") == [{"metric": "flops", "low": None, "high": 800_000}]
     manifest.pop("bands")
     path.write_text(json.dumps(manifest | {"budget": [None, 800_000], "band": [720_000, 800_000]}))
-    nastk.resume(tmp_path / "run", quiet=True)
+    asking.resume(tmp_path / "run", quiet=True)
     whole, run = ((tmp_path / name / "arch.json").read_bytes() for name in ("whole", "run"))
     assert whole == run
     kept = [
@@ -188,6 +188,6 @@ def test_a_run_of_version_0_1_resumes_bit_equal(tmp_path, monkeypatch):
 
 def test_a_cost_is_bounded_once():
     with pytest.raises(ValueError, match="one budget of each cost"):
-        nastk.search("toy", BUDGET, params="5")
+        asking.search("toy", BUDGET, params="5")
     with pytest.raises(ValueError, match="one budget of each cost"):
-        nastk.search("toy", Budget(1, 5, "params"))
+        asking.search("toy", Budget(1, 5, "params"))

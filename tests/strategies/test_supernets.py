@@ -3,7 +3,7 @@
 import math
 from itertools import pairwise
 
-import nastk
+import asking
 import numpy as np
 import pytest
 import torch
@@ -213,8 +213,8 @@ def test_weights_of_every_supernet_can_be_inherited(tmp_path):
     for name in ("gumbel", "multi_feature", "single_path"):
         run = tmp_path / name
         options = {"evaluations": 8} if name == "single_path" else {}
-        nastk.search("toy", "55K", strategy=name, steps=2, data="digits", out=run, **options)
-        trained = nastk.retrain(run, steps=2, inherit=True)
+        asking.search("toy", "55K", strategy=name, steps=2, data="digits", out=run, **options)
+        trained = asking.retrain(run, steps=2, inherit=True)
         assert "inherit" in trained["weights"]
 
 
@@ -222,9 +222,9 @@ def test_weights_of_every_supernet_can_be_inherited(tmp_path):
 def test_a_search_that_diverges_says_so_and_logs_nothing_of_it(name, tmp_path):
     options = {"data": "digits", "steps": 6, "strategy_options": {"weights_lr": 1e12}}
     with pytest.raises(RuntimeError, match=r"diverged at update \d: .* weights_lr \(now 1e\+12\)"):
-        nastk.search("sandglass-micro", "0.8M", strategy=name, out=tmp_path / "run", **options)
+        asking.search("sandglass-micro", "0.8M", strategy=name, out=tmp_path / "run", **options)
     with pytest.raises(RuntimeError, match="diverged"):
-        nastk.resume(tmp_path / "run")
+        asking.resume(tmp_path / "run")
     events = Run.open(tmp_path / "run").events()
     assert all(math.isfinite(event["loss"]) for event in events)
 

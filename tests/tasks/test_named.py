@@ -2,6 +2,7 @@
 
 import tracemalloc
 
+import asking
 import nastk
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def test_a_split_without_a_readable_image_is_refused(tmp_path, folder_of_images)
 def test_the_record_of_an_image_folder_names_its_classes(tmp_path, folder_of_images):
     folder_of_images(tmp_path / "images")
     data = f"imagefolder:{tmp_path / 'images'}"
-    nastk.search("toy", "90%", data=data, strategy="random", out=tmp_path / "run")
+    asking.search("toy", "90%", data=data, strategy="random", out=tmp_path / "run")
     record = nastk.core.run.Run.open(tmp_path / "run").manifest["data_record"]
     assert record["classes"] == ["cat", "dog"] and record["num_classes"] == 2
 

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import asking
 import nastk
 import numpy as np
 import pytest
@@ -144,8 +145,8 @@ def lines(run):
 
 def test_a_kind_goes_from_search_to_report(tmp_path):
     run = tmp_path / "run"
-    found = nastk.search(FactsSpace, "90%", out=run, **SEARCH)
-    made = nastk.retrain(run, steps=6, hold_out=True, quiet=True)
+    found = asking.search(FactsSpace, "90%", out=run, **SEARCH)
+    made = asking.retrain(run, steps=6, hold_out=True, quiet=True)
     assert {"test_all_right_percent", "test_loss_nats"} <= set(made["metrics"])
     assert made["classes"] == list(FACTS)
     curve = json.loads(next(run.glob("*-curve.json")).read_text())
@@ -165,24 +166,24 @@ def test_a_kind_goes_from_search_to_report(tmp_path):
 
 def test_a_search_and_a_training_of_a_kind_resume_bit_for_bit(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    expected = nastk.search(FactsSpace, "90%", out=whole, **SEARCH)
+    expected = asking.search(FactsSpace, "90%", out=whole, **SEARCH)
     with pytest.raises(KeyboardInterrupt):
         given = SEARCH | {"report": interrupted("supernet", 7)}
-        nastk.search(FactsSpace, "90%", out=parts, **given)
-    found = nastk.resume(parts, space=FactsSpace, quiet=True)
+        asking.search(FactsSpace, "90%", out=parts, **given)
+    found = asking.resume(parts, space=FactsSpace, quiet=True)
     assert found["arch_id"] == expected["arch_id"] and lines(parts) == lines(whole)
 
-    once = nastk.retrain(whole, steps=6, quiet=True)["metrics"]
+    once = asking.retrain(whole, steps=6, quiet=True)["metrics"]
     with pytest.raises(KeyboardInterrupt):
-        nastk.retrain(parts, steps=6, report=interrupted("train", 4))
-    again = nastk.retrain(parts, steps=6, quiet=True)["metrics"]
+        asking.retrain(parts, steps=6, report=interrupted("train", 4))
+    again = asking.retrain(parts, steps=6, quiet=True)["metrics"]
     for name in ("test_all_right_percent", "test_loss_nats"):
         assert again[name] == once[name]
 
 
 def test_black_box_strategies_choose_by_the_first_metric(tmp_path):
     options = {"strategy": "random", "evaluations": 2, "processes": 1}
-    nastk.search(FactsSpace, "90%", out=tmp_path / "run", **SEARCH | options)
+    asking.search(FactsSpace, "90%", out=tmp_path / "run", **SEARCH | options)
     trials = [line for line in lines(tmp_path / "run") if "trial" in line]
     assert [t["loss"] for t in trials] == [-t["architecture_all_right_percent"] for t in trials]
 
@@ -191,14 +192,14 @@ def test_black_box_strategies_choose_by_the_first_metric(tmp_path):
 def test_a_space_for_other_kinds_is_refused_before_a_folder_is_made(space, data, tmp_path):
     words = "builds networks for (classification.*|multilabel), but the data are for"
     with pytest.raises(ValueError, match=words):
-        nastk.search(space, "90%", out=tmp_path / "run", data=data, quiet=True)
+        asking.search(space, "90%", out=tmp_path / "run", data=data, quiet=True)
     assert not (tmp_path / "run").exists()
 
 
 def test_what_the_objective_owns_trains_and_is_not_part_of_the_network(tmp_path):
     run = tmp_path / "run"
-    nastk.search(FactsSpace, "90%", out=run, **SEARCH)
-    made = nastk.retrain(run, steps=4, quiet=True)
+    asking.search(FactsSpace, "90%", out=run, **SEARCH)
+    made = asking.retrain(run, steps=4, quiet=True)
     network = nastk.load(run)
     assert not any("scale" in name for name in network.state_dict())
     metrics = measure(network, DigitFacts(28))

@@ -11,6 +11,7 @@ import sys
 import time
 from functools import partial
 
+import asking
 import nastk
 import pytest
 from nastk.commands import screen
@@ -29,7 +30,7 @@ SMALL = {"seeds": 2, "random": 2, "steps": 3, "data": "digits"}
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compare") / "run"
-    nastk.search("sandglass-micro", "0.8M", strategy="random", seed=5, out=folder)
+    asking.search("sandglass-micro", "0.8M", strategy="random", seed=5, out=folder)
     return folder
 
 
@@ -281,7 +282,7 @@ def test_archs_that_cannot_stand_beside_each_other_are_refused(archs, run, names
 
 def test_runs_are_compared_on_the_data_that_they_searched(archs, run, tmp_path, trains_here):
     options = {"strategy": "random", "out": tmp_path / "other", "data": "digits"}
-    nastk.search("sandglass-micro", "0.8M", **options)
+    asking.search("sandglass-micro", "0.8M", **options)
     with pytest.raises(ValueError, match="of digits and digits-photo: say on which --data"):
         nastk.compare([run, tmp_path / "other"])
     result = nastk.compare(

@@ -2,7 +2,7 @@
 
 import json
 
-import nastk
+import asking
 import pytest
 from nastk import resume
 from nastk.commands.app import app
@@ -73,7 +73,7 @@ def search(space):
 
     def run(folder, **options):
         options = {"data": "digits", "seed": 1, "steps": 3, **options}
-        return nastk.search(space, "80%", out=folder, **options)
+        return asking.search(space, "80%", out=folder, **options)
 
     return run
 
@@ -171,7 +171,7 @@ def test_losses_that_are_not_finite_leave_evidence_behind(search, tmp_path, caps
 
 def test_a_strategy_without_supernet_has_evidence_without_inherited_scores(tmp_path):
     options = {"strategy": "random", "data": "digits", "out": tmp_path / "run"}
-    found = nastk.search("toy", "55K", evidence="quick", **options)["evidence"]
+    found = asking.search("toy", "55K", evidence="quick", **options)["evidence"]
     assert set(found["ranking"]["taus"]) == {"params", "flops"}
     assert found["rows"][0]["scores"] == {}
 

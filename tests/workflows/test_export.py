@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import asking
 import nastk
 import numpy as np
 import pytest
@@ -100,7 +101,7 @@ def trained(tmp_path_factory):
     (place / "toy.json").write_text(toy.arch({"width": 8, "kernel": 3}).to_json())
     for kind, data in {"imagefolder": place / "images", "npz": place / "data.npz"}.items():
         options = {"steps": 12, "recipe": "demonstration", "out": place / kind}
-        nastk.retrain(place / "toy.json", data=f"{kind}:{data}", **options)
+        asking.retrain(place / "toy.json", data=f"{kind}:{data}", **options)
     return place
 
 
@@ -190,7 +191,7 @@ def said(monkeypatch, capsys):
 
 def test_untrained_runs_are_refused_unless_asked_for(said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    nastk.search("toy", "90%", strategy="random", out="run")
+    asking.search("toy", "90%", strategy="random", out="run")
     with pytest.raises(ValueError, match=r"run has no trained weights.*weights='none'"):
         nastk.load("run")
     code, _, error = said("export", "run", "--to", "a.pt2")

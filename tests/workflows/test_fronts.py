@@ -2,6 +2,7 @@
 
 import json
 
+import asking
 import nastk
 import pytest
 from nastk.comparison.contestants import contestants
@@ -20,7 +21,7 @@ OPTIONS = {"data": "digits", "steps": 12, "strategy_options": {"archs": 8, "untr
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("front") / "run"
-    nastk.search("sandglass-micro", ["0.8M", "40%", 500_000], out=folder, **OPTIONS)
+    asking.search("sandglass-micro", ["0.8M", "40%", 500_000], out=folder, **OPTIONS)
     return folder
 
 
@@ -54,17 +55,17 @@ def test_the_report_shows_the_network_of_every_budget(run, tmp_path):
 
 def test_a_further_budget_needs_no_further_training(run):
     before = (run / "metrics.jsonl").read_bytes()
-    found = nastk.resume(run, flops="0.6M", params="20K")
+    found = asking.resume(run, flops="0.6M", params="20K")
     assert (run / "metrics.jsonl").read_bytes() == before
     (row,) = [row for row in found["front"] if len(row["budgets"]) == 2]
     assert row["flops"] <= 600_000 and row["params"] <= 20_000
     assert json.loads((run / "front.json").read_text())["rows"] == found["front"]
-    again = nastk.resume(run, flops="0.6M", params="20K")
+    again = asking.resume(run, flops="0.6M", params="20K")
     assert again["front"] == found["front"]
 
 
 def test_a_front_spreads_its_budgets_up_to_the_largest(tmp_path):
-    found = nastk.search("sandglass-micro", front=3, out=tmp_path / "run", **OPTIONS)
+    found = asking.search("sandglass-micro", front=3, out=tmp_path / "run", **OPTIONS)
     smallest, largest = fronts.cost_range(SPACE, "flops")
     room = found["budget_flops"] - smallest
     assert found["budget_flops"] == int(0.9 * largest)
@@ -84,20 +85,20 @@ def test_a_front_spreads_its_budgets_up_to_the_largest(tmp_path):
 )
 def test_what_is_no_front_is_refused_before_anything_is_written(options, words, tmp_path):
     with pytest.raises(ValueError, match=words):
-        nastk.search("sandglass-micro", out=tmp_path / "run", **options)
+        asking.search("sandglass-micro", out=tmp_path / "run", **options)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_budget_that_no_arch_keeps_is_refused_before_the_search(tmp_path):
     with pytest.raises(InfeasibleBudgetError, match="100 FLOPs"):
-        nastk.search("sandglass-micro", "100,0.8M", out=tmp_path / "run", **OPTIONS)
+        asking.search("sandglass-micro", "100,0.8M", out=tmp_path / "run", **OPTIONS)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_search_without_a_ranking_serves_no_further_budget(tmp_path):
-    nastk.search("toy", "55K", strategy="random", out=tmp_path / "run")
+    asking.search("toy", "55K", strategy="random", out=tmp_path / "run")
     with pytest.raises(ValueError, match="no ranking that serves other budgets"):
-        nastk.resume(tmp_path / "run", flops="52K")
+        asking.resume(tmp_path / "run", flops="52K")
 
 
 def test_a_comparison_takes_the_archs_of_other_budgets_too(run):

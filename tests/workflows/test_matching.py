@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import asking
 import nastk
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def trained(tmp_path_factory):
     toy = nastk.search_spaces.Toy()
     (place / "toy.json").write_text(toy.arch({"width": 8, "kernel": 3}).to_json())
     options = {"steps": 10, "recipe": "demonstration", "out": place / "run"}
-    result = nastk.retrain(place / "toy.json", data=f"imagefolder:{place}/images", **options)
+    result = asking.retrain(place / "toy.json", data=f"imagefolder:{place}/images", **options)
     return place, result
 
 
@@ -131,7 +132,7 @@ def test_numbers_do_not_pass_for_names(trained, tmp_path):
             for n in range(5):
                 Image.new("L", (9, 9), n).save(tmp_path / f"images/{part}/{name}/{n}.png")
     options = {"steps": 1, "recipe": "demonstration", "out": tmp_path / "run"}
-    nastk.retrain(toy, data=f"imagefolder:{tmp_path}/images", **options)
+    asking.retrain(toy, data=f"imagefolder:{tmp_path}/images", **options)
     with pytest.raises(ValueError, match=r"0, 1 \(numbers without names\), but .* cat, dog"):
         nastk.evaluate(tmp_path / "run", data=f"npz:{tmp_path}/a.npz")
 

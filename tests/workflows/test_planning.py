@@ -1,6 +1,6 @@
 """How long a search is, and what is said about it before and after."""
 
-import nastk
+import asking
 import numpy as np
 import pytest
 from nastk.commands.endings import entropy_in_words
@@ -92,7 +92,7 @@ def begun(folder, until, **options):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        nastk.search("toy", "90%", out=folder, report=stop, **options)
+        asking.search("toy", "90%", out=folder, report=stop, **options)
     return said, read_json(folder / "manifest.json")["length"]
 
 
@@ -111,7 +111,7 @@ def test_a_search_on_images_of_ones_own_says_in_a_few_lines_what_it_does(
     assert lines[2].startswith("expected to take ") and lines[2].endswith("shorten it")
     assert len(lines) == 3 and length == {"steps": 1784}
     with pytest.raises(KeyboardInterrupt):  # the length is not decided again
-        nastk.resume(tmp_path / "run", report=stopping_at(5, total=1784 + 150 + 120))
+        asking.resume(tmp_path / "run", report=stopping_at(5, total=1784 + 150 + 120))
 
 
 def test_what_stands_behind_the_updates_is_announced():
@@ -141,7 +141,7 @@ def stopping_at(step, total):
 
 def test_steps_and_embedded_data_keep_a_search_short(pictures, tmp_path):
     options = {"data": pictures, "strategy": "logits"}
-    found = nastk.search("toy", "90%", **options, steps=2, out=tmp_path / "run")
+    found = asking.search("toy", "90%", **options, steps=2, out=tmp_path / "run")
     assert read_json(tmp_path / "run/manifest.json")["length"] == {}
     assert 0 < found["entropy"] <= 1
     _, length = begun(tmp_path / "demo", until=1)
@@ -149,7 +149,7 @@ def test_steps_and_embedded_data_keep_a_search_short(pictures, tmp_path):
 
 
 def test_a_run_of_version_0_1_keeps_the_length_that_it_was_begun_with(tmp_path, monkeypatch):
-    nastk.search("toy", "90%", strategy="logits", steps=2, data="digits", out=tmp_path / "run")
+    asking.search("toy", "90%", strategy="logits", steps=2, data="digits", out=tmp_path / "run")
     file = tmp_path / "run/manifest.json"
     old = {k: v for k, v in read_json(file).items() if k != "length"}
     old["strategy_options"] = {}
@@ -167,7 +167,7 @@ def test_a_run_of_version_0_1_keeps_the_length_that_it_was_begun_with(tmp_path, 
 def test_a_black_box_search_says_how_many_trainings_of_which_length(pictures, tmp_path):
     said = []
     options = {"data": pictures, "strategy": "halving", "evaluations": 3, "processes": 1}
-    nastk.search("toy", "90%", **options, steps=4, out=tmp_path / "run", report=said.append)
+    asking.search("toy", "90%", **options, steps=4, out=tmp_path / "run", report=said.append)
     lines = [event["say"] for event in said if "say" in event]
     assert lines[1] == (
         "halving trains 7 archs, most for a part of its updates, each by itself: 4 updates of 64 "

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 
+import asking
 import nastk
 import numpy as np
 import pytest
@@ -24,14 +25,14 @@ def arrays(tmp_path):
 
 
 def test_a_recipe_is_changed_by_options_and_by_its_name(arrays, tmp_path):
-    nastk.search("toy", "90%", strategy="random", data=arrays, out=tmp_path / "run")
-    result = nastk.retrain(tmp_path / "run", epochs=1, batch_size=100, lr=0.01)
+    asking.search("toy", "90%", strategy="random", data=arrays, out=tmp_path / "run")
+    result = asking.retrain(tmp_path / "run", epochs=1, batch_size=100, lr=0.01)
     recipe = result["record"]["recipe"]
     assert recipe == "small:epochs=1,batch_size=100,lr=0.01"
     assert find_recipe(recipe) == dataclasses.replace(
         RECIPES["small"], name=recipe, epochs=1, batch_size=100, lr=0.01, least_steps=0
     )
-    again = nastk.retrain(tmp_path / "run", recipe="small:epochs=1", batch_size=100, lr=0.01)
+    again = asking.retrain(tmp_path / "run", recipe="small:epochs=1", batch_size=100, lr=0.01)
     assert again["weights"] == result["weights"]
 
 
@@ -43,9 +44,9 @@ def test_a_recipe_is_changed_by_options_and_by_its_name(arrays, tmp_path):
         ({"batch_size": -1}, "--batch-size takes"),
         ({"epochs": 10**30}, "--epochs takes a whole number .* at most 1,000,000"),
         ({"epochs": float("inf")}, "--epochs takes"),
-        ({"batch_size": "two"}, "batch_size= takes a whole number"),
+        ({"batch_size": "two"}, "--batch-size takes a whole number"),
         ({"lr": float("nan")}, "--lr takes"),
-        ({"lr": "fast"}, "lr= takes a number"),
+        ({"lr": "fast"}, "--lr takes a rate"),
         ({"seed": "one"}, "seed= takes a whole number"),
         ({"steps": 1.5}, "--steps takes"),
         ({"recipe": "small:epochs=many"}, "epochs takes a number"),
@@ -54,7 +55,7 @@ def test_a_recipe_is_changed_by_options_and_by_its_name(arrays, tmp_path):
 )
 def test_changes_that_mean_nothing_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
-        nastk.retrain("mobilenext-1.0", **options)
+        asking.retrain("mobilenext-1.0", **options)
 
 
 def test_the_time_left_moves_inside_a_training(tmp_path, capfd, monkeypatch):
@@ -101,7 +102,7 @@ def test_a_rate_of_many_digits_is_the_one_that_trains():
 
 def test_the_rate_of_a_supernet_is_not_that_of_its_finalists(arrays, tmp_path):
     options = {"data": arrays, "batch_size": 50, "lr": 0.25, "quiet": True}
-    nastk.search("toy", "90%", steps=2, **options, out=tmp_path / "run")
+    asking.search("toy", "90%", steps=2, **options, out=tmp_path / "run")
     run = Run.open(tmp_path / "run")
     supernet, alone = planned(run, problem_of(run)), problem_of(run)
     recipe = recipe_of(run.manifest, alone.space, alone.task)
@@ -123,14 +124,14 @@ def test_the_rate_of_a_supernet_is_not_that_of_its_finalists(arrays, tmp_path):
 def test_changes_that_nothing_follows_are_refused(options, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=words):
-        nastk.search("toy", "90%", **options)
+        asking.search("toy", "90%", **options)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_retraining_says_what_it_trains_on_and_by_which_recipe(arrays, tmp_path, capfd):
-    nastk.search("toy", "90%", strategy="random", data=arrays, out=tmp_path / "run", quiet=True)
+    asking.search("toy", "90%", strategy="random", data=arrays, out=tmp_path / "run", quiet=True)
     capfd.readouterr()
-    nastk.retrain(tmp_path / "run", epochs=1)
+    asking.retrain(tmp_path / "run", epochs=1)
     first, second = capfd.readouterr().err.splitlines()[:2]
     assert first.endswith("a.npz: 320 images to train on, 80 to test, 4 classes, grey")
     assert second == ("training a network of toy: 5 updates of 64 (recipe small:epochs=1, 1 epoch)")
@@ -138,7 +139,7 @@ def test_a_retraining_says_what_it_trains_on_and_by_which_recipe(arrays, tmp_pat
 
 def test_a_changed_search_is_made_again_by_its_commands(arrays, tmp_path):
     options = {"data": arrays, "epochs": 1, "batch_size": 160, "lr": 0.01, "quiet": True}
-    nastk.search("toy", "90%", **options, out=tmp_path / "run")
+    asking.search("toy", "90%", **options, out=tmp_path / "run")
     nastk.report([tmp_path / "run"], out=tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "--epochs 1 --batch-size 160" in page and "weights_lr=0.01" in page

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import asking
 import nastk
 import pytest
 import torch
@@ -25,7 +26,7 @@ NASTK = [sys.executable, "-m", "nastk"]
 @pytest.fixture(scope="module")
 def arch_file(tmp_path_factory):
     run = tmp_path_factory.mktemp("search") / "run"
-    nastk.search("toy", "55K", strategy="random", out=run)
+    asking.search("toy", "55K", strategy="random", out=run)
     return run / "arch.json"
 
 
@@ -108,7 +109,7 @@ def test_the_clock_adds_up_over_interrupted_parts(tmp_path, monkeypatch):
     monkeypatch.setenv("NASTK_CHECKPOINT_SECONDS", "0")
     monkeypatch.setattr(Loop, "save", stop_in_the_middle)
     with pytest.raises(KeyboardInterrupt):
-        nastk.search("toy", "55K", steps=6, out=tmp_path / "run")
+        asking.search("toy", "55K", steps=6, out=tmp_path / "run")
     monkeypatch.undo()
     run = Run.open(tmp_path / "run")
     from nastk.core.checkpoint import load_checkpoint
@@ -119,7 +120,7 @@ def test_the_clock_adds_up_over_interrupted_parts(tmp_path, monkeypatch):
 
 
 def test_a_finished_training_that_is_repeated_costs_the_same(arch_file, tmp_path):
-    results = [nastk.retrain(arch_file, out=tmp_path / "run", steps=2) for _ in range(2)]
+    results = [asking.retrain(arch_file, out=tmp_path / "run", steps=2) for _ in range(2)]
     assert results[0]["metrics"] == results[1]["metrics"]
     assert results[0]["metrics"]["train_seconds"] > 0
 
@@ -133,14 +134,14 @@ def test_a_training_goes_on_with_the_threads_that_it_began_with(arch_file, tmp_p
     monkeypatch.setenv("NASTK_CHECKPOINT_SECONDS", "0")
     seen, options = [], {"out": tmp_path / "run", "steps": 3}
     with pytest.raises(KeyboardInterrupt):
-        nastk.retrain(arch_file, **options, report=stop)
+        asking.retrain(arch_file, **options, report=stop)
     torch.set_num_threads(2)
-    result = nastk.retrain(
+    result = asking.retrain(
         arch_file, **options, report=lambda _: seen.append(torch.get_num_threads())
     )
     assert set(seen) == {1} and result["record"]["threads"] == 1
     assert torch.get_num_threads() == 2
-    assert nastk.retrain(arch_file, **options, seed=1)["record"]["threads"] == 2
+    assert asking.retrain(arch_file, **options, seed=1)["record"]["threads"] == 2
 
 
 def test_holding_out_never_trains_on_the_architecture_split(arch_file, tmp_path, monkeypatch):
@@ -155,18 +156,18 @@ def test_holding_out_never_trains_on_the_architecture_split(arch_file, tmp_path,
         return original(self, split, items, draw)
 
     monkeypatch.setattr(ArrayTask, "read", spied)
-    nastk.retrain(arch_file, out=tmp_path / "run", steps=4, hold_out=True)
+    asking.retrain(arch_file, out=tmp_path / "run", steps=4, hold_out=True)
     assert seen == {"weights"}
 
 
 def test_a_folder_of_another_arch_is_refused(arch_file, tmp_path):
-    nastk.retrain(arch_file, out=tmp_path / "run", steps=2)
+    asking.retrain(arch_file, out=tmp_path / "run", steps=2)
     arch = json.loads(arch_file.read_text())
     arch["choices"]["width"] = 24 - arch["choices"]["width"]
     other = tmp_path / "other.json"
     other.write_text(json.dumps(arch))
     with pytest.raises(ValueError, match="another arch"):
-        nastk.retrain(other, out=tmp_path / "run", steps=2)
+        asking.retrain(other, out=tmp_path / "run", steps=2)
 
 
 @pytest.mark.slow
@@ -177,7 +178,7 @@ def test_what_was_trained_by_name_is_found_by_name(tmp_path, monkeypatch, what):
     Path("toy.json").write_text(toy.arch({"width": 8, "kernel": 3}).to_json())
     with pytest.raises(ValueError, match=rf"{what} has no trained weights in runs/.*nastk retrain"):
         nastk.evaluate(what)
-    trained = nastk.retrain(what, steps=1, data="digits")
+    trained = asking.retrain(what, steps=1, data="digits")
     assert nastk.evaluate(what)["weights"] == trained["weights"]
     if what == "toy.json":
         assert export(what, "model.pt2")["weights"] == trained["weights"]

@@ -2,6 +2,7 @@
 
 import json
 
+import asking
 import nastk
 import pytest
 import torch
@@ -36,7 +37,7 @@ def ways(monkeypatch):
 
 def search(folder, precision="bfloat16"):
     options = {"strategy": "random", "data": "digits", "precision": precision, "out": folder}
-    return nastk.search("toy", "55K", **options)
+    return asking.search("toy", "55K", **options)
 
 
 def recorded(folder):
@@ -127,7 +128,7 @@ def test_evidence_computes_as_the_search_did(tmp_path, ways, monkeypatch):
     monkeypatch.setattr(execution, "check_recording", lambda *_, **__: None)
     search(tmp_path / "run")
     recorded(tmp_path / "run")
-    assert nastk.resume(tmp_path / "run", evidence="quick")["evidence"]["level"] == "quick"
+    assert asking.resume(tmp_path / "run", evidence="quick")["evidence"]["level"] == "quick"
     assert set(ways) == {("bfloat16", True)}
     paths = list(Run(tmp_path / "run").path.glob("compare/*/metrics.json"))
     assert paths and all("-bfloat16-graph-" in path.parent.name for path in paths)

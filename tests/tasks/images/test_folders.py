@@ -3,6 +3,7 @@
 import os
 import shutil
 
+import asking
 import pytest
 from nastk.tasks.images import repeated
 from nastk.tasks.named import make_task
@@ -160,9 +161,9 @@ def test_names_that_are_no_utf_8_reach_records_and_page(data, tmp_path):
         file.write(b"broken")
     os.rename(os.fsencode(data), os.fsencode(tmp_path) + b"/\xe4")
     place = os.fsdecode(os.fsencode(tmp_path) + b"/\xe4")
-    found = nastk.search("toy", "90%", data=f"imagefolder:{place}", steps=2, out=tmp_path / "run")
+    found = asking.search("toy", "90%", data=f"imagefolder:{place}", steps=2, out=tmp_path / "run")
     record = nastk.core.run.Run.open(tmp_path / "run").manifest["data_record"]
     assert record["classes"] == ["caf\\udce9", "dog"] and found["num_skipped"] == 1
-    assert nastk.retrain(tmp_path / "run", steps=2, recipe="demonstration")["num_skipped"] == 1
+    assert asking.retrain(tmp_path / "run", steps=2, recipe="demonstration")["num_skipped"] == 1
     assert nastk.evaluate(tmp_path / "run")["num_skipped"] == 0
     nastk.report([tmp_path / "run"])

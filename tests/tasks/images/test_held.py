@@ -2,6 +2,7 @@
 
 import gc
 
+import asking
 import nastk
 import numpy as np
 import pytest
@@ -158,8 +159,8 @@ def test_other_objects_are_refused_in_one_line(data, words):
 def test_a_search_in_worker_processes_takes_what_is_held(tmp_path):
     source = hold((X, Y, *TEST))
     options = {"strategy": "local", "evaluations": 2, "processes": 2, "steps": 2}
-    found = nastk.search("toy", "90%", data=source.name, out=tmp_path / "run", **options)
+    found = asking.search("toy", "90%", data=source.name, out=tmp_path / "run", **options)
     assert found["evaluations"] == 2
-    trained = nastk.retrain(tmp_path / "run", steps=2, recipe="demonstration")
+    trained = asking.retrain(tmp_path / "run", steps=2, recipe="demonstration")
     tested = nastk.evaluate(tmp_path / "run")["metrics"]
     assert tested["test_loss_nats"] == trained["metrics"]["test_loss_nats"]

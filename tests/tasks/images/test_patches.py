@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-import nastk
+import asking
 import numpy as np
 import pytest
 import sklearn.datasets
@@ -95,13 +95,13 @@ def test_neither_brightness_nor_contrast_tells_the_class(data):
 def test_photos_that_are_not_installed_are_refused_with_the_way_out(monkeypatch, tmp_path):
     monkeypatch.setattr(photos, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"scikit-image: pip install 'nastk\[data\]', or take"):
-        nastk.search("toy", "90%", data="textures-photos", steps=2, out=tmp_path / "run")
+        asking.search("toy", "90%", data="textures-photos", steps=2, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
 def test_a_search_records_what_the_patches_are(tmp_path):
-    nastk.search("sandglass-micro", "0.8M", data="textures", steps=2, out=tmp_path / "run")
+    asking.search("sandglass-micro", "0.8M", data="textures", steps=2, out=tmp_path / "run")
     record = Run.open(tmp_path / "run").manifest["data_record"]
     assert record["name"] == "textures" and "CC-BY 2.0" in record["licence"]
     assert "danielbuechele" in record["origin"] and "vultilion" in record["origin"]

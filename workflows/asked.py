@@ -1,0 +1,174 @@
+"""A search as it is asked for becomes what its run records; nothing is written yet."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.check import typed_options
+from ..core.lookup import lookup
+from ..core.space import Space
+from ..evaluators import Inherit
+from ..evaluators.recipe import asked_changes
+from ..nasbench.families import find_space, make_space
+from ..records.execution import Execution
+from ..records.given import Budgets, Front, budget_texts, by_cost, check_recordable
+from ..records.manifest import circumstances, manifest_of
+from ..records.named import find_evaluator, find_strategy, given
+from ..records.naming import check_length, check_numbers
+from ..records.plugins import make_strategy
+from ..records.reading import proxy_of
+from ..strategies.supernet_strategy import SupernetStrategy
+from ..tasks.named import family_of, find_data
+from ..training.strategy import Strategy
+from ..training.task import Task, aimed
+from .appointing import check_evaluator
+from .fronts import HIGHEST, check_front, split_budgets
+from .planning import check_followed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A search as it was asked for, checked.
+
+    Attributes:
+        name: after which its folder is called unless it has one.
+        manifest: what its run records.
+    """
+
+    name: str
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """How a search chooses, checked.
+
+    Attributes:
+        strategy: with all of its settings.
+        entries: of the manifest.
+    """
+
+    strategy: Strategy
+    entries: dict[str, Any]
+
+
+def asked_search(
+    space: Any,
+    budget: Budgets | Front | None,
+    data: str,
+    strategy: Any,
+    evaluator: Any,
+    recipe: Mapping[str, Any] | None,
+    execution: Execution,
+) -> Asked:
+    """Return what is asked for, everything in it checked.
+
+    Args:
+        space: as for `nastk.search`, like the rest.
+        budget: so as well.
+        data: by name.
+        strategy: so as well.
+        evaluator: so as well.
+        recipe: so as well.
+        execution: how it is run.
+
+    Raises:
+        ValueError: if something is wrong.
+    """
+    named = given("space", space)
+    family = find_space(str(named.what))
+    method = method_of(strategy, evaluator, recipe)
+    find_data(data)
+    target, classes = target_of(family, named.options, family_of(data))
+    budgets = budgets_asked(budget, target, method.strategy)
+    known = dict.fromkeys(("scale", "resolution"))
+    for name in named.proxy:
+        lookup("option of a proxy", name, known)
+    proxy = proxy_of(target, data, *(named.proxy.get(name) for name in known))
+    manifest = {
+        **manifest_of(space=str(named.what), target=target, proxy=proxy, data=data),
+        **method.entries,
+        "processes": execution.processes,
+        **execution.numerics,
+        **budgets,
+        "target_classes": classes,
+        **circumstances(execution),
+    }
+    name = f"{target.name}-{method.strategy.name}-{execution.seed}"
+    return Asked(name=name, manifest=manifest)
+
+
+def target_of(
+    family: type[Space], options: Mapping[str, Any], task: type[Task]
+) -> tuple[Space, int | None]:
+    """Return the space whose cost is counted, and its number of classes where that is given.
+
+    Raises:
+        ValueError: if the space has no such options, or its networks do not fit the kind of task.
+    """
+    sizes = {key: options[key] for key in ("resolution", "num_classes") if key in options}
+    rest = {key: value for key, value in options.items() if key not in sizes}
+    target = aimed(make_space(family, typed_options(family, rest)), task)
+    return dataclasses.replace(target, **sizes), sizes.get("num_classes")
+
+
+def method_of(strategy: Any, evaluator: Any, recipe: Mapping[str, Any] | None) -> Method:
+    """Return how a search chooses.
+
+    Raises:
+        ValueError: if strategy, evaluator and recipe do not go together, or something is wrong.
+    """
+    named = given("strategy", "meta_kernel" if strategy is None else strategy)
+    family, options = find_strategy(str(named.what)), dict(named.options)
+    check_numbers(steps=options.get("steps"))
+    _, changes = asked_changes(recipe)
+    check_length(options.get("steps"), changes.get("epochs"))
+    own = dict(options)
+    if issubclass(family, SupernetStrategy):
+        weights = {"batch_size": changes.get("batch_size"), "weights_lr": changes.get("lr")}
+        options |= {key: value for key, value in weights.items() if value is not None}
+    made = make_strategy(family, options)
+    check_recordable(made.name, options)
+    judge = given("evaluator", evaluator) if evaluator is not None else None
+    name = None if judge is None or judge.what is None else str(judge.what)
+    settings = {} if judge is None else dict(judge.options)
+    supernet = _supernet_of(name, settings)
+    evaluation = check_evaluator(made, name, supernet, settings)
+    check_followed(made, name, changes, own)
+    if isinstance(made, SupernetStrategy):
+        changes.pop("lr", None)  # the supernet's, not that of single networks
+    entries = {"strategy": named.what, "strategy_options": options}
+    return Method(
+        strategy=made,
+        entries=entries | ({"recipe_changes": changes} if changes else {}) | evaluation,
+    )
+
+
+def _supernet_of(name: str | None, settings: dict[str, Any]) -> Any:
+    """Take out of the options of an evaluator the run whose supernet it inherits from."""
+    family = find_evaluator(name or "train")
+    own = {field.name for field in dataclasses.fields(family)}
+    is_run = issubclass(family, Inherit) or "supernet" not in own
+    return settings.pop("supernet", None) if is_run else None
+
+
+def budgets_asked(
+    budget: Budgets | Front | None, target: Space, strategy: Strategy
+) -> dict[str, Any]:
+    """Return the entries of a manifest that say which budgets are searched.
+
+    Raises:
+        ValueError: if one is no budget, or the strategy cannot search so many.
+    """
+    front, several = None, budget
+    if isinstance(budget, Front):
+        front, several = budget.number, budget.budget
+    asked = by_cost(several)
+    if front is not None and not any(asked.values()):
+        asked = {"flops": HIGHEST}
+    budgets, ordered = split_budgets(budget_texts(asked), target)
+    check_front(front, ordered, strategy.name, strategy.ranks_all)
+    return {**budgets, "front": front, "front_budgets": ordered}
