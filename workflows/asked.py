@@ -81,9 +81,11 @@ def asked_search(
     named = given("space", space)
     family = find_space(str(named.what))
     method = method_of(strategy, evaluator, recipe)
+    texts, front = texts_of(budget)  # their grammar, before anything slow
     find_data(data)
     target, classes = target_of(family, named.options, family_of(data))
-    budgets = budgets_asked(budget, target, method.strategy)
+    budgets, several = split_budgets(texts, target)
+    check_front(front, several, method.strategy.name, method.strategy.ranks_all)
     known = dict.fromkeys(("scale", "resolution"))
     for name in named.proxy:
         lookup("option of a proxy", name, known)
@@ -94,6 +96,8 @@ def asked_search(
         "processes": execution.processes,
         **execution.numerics,
         **budgets,
+        "front": front,
+        "front_budgets": several,
         "target_classes": classes,
         **circumstances(execution),
     }
@@ -155,13 +159,11 @@ def _supernet_of(name: str | None, settings: dict[str, Any]) -> Any:
     return settings.pop("supernet", None) if is_run else None
 
 
-def budgets_asked(
-    budget: Budgets | Front | None, target: Space, strategy: Strategy
-) -> dict[str, Any]:
-    """Return the entries of a manifest that say which budgets are searched.
+def texts_of(budget: Budgets | Front | None) -> tuple[dict[str, str], int | None]:
+    """Return budgets as they are typed, by what they bound, and over how many they are spread.
 
     Raises:
-        ValueError: if one is no budget, or the strategy cannot search so many.
+        ValueError: if one is no budget.
     """
     front, several = None, budget
     if isinstance(budget, Front):
@@ -169,6 +171,4 @@ def budgets_asked(
     asked = by_cost(several)
     if front is not None and not any(asked.values()):
         asked = {"flops": HIGHEST}
-    budgets, ordered = split_budgets(budget_texts(asked), target)
-    check_front(front, ordered, strategy.name, strategy.ranks_all)
-    return {**budgets, "front": front, "front_budgets": ordered}
+    return budget_texts(asked), front

@@ -85,7 +85,7 @@ def test_long_searches_have_settings_of_their_own():
 @pytest.mark.parametrize("option", ["level=fast", "budget_term=log", "optimizer=adam", "steps=x"])
 def test_a_wrong_setting_is_refused(option, tmp_path):
     name, value = option.split("=")
-    with pytest.raises(ValueError, match=name if name != "steps" else "wrong type"):
+    with pytest.raises(ValueError, match=name if name != "steps" else "--steps takes"):
         given = {"strategy": "logits", "strategy_options": {name: value}}
         asking.search("toy", "55K", out=tmp_path / "run", **given)
     assert not (tmp_path / "run").exists()
