@@ -77,7 +77,8 @@ def test_what_was_kept_before_precisions_had_names_is_of_float32(monkeypatch):
 
     def name(device="cpu", **how):
         job = {"data": "digits", "data_sha256": "0", "recipe": "small", "steps": 1}
-        job |= {"folder": "x", "execution": Execution(device=device, memory="high", **how)}
+        how = {"memory": "high", "precision": "float32"} | how
+        job |= {"folder": "x", "execution": Execution(device=device, **how)}
         return Job(contestant=member, **job).path.name
 
     assert name() == name(precision="float32") == "318cc33b93-small-1-0"
