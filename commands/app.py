@@ -28,6 +28,7 @@ from .options import (
     Seed,
     Steps,
     Strict,
+    TaskKind,
     Trust,
     What,
     Workers,
@@ -95,6 +96,7 @@ def retrain(
     context: typer.Context,
     what: What,
     data: Data = None,
+    task: TaskKind = None,
     inherit: Annotated[bool, typer.Option(help="Start from the supernet's weights.")] = False,
     hold_out: Annotated[
         bool, typer.Option(help="Train on three quarters, keep the best on the last.")
@@ -133,6 +135,7 @@ def evaluate(
     what: Annotated[str, typer.Argument(help="Run folder, arch.json or published name.")],
     weights: Annotated[Path | None, typer.Option(help="Weights written by retrain.")] = None,
     data: Data = None,
+    task: TaskKind = None,
     device: Device = "cpu",
     workers: Workers = 0,
     strict: Strict = False,
@@ -194,6 +197,7 @@ def compare(
         int | None, typer.Option(help="Random archs of a search's band: 8 unless given.")
     ] = None,
     data: Data = None,
+    task: TaskKind = None,
     recipe: Recipe = None,
     seed: Annotated[int, typer.Option(help="Seed of the random archs.")] = 0,
     steps: Steps = None,

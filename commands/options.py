@@ -159,6 +159,14 @@ Data = Annotated[
         "ten), duts:PATH (DUTS-TR-Image, DUTS-TR-Mask)."
     ),
 ]
+TaskKind = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        help="Kind of task, classification or saliency, whose embedded data are taken unless "
+        "--data says others; or a task of your own, FILE.py:CLASS, which reads its own data.",
+    ),
+]
 Recipe = Annotated[
     str | None,
     typer.Option(

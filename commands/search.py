@@ -22,6 +22,7 @@ from .options import (
     Seed,
     SpaceSet,
     Strict,
+    TaskKind,
     Trust,
     Workers,
     assignment,
@@ -127,7 +128,8 @@ def search(
         Path | None,
         typer.Option(help="Go on with this run folder; with a budget: find its best network too."),
     ] = None,
-    data: Data = "digits-photo",
+    data: Data = None,
+    task: TaskKind = None,
     strategy: Annotated[
         str,
         typer.Option(

@@ -32,6 +32,7 @@ from ..records.execution import Execution
 from ..records.results import read_metrics
 from ..tasks.images.held import share_held
 from ..tasks.named import make_task, metrics_of
+from ..tasks.own import can_be_shared
 from ..training.skipped import remember_skipped
 from ..training.task import Task, gaining, measure
 from .contestants import Contestant
@@ -117,7 +118,8 @@ def train_all(jobs: Sequence[Job], report: Report) -> None:
     report({"phase": "train", "step": done, "total": total})
     if not waiting:
         return
-    if any(is_in_memory(job.contestant.family) for job in waiting):  # no process could find it
+    is_alone = any(is_in_memory(job.contestant.family) for job in waiting)
+    if is_alone or not can_be_shared(waiting[0].data):  # no other process could find them
         for job in waiting:
             begun = {"phase": "train", "step": done, "total": total}
             loss = job.chosen_by(train_one(job, partial(_tell, report, begun)))

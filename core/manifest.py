@@ -138,6 +138,8 @@ class Manifest(Record):
     versions: dict[str, str] = field(default_factory=dict)
     git_commit: str | None = None
     date: str | None = None
+    task: str | None = None
+    task_record: dict[str, Any] = field(default_factory=dict)
     strategy: str | None = None
     strategy_options: dict[str, Any] = field(default_factory=dict)
     evaluator: str | None = None

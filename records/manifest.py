@@ -15,6 +15,8 @@ from ..core.in_memory import is_in_file
 from ..core.run import Run
 from ..core.space import Space
 from ..tasks.images.held import KIND as HELD_KIND
+from ..tasks.named import family_of
+from ..tasks.own import is_own, place_of, record_of
 from ..training.task import Task
 from .execution import Execution
 
@@ -26,9 +28,12 @@ def manifest_of(*, space: str, target: Space, proxy: Space, data: str) -> dict[s
         space: name of the space, or `FILE.py:CLASS`.
         target: whose cost is counted.
         proxy: the space that is trained on embedded data.
-        data: as typed behind `--data`, its path made absolute.
+        data: as typed behind `--data`, its path made absolute; or of a task of the user's own.
     """
-    return {"space": space, "target": target.options, "proxy": proxy.options, "data": data}
+    entries = {"space": space, "target": target.options, "proxy": proxy.options, "data": data}
+    if not is_own(data):
+        return entries
+    return entries | {"task": place_of(data), "task_record": record_of(family_of(data))}
 
 
 def circumstances(execution: Execution) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from ..nasbench.families import FAMILIES, find_space
 from ..strategies import STRATEGIES
 from ..training.evaluator import Evaluator
 from ..training.strategy import Strategy
+from ..training.task import Task
 from .given import check_recordable
 from .manifest import absolute_space
 
@@ -73,9 +74,18 @@ def find_evaluator(name: str) -> type[Evaluator]:
     return find_class(name, Evaluator, "evaluator", EVALUATORS)
 
 
+def find_task(name: str) -> type[Task]:
+    """Return a task of the user's own, from a file as `FILE.py:CLASS`; the file is run.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    return find_class(name, Task, "task", {})
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Role:
-    """What stands for a space, a strategy or an evaluator.
+    """What stands for a space, a strategy, an evaluator or a task.
 
     Attributes:
         base: what it is derived from.
@@ -95,6 +105,7 @@ _ROLES = {
     "strategy": _Role(base=Strategy, known=STRATEGIES, find=find_strategy),
     # An evaluator that is made has its problem already.
     "evaluator": _Role(base=Evaluator, known=EVALUATORS, find=find_evaluator, instances=False),
+    "task": _Role(base=Task, known={}, find=find_task, instances=False),
 }
 
 
@@ -107,7 +118,7 @@ def given(role: str, what: Any) -> Named:
     of an instance are those that it does not have by itself.
 
     Args:
-        role: `space`, `strategy` or `evaluator`.
+        role: `space`, `strategy`, `evaluator` or `task`.
         what: a name, a class, an instance, or a `Named`.
 
     Raises:

@@ -16,7 +16,7 @@ from ..core.space import Space
 from ..evaluators import EVALUATORS
 from ..training.evaluator import Evaluator
 from ..training.strategy import Strategy
-from .given import given_data
+from .data import chosen_data
 from .named import EvaluatorLike, SpaceLike, StrategyLike, find_evaluator, find_strategy, given
 from .trust import code_name
 
@@ -65,6 +65,7 @@ def given_again(
     strategy: StrategyLike | None,
     evaluator: EvaluatorLike | None,
     data: Any,
+    task: Any = None,
 ) -> object:
     """Take again what a run was given in Python, each None where it is in a file.
 
@@ -77,8 +78,8 @@ def given_again(
     again = {"space": space, "strategy": strategy, "evaluator": evaluator}
     names = {role: given(role, what).what for role, what in again.items() if what is not None}
     keep = None
-    if data is not None:
-        names["data"], keep = given_data(data)
+    if data is not None or task is not None:
+        names["data"], keep = chosen_data(data, task)
     for what, name in names.items():
         if name != (begun := run.manifest[what]):
             raise ValueError(

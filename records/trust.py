@@ -24,10 +24,11 @@ from ..core.record import checked
 from ..core.run import Run
 from ..core.space import Space
 from ..nasbench.families import find_space
+from ..tasks.own import is_held, open_task
 from .imported import file_hash, imported_files
 
 CODE = "code"  # the folder within a run
-ROLES = ("space", "evaluator", "strategy")  # what may be FILE.py:CLASS
+ROLES = ("space", "evaluator", "strategy", "task")  # what may be FILE.py:CLASS
 _log = logging.getLogger(__name__)
 _trusted_now: set[tuple[str, str]] = set()
 _said: set[str] = set()
@@ -41,7 +42,7 @@ def keep_code(names: Mapping[str, Any], run: Path) -> dict[str, dict[str, Any]]:
     """Copy the files that the user has named into a run and trust them there.
 
     Args:
-        names: a manifest's space, evaluator and strategy: a name each, or `FILE.py:CLASS`.
+        names: a manifest's space, evaluator, strategy and task: a name each, or `FILE.py:CLASS`.
         run: the folder.
 
     Returns:
@@ -94,7 +95,7 @@ def trust(run: str | Path) -> list[str]:
 
 
 def code_name(role: str, manifest: Manifest, run: Path) -> str:
-    """Return what a manifest names as its space, evaluator or strategy: a name, or FILE.py:CLASS.
+    """Return what a manifest names in a role, as its space or strategy: a name, or FILE.py:CLASS.
 
     Args:
         role: of `ROLES`.
@@ -124,11 +125,13 @@ def code_name(role: str, manifest: Manifest, run: Path) -> str:
 
 
 def recorded_space(manifest: Manifest, run: Path) -> type[Space]:
-    """Return the space of a run; code runs only where the user trusts it.
+    """Return the space of a run, and open its task; code runs only where the user trusts it.
 
     Raises:
-        ValueError: if the space is in a file that the user does not trust, or that is gone.
+        ValueError: if one of them is in a file that the user does not trust, or that is gone.
     """
+    if manifest.task is not None and not is_held(manifest.data):
+        open_task(manifest.data, code_name("task", manifest, run))
     return find_space(code_name("space", manifest, run))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from ..nasbench.families import make_space
 from ..records.naming import space_for
 from ..records.trust import recorded_space
+from ..tasks.own import is_own, place_of
 from .story import Story
 
 
@@ -22,7 +23,7 @@ def commands(story: Story) -> list[str]:
     words = ["nastk", "search", "--space", manifest["space"]]
     words += _flags(manifest, "flops", "params", "activations")
     strategy, options = manifest.method
-    words += ["--data", manifest["data"], "--strategy", str(strategy)]
+    words += [*_data(manifest), "--strategy", str(strategy)]
     words += ["--seed", str(manifest.get("seed", 0))]
     words += _flags(manifest, "evaluator", "supernet", "device", "workers", "memory", "precision")
     words += _flags(manifest, "cuda_graph", "strict", "target_classes", "evidence")
@@ -42,17 +43,25 @@ def commands(story: Story) -> list[str]:
         count = sum(row["kind"] == "random" for row in made["rows"])
         seeds = max((row["seeds"] for row in made["rows"]), default=3)
         words = ["--seeds", str(seeds), "--random", str(count)]
-        words += _flags(made, "recipe", "steps", "data")
+        words += _flags(made, "recipe", "steps") + _data(made)
         words += _flags(made.get("record", {}), "seed", "device", "workers", "strict")
         words += _flags(made.get("record", {}), "precision", "cuda_graph")
         commands.append(shlex.join(["nastk", "compare", again, *words]))
     if "retrain" in story.files:
         made, record = story.files["retrain"], story.files["retrain"].get("record", {})
         words = {"inherit": ["--inherit"], "held-out": ["--hold-out"]}.get(record.get("start"), [])
-        words = words + _flags(made, "data") + _flags(record, "recipe", "steps", "seed", "device")
+        words = words + _data(made) + _flags(record, "recipe", "steps", "seed", "device")
         words += _flags(record, "workers", "memory", "precision", "cuda_graph", "strict")
         commands.append(shlex.join(["nastk", "retrain", again, *words]))
     return [*commands, shlex.join(["nastk", "report", again])]
+
+
+def _data(made: Mapping[str, Any]) -> list[str]:
+    """Return how the data of a result were given."""
+    data = made.get("data")
+    if data is None:
+        return []
+    return ["--task", place_of(data)] if is_own(data) else ["--data", data]
 
 
 def _assignment(name: str, value: Any) -> str:

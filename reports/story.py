@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from ..records.front import FrontRow, read_front
 from ..records.results import RESULTS, Learned, read_learned
 from ..records.trust import UntrustedCodeError, recorded_space
 from ..tasks.named import metrics_of
+from ..tasks.own import remember_task
 
 
 @dataclass
@@ -113,6 +115,7 @@ def read_story(path: Path) -> Story:
     run = Run.open(path)
     story = Story(path=path, manifest=run.manifest, events=[])
     readers: list[Callable[[Story, Run], None]] = [partial(_read_file, name=n) for n in RESULTS]
+    readers.insert(0, _read_task)
     readers += (_read_events, _read_arch, _read_learned, _read_front, _read_answers, _read_curve)
     for read in readers:
         try:
@@ -124,6 +127,16 @@ def read_story(path: Path) -> Story:
 
 def _is_number(event: dict[str, Any], key: str) -> bool:
     return isinstance(event.get(key), int | float)
+
+
+def _read_task(story: Story, run: Run) -> None:
+    """Open a task of the user's own, by which results are read; else take the run's word for it."""
+    manifest = story.manifest
+    if manifest.task is None:
+        return
+    remember_task(manifest.data, manifest.task_record)
+    with suppress(UntrustedCodeError):  # which is said where the space is read
+        recorded_space(manifest, run.path)
 
 
 def _read_file(story: Story, run: Run, name: str) -> None:

@@ -18,6 +18,7 @@ from .images.held import KIND as HELD_KIND
 from .images.held import find_held, held
 from .images.imagefolder import ImageFolder
 from .images.patches import textures, textures_photos
+from .own import is_own, own_family, own_task
 from .saliency.composite import Composite, CompositePhotos
 from .saliency.duts import Duts, find_duts
 
@@ -56,6 +57,13 @@ FOLDERS: dict[str, Folder] = {
 }
 
 
+KINDS: dict[str, str] = {"classification": "digits-photo", "saliency": "composite"}
+"""Embedded data by kind of task, which are taken where nobody says which."""
+
+DATA = KINDS["classification"]
+"""What is taken where neither data nor a kind are given."""
+
+
 def metrics_of(data: str | None) -> tuple[Metric, ...]:
     """Return what is measured on data, the first being what is chosen by."""
     return family_of(data or "").metrics
@@ -65,6 +73,8 @@ def family_of(data: str) -> type[Task]:
     """Return the class of tasks that data are of: it says kind and metrics, and reads nothing."""
     if data in TASKS:
         return TASKS[data]
+    if is_own(data):
+        return own_family(data)
     form, colon, _ = data.partition(":")
     folder = FOLDERS.get(form) if colon else None
     return cast(type[Task], folder.family) if folder else Classification
@@ -77,6 +87,8 @@ def make_task(data: str, resolution: int, *, workers: int = 0, strict: bool = Fa
         ValueError: if the name is unknown, the path holds no such data, or it may not be read.
     """
     find_data(data)
+    if is_own(data):
+        return own_task(data, resolution)
     if data in TASKS:
         return TASKS[data](resolution=resolution)  # type: ignore[call-arg]
     kind, colon, path = data.partition(":")
@@ -107,6 +119,8 @@ def find_data(data: str) -> None:
     kind, colon, path = data.partition(":")
     if colon and kind == HELD_KIND:
         find_held(data)
+        return
+    if is_own(data):  # its class was found, or will be; what that reads it knows alone
         return
     forms = (*FILES, *FOLDERS)
     known = [*EMBEDDED, *TASKS, *(f"{name}:PATH" for name in forms)]

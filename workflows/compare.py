@@ -27,9 +27,9 @@ from ..evaluators.recipe import (
     recipe_hash,
     with_changes,
 )
+from ..records.data import chosen_data
 from ..records.execution import Execution, computed_as
 from ..records.front import front_choices
-from ..records.given import given_data
 from ..records.manifest import circumstances
 from ..records.naming import (
     check_length,
@@ -41,7 +41,7 @@ from ..records.naming import (
     trained_space,
 )
 from ..records.trust import code_name
-from ..tasks.named import find_data, is_embedded, make_task
+from ..tasks.named import DATA, find_data, is_embedded, make_task
 from ..training.task import Task, fitted
 from .guarding import guarded_call
 from .planning import trainings_told
@@ -58,6 +58,7 @@ def compare(
     seeds: int = 3,
     random: int | None = None,
     data: Any = None,
+    task: Any = None,
     recipe: str | None = None,
     steps: int | None = None,
     epochs: int | None = None,
@@ -88,6 +89,7 @@ def compare(
         seeds: trainings of each network.
         random: number of random archs around a search, 8 if None.
         data: as for search; that of the runs, or digits-photo where there are none, if None.
+        task: as for search.
         recipe: name in `RECIPES`; the short one on embedded data, else the space's.
         steps: number of updates; the recipe's epochs if None.
         epochs: passes over the training data instead of the recipe's.
@@ -116,7 +118,7 @@ def compare(
     check_numbers(seeds=seeds, random=random, seed=seed)
     check_numbers(steps=steps, workers=workers, processes=processes)
     start = time.perf_counter()
-    data, _alive = (None, None) if data is None else given_data(data)
+    data, _alive = chosen_data(data, task)
     names = [what] if isinstance(what, str | os.PathLike) else list(what)
     check_length(steps, epochs)
     changes = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
@@ -296,7 +298,7 @@ def _data_of(names: Sequence[str | Path]) -> str:
     known = sorted({Run.open(folder).manifest["data"] for folder in folders})
     if len(known) > 1:
         raise ValueError(f"these runs are of {' and '.join(known)}: say on which --data")
-    return known[0] if known else "digits-photo"
+    return known[0] if known else DATA
 
 
 def _resolved(what: str | Path, data: str) -> tuple[str, Space, Space, Arch]:

@@ -12,7 +12,7 @@ from torch import nn
 from ..core.answers import Answers
 from ..core.arguments import typed_arguments
 from ..core.run import write_json
-from ..records.given import given_data
+from ..records.data import chosen_data
 from ..records.naming import check_numbers, family_of, find_device
 from ..records.weights import check_owner, last_weights, load_weights, metadata_of
 from ..training.task import Metrics, Task, measure
@@ -69,6 +69,7 @@ def evaluate(
     *,
     weights: str | Path | None = None,
     data: Any = None,
+    task: Any = None,
     device: str = "cpu",
     workers: int = 0,
     strict: bool = False,
@@ -85,6 +86,7 @@ def evaluate(
         weights: a .safetensors file of `retrain`; the last one of its folder if None, which is
             `runs/NAME` of a file or a name.
         data: as for search; the data that the weights were trained on if None.
+        task: as for search.
         device: `cpu` or `cuda`.
         workers: processes that decode images.
         strict: refuse unreadable images instead of skipping them.
@@ -106,21 +108,22 @@ def evaluate(
     path = Path(weights) if weights else last_weights(what)
     check_owner(path, what)
     metadata = metadata_of(path)
-    name, _alive = (metadata["data"], None) if data is None else given_data(data)
+    given, _alive = chosen_data(data, task)
+    name = given or metadata["data"]
     network = load_weights(path, family_of(what))
-    task, changes = task_of(
+    tested, changes = task_of(
         path, name, workers=workers, strict=strict, allow_mismatch=allow_mismatch
     )
-    metrics, answers = test_answers(network, task, place)
+    metrics, answers = test_answers(network, tested, place)
     if answers is not None and name == metadata["data"] and not changes:
         _keep(answers_file(path), answers, name, metrics)
     return {
         "weights": str(path),
         "data": name,
-        "num_skipped": task.num_skipped,
+        "num_skipped": tested.num_skipped,
         "metrics": metrics,
-        "baselines": test_baselines(task),
-        "classes": list(answers.classes if answers else task.class_names),
+        "baselines": test_baselines(tested),
+        "classes": list(answers.classes if answers else tested.class_names),
         **by_class(answers),
         "changes": changes,
     }

@@ -20,10 +20,11 @@ from ..core.sampler import sample
 from ..core.space import Space
 from ..evaluators.recipe import default_recipe, find_recipe
 from ..nasbench.families import find_space
+from ..records.data import chosen_data
 from ..records.execution import Execution
-from ..records.manifest import absolute_data, absolute_space, circumstances
+from ..records.manifest import absolute_space, circumstances
 from ..records.naming import check_numbers, space_for
-from ..tasks.named import family_of, find_data, make_task
+from ..tasks.named import DATA, family_of, find_data, make_task
 from ..training.task import aimed, fitted
 
 # Below this share of variance one training says more about its seed than about its arch.
@@ -36,7 +37,8 @@ def bench_proxy(
     *,
     space: str,
     flops: str,
-    data: str = "digits-photo",
+    data: str | None = None,
+    task: Any = None,
     recipe: str | None = None,
     archs: int = 12,
     seeds: int = 3,
@@ -59,7 +61,8 @@ def bench_proxy(
     Args:
         space: name of a space, or `FILE.py:CLASS`.
         flops: budget, counted on the target as searches count it.
-        data: embedded data by name, or the user's.
+        data: embedded data by name, or the user's; embedded ones of the task if None.
+        task: as for search.
         recipe: name in `RECIPES`; the short one on embedded data, else the space's.
         archs: number of different random archs.
         seeds: trainings of each.
@@ -97,20 +100,20 @@ def bench_proxy(
         strict=strict,
         seed=seed,
     )
-    data = absolute_data(data)
+    data = chosen_data(data, task)[0] or DATA
     named = find_recipe(recipe) if recipe else None
     Budget.parse(flops, largest=10**9)  # the grammar, before anything slow
     find_data(data)
     target = aimed(find_space(space)(), family_of(data))
     trained = space_for(data, target)
-    task = make_task(data, trained.resolution, strict=strict)
-    if not task.is_demonstration:
-        target = fitted(target, task)
-    trained = fitted(trained, task)
-    chosen = named or default_recipe(target, task)
+    learned = make_task(data, trained.resolution, strict=strict)
+    if not learned.is_demonstration:
+        target = fitted(target, learned)
+    trained = fitted(trained, learned)
+    chosen = named or default_recipe(target, learned)
     entrants = random_archs(absolute_space(space), target, trained, flops, archs, seed)
     folder = Path(out) if out else Path("runs", "proxy")
-    about = task.describe()
+    about = learned.describe()
     jobs = [
         Job(
             contestant=entrant,

@@ -30,8 +30,8 @@ from ..evaluators.recipe import (
     with_changes,
 )
 from ..evaluators.train import Training
+from ..records.data import chosen_data
 from ..records.execution import Execution, executed
-from ..records.given import given_data
 from ..records.manifest import check_same_data, circumstances, manifest_of
 from ..records.naming import (
     check_length,
@@ -42,8 +42,9 @@ from ..records.naming import (
     trained_space,
     training_folder,
 )
+from ..records.trust import keep_code
 from ..records.weights import save_weights
-from ..tasks.named import family_of, find_data, make_task
+from ..tasks.named import DATA, family_of, find_data, make_task
 from ..training.inherit import inherit as inherit_weights
 from ..training.skipped import remember_skipped
 from ..training.task import Task, aimed, first_cost, fitted
@@ -61,6 +62,7 @@ def retrain(
     what: str | Path,
     *,
     data: Any = None,
+    task: Any = None,
     inherit: bool = False,
     hold_out: bool = False,
     recipe: str | Mapping[str, Any] | None = None,
@@ -78,6 +80,7 @@ def retrain(
     Args:
         what: run folder of a finished search, arch.json or published name.
         data: as for search; the run's own, or digits-photo, if None.
+        task: as for search.
         inherit: start from the supernet's weights instead of from scratch.
         hold_out: train on three quarters, and keep the weights that do best on the last one.
         recipe: name in `RECIPES`, also with changes as `small:epochs=10,lr=0.002`; or a dict of
@@ -100,7 +103,7 @@ def retrain(
     name, changes = asked_changes(recipe)
     named = None if name is None else find_recipe(name)
     check_length(steps, changes.get("epochs"))
-    data, _alive = (None, None) if data is None else given_data(data)
+    data, _alive = chosen_data(data, task)
     how = circumstances(execution)
     with _run_of(what, data, out, how) as run:
         _, arch = found_in(run)
@@ -251,15 +254,18 @@ def _run_of(
         return
     space, arch = resolve(what)
     folder = Path(out) if out else training_folder(what)
+    about: dict[str, Any] = {}
     if (folder / "manifest.json").is_file():
         holding = held(Run.open(folder))
     else:
-        data = data or "digits-photo"
+        data = data or DATA
         find_data(data)  # refused before anything is written
         target = aimed(space, family_of(data))
         about = manifest_of(space=space.name, target=target, proxy=target.proxy(), data=data)
         holding = fresh_run(folder, about | how)
     with holding as run:
+        if code := keep_code(about, run.path):
+            run.update_manifest({"code": code})
         if not run.arch_path.is_file() and "strategy" not in run.manifest:
             write_atomically(run.arch_path, arch.to_json().encode())
         if run.arch.to_json() != arch.to_json():  # tuples among the options are lists in JSON

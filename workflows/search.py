@@ -15,14 +15,16 @@ from ..core.lookup import lookup
 from ..core.loop import Report
 from ..core.record import read_record
 from ..core.run import Run, fresh_run, held
+from ..records.data import chosen_data
 from ..records.execution import Execution, executed
-from ..records.given import Budgets, Front, budget_texts, by_cost, given_data
+from ..records.given import Budgets, Front, budget_texts, by_cost
 from ..records.named import EvaluatorLike, SpaceLike, StrategyLike
 from ..records.naming import check_numbers
 from ..records.plugins import given_again
 from ..records.reading import problem_of
 from ..records.results import SearchResult
 from ..records.trust import keep_code, recorded_space
+from ..tasks.named import DATA
 from .asked import asked_search
 from .finding import search_in
 from .found import Found
@@ -42,7 +44,8 @@ def search(
     space: SpaceLike = "sandglass",
     budget: Budgets | Front | None = None,
     *,
-    data: Any = "digits-photo",
+    data: Any = None,
+    task: Any = None,
     strategy: StrategyLike = "meta_kernel",
     evaluator: EvaluatorLike | None = None,
     recipe: Mapping[str, Any] | None = None,
@@ -68,7 +71,10 @@ def search(
             `nastk.Front(6, budget)` spreads so many budgets from the smallest arch to the budget.
         data: embedded data by name, or the user's as `imagefolder:PATH`, `npz:PATH`..., arrays
             (x, y) or (x, y, x_test, y_test), a torch Dataset, or two (train, test); see
-            `nastk.tasks.images.held`.
+            `nastk.tasks.images.held`. If None, embedded ones of the task.
+        task: kind of task in `nastk.tasks.named.KINDS`, `FILE.py:CLASS`, a class derived from
+            `nastk.Task`, or an instance, which read data of their own. If None, what the data are
+            for, or classification.
         strategy: name in `nastk.strategies.STRATEGIES`, `FILE.py:CLASS`, a class derived from
             `nastk.Strategy`, an instance with its settings, `MetaKernel(steps=300, finalists=4)`
             for example, or `nastk.Named`.
@@ -104,8 +110,8 @@ def search(
         InfeasibleBudgetError: if no arch can meet the budget.
     """
     execution = executed(execution, seed)
-    data, keep = given_data(data)
-    asked = asked_search(space, budget, data, strategy, evaluator, recipe, execution)
+    named, keep = chosen_data(data, task)
+    asked = asked_search(space, budget, named or DATA, strategy, evaluator, recipe, execution)
     level = {} if evidence is None else {"evidence": lookup("evidence", evidence, EVIDENCE)}
     folder = Path(out) if out else free_folder(Path("runs", asked.name))
     with following(progress) as report:
@@ -127,6 +133,7 @@ def resume(
     strategy: StrategyLike | None = None,
     evaluator: EvaluatorLike | None = None,
     data: Any = None,
+    task: Any = None,
     processes: int | None = None,
     evidence: str | None = None,
     progress: bool | Report = True,
@@ -141,6 +148,7 @@ def resume(
         strategy: so as well.
         evaluator: so as well.
         data: the arrays or Datasets again, where the search was given such.
+        task: the class or the object again, where the search was given one that is in no file.
         processes: evaluations at a time; as the search was begun if None.
         evidence: as for search; what the search was begun with if None.
         progress: as for search.
@@ -160,7 +168,7 @@ def resume(
     lookup("evidence", evidence or "quick", EVIDENCE)
     asked = by_cost(budget)
     further = budget_texts(asked) if any(asked.values()) else {}
-    keep = given_again(run, space, strategy, evaluator, data)
+    keep = given_again(run, space, strategy, evaluator, data, task)
     recorded_space(manifest, run.path)  # also of a finished search, whose end is told by its space
     file = run.path / "result.json"
     with following(progress) as report:

@@ -1,0 +1,52 @@
+"""What networks learn from, as it is given: data, a kind of task, or a task of the user's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core.in_memory import is_in_file
+from ..core.lookup import lookup
+from ..tasks.named import KINDS, family_of
+from ..tasks.own import KIND as OWN
+from ..tasks.own import hold_task, open_task
+from ..training.task import Task
+from .given import given_data
+from .named import given
+
+
+def chosen_data(data: Any, task: Any = None) -> tuple[str | None, object]:
+    """Return the name of data, and what has to be kept alive so that the name is known.
+
+    Args:
+        data: a name as behind `--data`, anything that `nastk.tasks.images.held.hold` takes, or
+            None.
+        task: a key of `KINDS`, `FILE.py:CLASS`, a class derived from `nastk.Task` or an instance of
+            one; None where the data say the kind.
+
+    Returns:
+        None as the name where neither is given.
+
+    Raises:
+        ValueError: if it is nothing of these, or data and task contradict each other.
+    """
+    if task is None:
+        return (None, None) if data is None else given_data(data)
+    if isinstance(task, str) and not is_in_file(task):
+        lookup("task", task, dict.fromkeys((*KINDS, "FILE.py:CLASS")))
+        name, keep = (KINDS[task], None) if data is None else given_data(data)
+        if (kind := family_of(name).kind) != task:
+            raise ValueError(
+                f"{name} is for {kind}, not for {task}: leave out --task or --data, or give those "
+                "that belong together"
+            )
+        return name, keep
+    if data is not None:
+        raise ValueError(
+            "a task of your own reads its own data: give --task without --data (data= in Python)"
+        )
+    if isinstance(task, Task):
+        return hold_task(task), task
+    place = str(given("task", task).what)
+    name = f"{OWN}:{place}"
+    open_task(name, place)
+    return name, None
