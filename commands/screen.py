@@ -14,7 +14,7 @@ from ..core.preprocessing import Preprocessing
 from ..core.run import Run
 from ..records.front import in_words
 from ..search_spaces import Sandglass
-from ..tasks.named import is_embedded, metrics_of
+from ..tasks.named import form_of, is_embedded, metrics_of
 from ..training.task import gaining
 from .console import new_table, say
 from .endings import after_comparison, after_retrain, after_search, entropy_in_words
@@ -55,8 +55,8 @@ def print_search(result: dict[str, Any]) -> None:
             say(f"the proxy could not see {len(named)} choices: {', '.join(named)}")
     if is_embedded(manifest["data"]):
         say(
-            f"{manifest['data']} is embedded demonstration data; --data imagefolder:PATH is the "
-            "real thing.",
+            f"{manifest['data']} is embedded demonstration data; --data {form_of(manifest['data'])} "
+            "is the real thing.",
         )
     say(after_search(result["run"]))
 

@@ -105,6 +105,12 @@ def make_task(data: str, resolution: int, *, workers: int = 0, strict: bool = Fa
         raise ValueError(f"cannot read {data}: {error.strerror}: {error.filename}") from None
 
 
+def form_of(data: str) -> str:
+    """Return how data of a user's are given that are of the kind of some embedded ones."""
+    kind = family_of(data).kind
+    return next(f"{name}:PATH" for name, f in FOLDERS.items() if family_of(f"{name}:").kind == kind)
+
+
 def is_embedded(data: str) -> bool:
     """Whether data of that name come with nastk; else they are the user's."""
     return ":" not in data
