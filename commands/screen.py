@@ -55,8 +55,8 @@ def print_search(result: dict[str, Any]) -> None:
             say(f"the proxy could not see {len(named)} choices: {', '.join(named)}")
     if is_embedded(manifest["data"]):
         say(
-            f"{manifest['data']} is embedded demonstration data; --data {form_of(manifest['data'])} "
-            "is the real thing.",
+            f"{manifest['data']} is embedded demonstration data; --data "
+            f"{form_of(manifest['data'])} is the real thing.",
         )
     say(after_search(result["run"]))
 
