@@ -16,7 +16,8 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,13 @@ import nastk
 import torch
 from nastk.benchmarks.equal_cost import chosen, difference, random_curve
 from nastk.benchmarks.tables import table
-from nastk.comparison.contestants import contestant
-from nastk.comparison.jobs import Job, train_all
+from nastk.comparison.jobs import TrainingJob, train_all
 from nastk.comparison.ranking import ceiling, tau
 from nastk.core.arch import Arch
 from nastk.core.band import band_of
 from nastk.core.best import most_params
 from nastk.core.budget import parse_budget
+from nastk.core.job import Result
 from nastk.core.run import write_json
 from nastk.core.sampler import sample_archs
 from nastk.evaluators.recipe import RECIPES
@@ -38,6 +39,7 @@ from nastk.evaluators.train import Training
 from nastk.records.execution import Execution
 from nastk.search_spaces import SPACES
 from nastk.tasks.named import make_task
+from nastk.training.task import Task
 from nastk.training.task import measure as measured_on
 
 # A archs, S seeds
@@ -77,39 +79,44 @@ class Setting:
         """What tells the results of settings in one folder apart."""
         return f"{self.space}-{self.flops}-{self.data}"
 
-    def job(self, arch: Arch, seed: int, split: str = "train") -> Job:
+    def job(self, arch: Arch, seed: int, split: str = "train") -> TrainingJob:
         """Return one training of an arch."""
-        space = SPACES[self.space]()
-        entrant = contestant(
-            arch.id, "random", family=self.space, target=space, trained=space, arch=arch
-        )
-        return Job(
-            contestant=entrant,
+        space, task = SPACES[self.space](), self.task
+        recipe = RECIPES[space.short_recipe]
+        return TrainingJob(
+            title=f"the training of {arch.id} with seed {seed}",
+            space=self.space,
+            options=space.options,
+            choices=dict(arch.choices),
             data=self.data,
             data_sha256="",  # of embedded data, which do not change
-            recipe=space.short_recipe,
-            steps=None,
-            folder=str(self.folder / "trainings"),
-            execution=replace(Execution(processes=self.processes, seed=seed), threads=1),
+            recipe=recipe,
+            steps=recipe.num_steps(task.size(split)),
+            execution=Execution(processes=self.processes, seed=seed),
             split=split,
         )
 
-    def train(self, archs: Sequence[Arch], seeds: int, split: str = "train") -> list[list[float]]:
-        """Return [A, S] losses of archs, trained where they have not been."""
+    @cached_property
+    def task(self) -> Task:
+        """The data."""
+        return make_task(self.data, SPACES[self.space]().resolution)
+
+    def results(self, archs: Sequence[Arch], seeds: int, split: str) -> list[list[Result]]:
+        """Return [A, S] results of archs, trained where they have not been."""
         first = 0 if split == "train" else CHOOSING_SEED
         jobs = [[self.job(a, first + s, split) for s in range(seeds)] for a in archs]
-        train_all([job for row in jobs for job in row], _show)
-        return [[_result(job)[f"{job.measured}_loss_nats"] for job in row] for row in jobs]
+        folder = self.folder / "trainings"
+        results = train_all([job for row in jobs for job in row], folder, _show)
+        return [[results[job.key] for job in row] for row in jobs]
+
+    def train(self, archs: Sequence[Arch], seeds: int, split: str = "train") -> list[list[float]]:
+        """Return [A, S] losses of archs, trained where they have not been."""
+        name = self.job(archs[0], 0, split).needs[0]
+        return [[r.metrics[name] for r in row] for row in self.results(archs, seeds, split)]
 
     def seconds(self, archs: Sequence[Arch], split: str) -> float:
         """Return the median CPU seconds of the trainings of archs."""
-        first = 0 if split == "train" else CHOOSING_SEED
-        return statistics.median(_result(self.job(a, first, split))["cpu_seconds"] for a in archs)
-
-
-def _result(job: Job) -> dict[str, float]:
-    assert job.result is not None
-    return job.result
+        return statistics.median(row[0].cpu_seconds for row in self.results(archs, 1, split))
 
 
 def _show(event: Mapping[str, Any]) -> None:

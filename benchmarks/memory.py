@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ..evaluators.efficiency import peak_memory_bytes
+from ..core.machine import peak_memory_bytes
 from ..ops.chain import MEMORY, set_memory
 from ..search_spaces import Sandglass
 from .method import machine, saved_bytes

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..comparison.jobs import hash_of
 from ..core.best import log_probability
+from ..core.files import hash_of
 from ..core.loop import Report
 from ..core.polynomial import Polynomial
 from ..core.run import Run

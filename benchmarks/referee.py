@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from ..comparison.jobs import hash_of
 from ..core.clock import cpu_seconds
+from ..core.files import hash_of
 from ..core.lookup import lookup
 from ..core.loop import Report, silent
 from ..core.torch_state import own_torch_state

@@ -8,9 +8,9 @@ from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..comparison.jobs import hash_of
 from ..core.arch import Arch
 from ..core.budget import Budget
+from ..core.files import hash_of
 from ..core.lookup import lookup
 from ..core.loop import Report
 from ..core.record import Count, Record, read_record

@@ -33,10 +33,10 @@ def trouble(error: OSError) -> str:
     return f"{reason} while writing {where or 'a file'}; make room, then {again}"
 
 
-def _blame(error: BaseException) -> str | None:
-    """Say where in a user's file an error happened; no such file is loaded without torch."""
+def _blame(error: BaseException) -> tuple[str | None, str | None]:
+    """Say where in a user's file and in which job an error happened, neither without torch."""
     module = sys.modules.get("nastk.core.blame")
-    return None if module is None else module.blame(error)
+    return (None, None) if module is None else (module.blame(error), module.job_of(error))
 
 
 def code_of(error: BaseException, *, shows_traceback: bool = False) -> int:
@@ -55,12 +55,14 @@ def code_of(error: BaseException, *, shows_traceback: bool = False) -> int:
         return 2
     if shows_traceback:
         traceback.print_exception(error)
-    place = _blame(error)
+    place, job = _blame(error)
     if not isinstance(error, ValueError | RuntimeError | OSError | MemoryError) and place is None:
         raise error
     said = trouble(error) if isinstance(error, OSError) else str(error)
     if isinstance(error, MemoryError):
         said = f"not enough memory for that ({said or 'no more to be had'}): ask for less"
+    if job is not None:
+        said += f" (in {job})"
     if place is not None:
         kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
         more = f" (nastk --traceback {shlex.join(sys.argv[1:])} shows more)"

@@ -6,6 +6,7 @@ import traceback
 from pathlib import Path
 
 _ATTRIBUTE = "place_in_users_file"  # survives pickling, as a traceback does not
+_JOB = "job_in_words"  # in the same way
 _files: dict[str, str] = {}
 
 
@@ -43,6 +44,26 @@ def keep_blame(error: BaseException) -> None:
     """Note within an error where it happened, before its traceback is lost."""
     if (place := blame(error)) is not None:
         setattr(error, _ATTRIBUTE, place)
+
+
+def name_job(error: BaseException, title: str) -> None:
+    """Note within an error in the middle of which job it happened."""
+    if job_of(error) is None:
+        setattr(error, _JOB, title)
+        error.add_note(f"in {title}")
+
+
+def job_of(error: BaseException) -> str | None:
+    """Return in the middle of which job an error happened, None for none.
+
+    Example:
+        >>> error = ValueError("too large")
+        >>> name_job(error, "the training of found with seed 0")
+        >>> job_of(error)
+        'the training of found with seed 0'
+    """
+    job: str | None = getattr(error, _JOB, None)
+    return job
 
 
 def failed_module(error: BaseException) -> str:

@@ -117,6 +117,11 @@ def write_atomically(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
+def hash_of(text: str) -> str:
+    """Return ten digits of a hash of a text."""
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:10]
+
+
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's content."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

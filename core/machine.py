@@ -20,3 +20,15 @@ def cpu_name() -> str:
     if "cpu family" in entries:
         name += f" (family {entries['cpu family']} model {entries.get('model', '?')})"
     return name
+
+
+def peak_memory_bytes() -> int:
+    """Return the largest resident size of this process so far."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

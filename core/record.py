@@ -209,7 +209,8 @@ def _checked(value: Any, hint: Any, source: str, where: str) -> Any:
     if origin is list and isinstance(value, list):
         return [_checked(v, parts[0], source, f"{where}[{i}]") for i, v in enumerate(value)]
     if origin is dict and isinstance(value, dict):
-        return {k: _checked(v, parts[1], source, f"{where}.{k}") for k, v in value.items()}
+        start = f"{where}." if where else ""
+        return {k: _checked(v, parts[1], source, f"{start}{k}") for k, v in value.items()}
     if isinstance(hint, type) and issubclass(hint, Record):
         return _record(value, hint, source, where)
     if not _fits(value, origin or hint):

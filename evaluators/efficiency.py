@@ -7,7 +7,6 @@ import math
 import statistics
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -139,15 +138,3 @@ def latency_ms(
     finally:
         torch.set_num_threads(before)
     return 1000 * statistics.median(times)
-
-
-def peak_memory_bytes() -> int:
-    """Return the largest resident size of this process so far."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM"):
-                return int(line.split()[1]) * 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

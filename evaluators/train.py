@@ -31,6 +31,11 @@ from .curve import CurveWriter, check_notes, note_held_out
 from .recipe import DEMONSTRATION, Recipe
 
 
+def measured_on(split: str) -> str:
+    """Return the split on which a network is measured that was trained on `train` or `weights`."""
+    return "test" if split == "train" else "architecture"
+
+
 @dataclass(kw_only=True)
 class Training:
     """One training of one plain network.
@@ -85,6 +90,11 @@ class Training:
         finally:
             set_memory(self.network, "high")
             set_drop_path(self.network, 0)
+
+    def tested(self, report: Report = silent) -> Metrics:
+        """Train, and return the metrics on the split that belongs to that of the training."""
+        network = self.fit(report)
+        return measure(network, self.task, measured_on(self.split), self.device)
 
     def _fit(self, average: nn.Module | None, report: Report) -> nn.Module:
         recipe = self.recipe
@@ -250,17 +260,22 @@ class Train(Evaluator):
     run: Run | None = None
     report: Report = silent
 
+    @property
+    def num_steps(self) -> int:
+        """Number of updates of a training, which is the share of the whole one."""
+        total = self.steps or self.recipe.num_steps(self.problem.task.size("weights"))
+        return max(1, round(self.share * total))
+
     def evaluate(self, arch: Arch) -> Metrics:
         """Return the metrics of the task, as `architecture_METRIC`."""
         problem = self.problem
         problem.proxy.indices(arch)
-        total = self.steps or self.recipe.num_steps(problem.task.size("weights"))
         training = Training(
             network=problem.proxy.build(arch.choices, seed=problem.seed),
             task=problem.task,
             recipe=self.recipe,
             seed=problem.seed,
-            steps=max(1, round(self.share * total)),
+            steps=self.num_steps,
             run=self.run,
             name="train",
             device=problem.device,
@@ -270,8 +285,7 @@ class Train(Evaluator):
             split="weights",
             keeps_best=False,
         )
-        network = training.fit(self.report)
-        return measure(network, problem.task, "architecture", problem.device)
+        return training.tested(self.report)
 
 
 @torch.no_grad()

@@ -9,8 +9,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import as_completed
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -21,13 +20,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..core.files import read_json, write_atomically
+from ..core.executor import opened
+from ..core.files import write_atomically
+from ..core.job import Job, Result
 from ..core.loop import Report, silent
 from ..core.machine import cpu_name
-from ..core.pool import worker_pool
-from ..core.run import Run, held
+from ..core.run import Run
 from ..core.space import Space
-from ..core.worker import check_stop
 from ..evaluators.recipe import DEMONSTRATION, Recipe
 from ..search_spaces import SPACES
 from ..tasks.named import make_task
@@ -61,6 +60,55 @@ class Plan:
     recipe: Recipe = RECIPE
 
 
+@dataclass(frozen=True, kw_only=True)
+class Row(Job):
+    """The trainings of one arch with all seeds, at once; on one thread, to round alike everywhere.
+
+    Attributes:
+        plan: of the table.
+        row: candidate indices of the arch.
+        data_sha256: of the training data.
+    """
+
+    plan: Plan
+    row: tuple[int, ...]
+    data_sha256: str
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """All that decides the result, so not the band."""
+        plan = dataclasses.asdict(self.plan)
+        del plan["band"]
+        return plan | {"arch": self.row, "data_sha256": self.data_sha256}
+
+    @property
+    def needs(self) -> Sequence[str]:
+        """What becomes a column of the table."""
+        parts = ("validation", "test")
+        return [f"{part}_{name}" for part in parts for name in ("loss_nats", "top1_percent")]
+
+    def loss(self, result: Result) -> float:
+        """Return the last loss of the first seed."""
+        loss: float = result.metrics["validation_loss_nats"][0][-1]
+        return loss
+
+    def measure(self, run: Run, report: Report) -> tuple[dict[str, Any], Iterable[str]]:
+        """Train the arch; what was interrupted begins again."""
+        plan, space = self.plan, SPACES[self.plan.space]()
+        task = _task(plan.data, space.resolution)
+        arch = space.arch_at(dict(zip(space.choices(), self.row, strict=True)))
+        networks = [space.build(arch, seed=seed) for seed in plan.seeds]
+        start = time.process_time()
+        epochs, test = train_stack(networks, task, plan.recipe, plan.seeds)
+        seconds = (time.process_time() - start) / len(plan.seeds)
+        metrics: dict[str, Any] = {"cpu_seconds": round(seconds, 2)}
+        for metric, digits in (("loss_nats", 4), ("top1_percent", 2)):
+            columns = zip(*(epoch[metric] for epoch in epochs), strict=True)
+            metrics[f"validation_{metric}"] = [[round(v, digits) for v in c] for c in columns]
+            metrics[f"test_{metric}"] = [round(v, digits) for v in test[metric]]
+        return metrics, task.skipped
+
+
 def archs_within(space: Space, band: tuple[int, int]) -> NDArray[np.int64]:
     """Return [A, D] candidate indices of all different archs of a band, in a fixed order.
 
@@ -92,8 +140,7 @@ def build(
         report: receives progress events.
 
     Raises:
-        ValueError: if the folder holds trainings of another plan or of other data, there is no
-            folder for the table, or there is less than one process.
+        ValueError: if there is no folder for the table, or there is less than one process.
     """
     processes = processes if processes is not None else os.cpu_count() or 1
     if processes < 1:
@@ -103,58 +150,17 @@ def build(
     space = SPACES[plan.space]()
     rows_AD = archs_within(space, plan.band)
     task = make_task(plan.data, space.resolution)
-    parts = Run(path.with_name(f"{path.name}.parts"))
-    parts.path.mkdir(parents=True, exist_ok=True)
-    with held(parts):
-        _claim(parts, plan, task)
-        _train_all(parts, plan, rows_AD, processes, report)
-        content = _content(parts, plan, space, rows_AD, task)
+    sha256 = task.describe()["train_sha256"]
+    jobs = [
+        Row(title=f"the trainings of arch {row}", plan=plan, row=tuple(row), data_sha256=sha256)
+        for row in rows_AD.tolist()
+    ]
+    with opened(path.with_name(f"{path.name}.parts"), processes) as executor:
+        results = list(executor.run(jobs, report).values())
+    content = _content(plan, space, rows_AD, task, results)
     content["sha256"] = hash_of_content(content)
     write_atomically(path, gzip.compress(json.dumps(content).encode(), mtime=0))
     return content
-
-
-def _claim(parts: Run, plan: Plan, task: Task) -> None:
-    """Note what the folder belongs to, or see that it is the same."""
-    belongs = json.loads(json.dumps({"plan": dataclasses.asdict(plan), "data": task.describe()}))
-    if not parts.manifest_path.exists():
-        parts.update_manifest(belongs)
-    known = read_json(parts.manifest_path)
-    for key, value in belongs.items():
-        if known[key] != value:
-            raise ValueError(
-                f"{parts.path} holds trainings of another {key}; remove it, or write elsewhere"
-            )
-
-
-def _train_all(
-    parts: Run, plan: Plan, rows_AD: NDArray[np.int64], processes: int, report: Report
-) -> None:
-    """Train what has no event yet; events come in the order of finishing."""
-    done = {tuple(event["arch"]) for event in parts.whole_events()}
-    waiting = [row for row in map(tuple, rows_AD.tolist()) if row not in done]
-    total = len(rows_AD)
-    report({"phase": "train", "step": total - len(waiting), "total": total})
-    if not waiting:
-        return
-    for number, result in enumerate(_results(plan, waiting, processes), total - len(waiting) + 1):
-        parts.log(**result)
-        loss = result["validation_loss_nats"][0][-1]
-        report({"phase": "train", "step": number, "total": total, "loss": loss})
-
-
-def _results(
-    plan: Plan, rows: Sequence[tuple[int, ...]], processes: int
-) -> Iterator[dict[str, Any]]:
-    """Yield the results of the archs as they finish; with one process, of this one."""
-    processes = min(processes, len(rows))
-    if processes == 1:
-        yield from (train_row(plan, row) for row in rows)
-        return
-    with worker_pool(processes) as pool:
-        futures = [pool.submit(train_row, plan, row) for row in rows]
-        for future in as_completed(futures):
-            yield future.result()
 
 
 @lru_cache(maxsize=1)
@@ -162,34 +168,11 @@ def _task(data: str, resolution: int) -> Task:
     return make_task(data, resolution)
 
 
-def train_row(plan: Plan, row: Sequence[int]) -> dict[str, Any]:
-    """Train an arch with all seeds at once; one thread, so that rounding is the same."""
-    check_stop()
-    space = SPACES[plan.space]()
-    task = _task(plan.data, space.resolution)
-    arch = space.arch_at(dict(zip(space.choices(), row, strict=True)))
-    networks = [space.build(arch, seed=seed) for seed in plan.seeds]
-    before, start = torch.get_num_threads(), time.process_time()
-    torch.set_num_threads(1)
-    try:
-        epochs, test = train_stack(networks, task, plan.recipe, plan.seeds)
-    finally:
-        torch.set_num_threads(before)
-    seconds = (time.process_time() - start) / len(plan.seeds)
-    metrics: dict[str, Any] = {}
-    for metric, digits in (("loss_nats", 4), ("top1_percent", 2)):
-        columns = zip(*(epoch[metric] for epoch in epochs), strict=True)
-        metrics[f"validation_{metric}"] = [[round(v, digits) for v in c] for c in columns]
-        metrics[f"test_{metric}"] = [round(v, digits) for v in test[metric]]
-    return {"arch": list(row), **metrics, "cpu_seconds": round(seconds, 2)}
-
-
 def _content(
-    parts: Run, plan: Plan, space: Space, rows_AD: NDArray[np.int64], task: Task
+    plan: Plan, space: Space, rows_AD: NDArray[np.int64], task: Task, results: Sequence[Result]
 ) -> dict[str, Any]:
     """Return the table as JSON: what it is of, how it was made, and a column a figure."""
-    events = {tuple(event["arch"]): event for event in parts.whole_events()}
-    ordered = [events[row] for row in map(tuple, rows_AD.tolist())]
+    ordered = [result.metrics for result in results]
     indices = dict(zip(space.choices(), rows_AD.T, strict=True))
     figures = [name for name in ordered[0] if name.partition("_")[0] in ("validation", "test")]
     return {
@@ -200,13 +183,13 @@ def _content(
         "band": list(plan.band),
         "seeds": list(plan.seeds),
         "recipe": dataclasses.asdict(plan.recipe),
-        "record": _record(sum(event["cpu_seconds"] for event in ordered) * len(plan.seeds))
+        "record": _record(sum(row["cpu_seconds"] for row in ordered) * len(plan.seeds))
         | {"data": task.describe()},
         "archs": rows_AD.tolist(),
         "flops": space.cost.flops.evaluate(indices).tolist(),
         "params": space.cost.params.evaluate(indices).tolist(),
-        "cpu_seconds": [event["cpu_seconds"] for event in ordered],
-        **{name: [event[name] for event in ordered] for name in figures},
+        "cpu_seconds": [row["cpu_seconds"] for row in ordered],
+        **{name: [row[name] for row in ordered] for name in figures},
     }
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from ..core.files import load_json, with_nan
 from ..core.manifest import Limit
 from ..core.record import Between, Count, Record, Seconds, checked, read_record
 from ..tasks.named import metrics_of
@@ -44,17 +43,6 @@ class SearchResult(Record):
     def __post_init__(self) -> None:
         if self.band is not None and (len(self.band) != 2 or self.band[1] is None):
             raise ValueError(f"{self.source} is damaged: its band is {self.band}")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TrialResult(Record):
-    """`trials/*/result.json`: the metrics of an arch, and what could not be read for it."""
-
-    trial: str
-    metrics: dict[str, Figure]
-    skipped: list[str]
-    cpu_seconds: Seconds
-    peak_memory_bytes: Count
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -229,21 +217,6 @@ RESULTS: dict[str, type[Record]] = {
 """By name of the file, without its `.json`."""
 
 
-def read_trial(path: Path) -> dict[str, Any]:
-    """Return the result of a trial, its metrics as numbers.
-
-    Raises:
-        ValueError: naming the file, if it is damaged.
-    """
-    try:
-        result = read_record(path, TrialResult)
-        if "loss" not in result.metrics:
-            raise ValueError(f"{path} is damaged: it misses 'metrics.loss'")
-    except ValueError as error:
-        raise ValueError(f"{error}; remove the file to have this arch evaluated again") from None
-    return dict(result) | {"metrics": with_nan(result.metrics)}
-
-
 def read_learned(path: Path, sizes: Mapping[str, int] | None) -> Learned:
     """Return what a search by mixtures has learned.
 
@@ -266,23 +239,3 @@ def read_learned(path: Path, sizes: Mapping[str, int] | None) -> Learned:
         odd = sorted(name for name in {*found, *sizes} if found.get(name) != sizes.get(name))
         raise ValueError(f"{path} is damaged: it is of another space, see choice {odd[0]!r}")
     return learned
-
-
-def read_metrics(path: Path, *needed: str) -> dict[str, float]:
-    """Return the metrics of one training of a comparison, as numbers.
-
-    Args:
-        path: of the file.
-        needed: names of metrics that have to be there.
-
-    Raises:
-        ValueError: naming the file, if it is damaged.
-    """
-    try:
-        metrics = checked(load_json(path), dict[str, Figure], str(path))
-        for name in (*needed, "seconds", "cpu_seconds", "num_skipped"):
-            if name not in metrics:
-                raise ValueError(f"{path} is damaged: it misses {name!r}")
-    except ValueError as error:
-        raise ValueError(f"{error}; remove the file to train that again") from None
-    return with_nan(metrics)

@@ -34,6 +34,7 @@ from mutations import mutate
 from nastk.core.answers import Answers
 from nastk.core.checkpoint import load_checkpoint
 from nastk.core.files import file_sha256, is_temporary, load_json, read_json
+from nastk.core.job import read_result
 from nastk.core.record import checked, read_record
 from nastk.core.run import Run
 from nastk.evaluators.curve import read_curve
@@ -41,7 +42,7 @@ from nastk.records import trust
 from nastk.records.counted import read_counts
 from nastk.records.front import read_front
 from nastk.records.naming import found_in, spaces_of
-from nastk.records.results import RESULTS, Figure, read_learned, read_metrics, read_trial
+from nastk.records.results import RESULTS, Figure, read_learned
 from nastk.records.weights import metadata_of
 from nastk.workflows.finding import last_entropy
 from run_folders import commands, make_runs
@@ -144,9 +145,9 @@ KINDS = {
     ),
     "training": Kind(
         "super",
-        "compare/*/metrics.json",
+        "trainings/*/result.json",
         "json",
-        lambda run, file: read_metrics(file, "test_loss_nats", "test_top1_percent"),
+        lambda run, file: read_result(file),
         (),
         ("compare", "evidence"),
     ),
@@ -195,9 +196,9 @@ KINDS = {
     ),
     "trial": Kind(
         "trials",
-        "trials/*/result.json",
+        "trainings/*/result.json",
         "json",
-        lambda run, file: read_trial(file),
+        lambda run, file: read_result(file),
         long=("resume",),
     ),
     "hashes": Kind(

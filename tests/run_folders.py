@@ -6,8 +6,7 @@ import dataclasses
 import io
 import json
 from collections.abc import Callable
-from concurrent.futures import Future
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import asking
 import nastk
 from nastk.commands import screen
-from nastk.comparison import contestants, jobs
+from nastk.comparison import contestants
 from nastk.core.files import jsonable
 from nastk.core.run import Run
 from nastk.records import plugins, reading
@@ -23,7 +22,7 @@ from nastk.reports.document import document
 from nastk.reports.page import page
 from nastk.reports.story import read_story
 from nastk.tasks import named
-from nastk.workflows import evidence, export, finding, trials
+from nastk.workflows import evidence, export
 from nastk.workflows.finding import last_entropy
 
 SPACE = """
@@ -32,23 +31,6 @@ from nastk.search_spaces import SPACES
 class Mine(SPACES["toy"]):
     name = "Mine"
 """
-
-
-class _Inline:
-    """An executor that runs what is submitted at once."""
-
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(function(*arguments))
-        except BaseException as error:
-            future.set_exception(error)
-        return future
-
-
-@contextmanager
-def _inline(processes: int, option: str = "") -> Any:
-    yield _Inline()
 
 
 def _few_images() -> dict[str, Callable[[], Any]]:
@@ -72,8 +54,6 @@ def make_runs(folder: Path, replace: Callable[..., None] = setattr) -> dict[str,
         folder: for the runs.
         replace: as setattr; puts quick ways in place of slow ones.
     """
-    for module in (jobs, trials):
-        replace(module, "worker_pool", _inline)
     replace(export, "_written", lambda *_: 0.0)  # one second an export
     replace(named, "EMBEDDED", _few_images())
     replace(contestants, "references", dict)  # ten seconds to count
@@ -83,16 +63,15 @@ def make_runs(folder: Path, replace: Callable[..., None] = setattr) -> dict[str,
     runs = {name: folder / name for name in ("super", "logits", "trials")}
     run = runs["super"]
     name, quiet = f"{folder}/mine.py:Mine", {"quiet": True}
+    quickly = {"evidence": "quick", "processes": 1}
     budgets = "90%,95%"  # the front of a search has a file too
-    asking.search(name, budgets, steps=4, out=run, evidence="quick", **quiet)
+    asking.search(name, budgets, steps=4, out=run, **quickly, **quiet)
     asking.retrain(run, steps=3, hold_out=True, **quiet)
     nastk.evaluate(run)
     nastk.compare(run, seeds=2, random=1, steps=1, processes=1, **quiet)
     asking.search("toy", "90%", steps=4, strategy="gumbel", out=runs["logits"], **quiet)
     given = {"strategy": "local", "evaluations": 3, "steps": 2, "processes": 1}
-    replace(finding, "close_trials", lambda run: 0)  # they are kept
     asking.search("toy", "90%", out=runs["trials"], quiet=True, **given)
-    replace(finding, "close_trials", trials.close_trials)
     for name in ("result.json", "arch.json", "cost.json"):
         (runs["trials"] / name).unlink()
     (runs["trials"] / "skipped.json").write_text('["a.png"]')

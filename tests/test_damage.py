@@ -7,14 +7,11 @@ import sys
 
 import asking
 import pytest
-from nastk.comparison.contestants import Contestant
-from nastk.comparison.jobs import Job, train_all
-from nastk.core.run import Run
+from nastk.comparison.jobs import TrainingJob, train_all
+from nastk.core.job import perform
 from nastk.evaluators.recipe import RECIPES
-from nastk.evaluators.train import Training
 from nastk.records.execution import Execution
 from nastk.search_spaces import Toy
-from nastk.tasks.named import make_task
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "NASTK_CHECKPOINT_SECONDS": "0"}
 
@@ -85,41 +82,26 @@ def test_inheriting_says_it(run, command, caplog):
 def test_a_comparison_says_it(tmp_path, capfd, monkeypatch):
     monkeypatch.setenv("NASTK_CHECKPOINT_SECONDS", "0")
     space = Toy()
-    member = Contestant(
-        name="found",
-        kind="found",
-        family="toy",
+    job = TrainingJob(
+        title="the training of found with seed 0",
+        space="toy",
         options=space.options,
         choices={"width": 8, "kernel": 3},
-        flops=1,
-        params=1,
-    )
-    job = Job(
-        contestant=member,
         data="digits",
         data_sha256="",
-        recipe="demonstration",
+        recipe=RECIPES["demonstration"],
         steps=4,
-        folder=str(tmp_path),
-        execution=Execution(processes=1, threads=1),
+        execution=Execution(processes=1),
     )
-    job.path.mkdir()
-    training = Training(
-        network=space.build(member.choices),
-        task=make_task("digits", 28),
-        recipe=RECIPES[job.recipe],
-        steps=4,
-        run=Run(job.path),
-    )
+    folder = tmp_path / job.key
 
     def stop_at_three(event):
         if event["step"] == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        training.fit(stop_at_three)
-    damage(job.path, "checkpoints/*-last")
-    train_all([job], lambda event: None)
-    assert job.result is not None
+        perform(tmp_path, job, stop_at_three)
+    damage(folder, "checkpoints/*-last")
+    assert train_all([job], tmp_path, lambda event: None)[job.key].metrics
     said = capfd.readouterr().err
-    assert said.count("warning: ") == 1 and "is damaged" in said and str(job.path) in said
+    assert said.count("warning: ") == 1 and "is damaged" in said and str(folder) in said

@@ -1,5 +1,6 @@
 """What runs record about themselves, and spaces and data that come from the user's files."""
 
+import dataclasses
 import errno
 import json
 import os
@@ -11,11 +12,11 @@ import nastk
 import numpy as np
 import pytest
 from nastk.commands import app
-from nastk.comparison.contestants import Contestant
-from nastk.comparison.jobs import Job
+from nastk.comparison.jobs import TrainingJob
 from nastk.core import files
 from nastk.core.choice import Slot
 from nastk.core.run import Run
+from nastk.evaluators.recipe import RECIPES
 from nastk.nasbench.families import find_space
 from nastk.records.execution import Execution
 from nastk.records.weights import load_weights, save_weights
@@ -145,21 +146,32 @@ def test_what_a_space_prints_stays_off_standard_output(tmp_path, capfd):
     assert "from Python\n" in said.err and "from a process\n" in said.err
 
 
-def test_a_training_of_a_comparison_is_named_after_its_space_and_data(tmp_path):
-    def path(family, sha256="0"):
-        member = Contestant(
-            name="found", kind="found", family=family, options={}, choices={}, flops=1, params=1
-        )
-        job = {"data": "digits", "data_sha256": sha256, "recipe": "small", "steps": 1}
-        job |= {"folder": "x", "execution": Execution()}
-        return Job(contestant=member, **job).path
+def test_a_training_is_another_in_another_space_or_on_other_data(tmp_path):
+    def key(space, sha256="0"):
+        given = {"options": {}, "choices": {}, "data": "digits", "data_sha256": sha256}
+        given |= {"recipe": RECIPES["small"], "steps": 1, "execution": Execution()}
+        return TrainingJob(title="a training", space=space, **given).key
 
-    file = tmp_path / "mine.py"
+    file, copy = tmp_path / "mine.py", tmp_path / "copy.py"
     file.write_text(MINE)
-    before = path(f"{file}:Mine")
+    copy.write_text(MINE)
+    before = key(f"{file}:Mine")
+    assert before == key(f"{copy}:Mine")  # a run trains what it keeps a copy of
     file.write_text(MINE + "\n")
-    assert len({before, path(f"{file}:Mine"), path("toy"), path("mbconv")}) == 4
-    assert path("toy") != path("toy", "1")
+    assert len({before, key(f"{file}:Mine"), key("toy"), key("mbconv")}) == 4
+    assert key("toy") != key("toy", "1")
+
+
+def test_a_training_is_known_by_what_its_recipe_does():
+    def key(recipe, **other):
+        given = {"space": "toy", "options": {}, "choices": {}, "data": "digits", "steps": 1}
+        given |= {"data_sha256": "0", "execution": Execution()}
+        return TrainingJob(title="a training", recipe=recipe, **given | other).key
+
+    small = RECIPES["small"]
+    assert key(small) == key(dataclasses.replace(small, name="mine", epochs=3, least_steps=0))
+    others = [dataclasses.replace(small, lr=1.0), dataclasses.replace(small, mixup=0.1)]
+    assert len({key(small), *map(key, others), key(small, steps=2)}) == 4
 
 
 def rewrite(file, seed, num_classes=4):

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ..comparison.contestants import Contestant, contestant, contestants
-from ..comparison.jobs import Job, hash_of, summary, train_all
+from ..comparison.jobs import TRAININGS, train_all, trainings
+from ..comparison.summary import summary
 from ..core.arch import Arch
 from ..core.arguments import typed_arguments
 from ..core.budget import recorded_budget
-from ..core.files import make_folder
+from ..core.files import hash_of, make_folder
 from ..core.loop import Report
 from ..core.run import Run, write_json
 from ..core.space import Space
@@ -109,7 +110,7 @@ def compare(
         report: receives progress events instead of showing them.
 
     Returns:
-        What `nastk.comparison.jobs.summary` says, and `run` (None for archs) `data recipe
+        What `nastk.comparison.summary.summary` says, and `run` (None for archs) `data recipe
         recipe_sha256 steps steps_of_the_recipe seconds record file`.
 
     Raises:
@@ -141,36 +142,33 @@ def compare(
     else:
         field = _given(names, asked)
     about = field.task.describe()
-    jobs = [
-        Job(
-            contestant=entrant,
-            data=field.data,
-            data_sha256=about["train_sha256"],
-            recipe=field.recipe.name,
-            steps=steps,
-            folder=str(field.trainings),
-            execution=execution.each(number),
-        )
-        for number in range(seeds)
-        for entrant in field.entrants
-    ]
+    entries = trainings(
+        field.entrants,
+        seeds,
+        data=field.data,
+        task=field.task,
+        recipe=field.recipe,
+        steps=steps,
+        execution=execution,
+    )
+    jobs = [job for _, job in entries]
     make_folder(field.trainings)  # refused before anything is trained
     with shown(report, quiet) as report:
-        number = len({job.path for job in jobs})
+        number = len({job.key for job in jobs})
         what = "1 training" if number == 1 else f"{number} trainings, each"
         size = field.task.size("train")
-        for line in way.lines:
+        for line in way.lines + field.lines:
             report({"phase": "start", "step": 0, "total": 0, "say": line})
         told = trainings_told(report, field.task, what, field.recipe, size, steps)
-        train_all(jobs, told)
+        results = train_all(jobs, field.trainings, told)
     result = {
         **field.facts,
         "steps": steps,
-        **_finite(summary(jobs)),
+        **_finite(summary(entries, results)),
         "seconds": time.perf_counter() - start,
         "record": circumstances(execution) | execution.numerics | {"data_record": about},
     }
-    file = field.file or field.trainings / f"{hash_of(str([job.path for job in jobs]))}.json"
+    file = field.file or field.trainings / f"{hash_of(str([job.key for job in jobs]))}.json"
     write_json(file, result | {"file": str(file)})
     return result | {"file": str(file)}
 
@@ -220,6 +218,16 @@ class _Field:
     run: Path | None = None
 
     @property
+    def lines(self) -> list[str]:
+        """What the user has to know of it."""
+        if self.run is None or not (self.run / "compare").is_dir():
+            return []
+        return [
+            f"{self.run / 'compare'} holds trainings as versions before 0.2 kept them; they are "
+            "not found again, and what is compared is trained anew"
+        ]
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What a result says of the field."""
         return {
@@ -257,7 +265,7 @@ def _around(path: Path, asked: _Asked, num_random: int) -> _Field:
         data=data,
         task=task,
         recipe=asked.recipe_of([target], task),
-        trainings=run.path / "compare",
+        trainings=run.path / TRAININGS,
         file=run.path / "compare.json",
         run=run.path,
     )

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..comparison.contestants import Contestant, contestants
-from ..comparison.jobs import Job, summary, train_all
+from ..comparison.jobs import TRAININGS, train_all, trainings
 from ..comparison.ranking import judge, rank_scores
+from ..comparison.summary import summary
 from ..core.best import log_probability_of
 from ..core.clock import cpu_seconds
 from ..core.files import load_json
@@ -87,7 +88,7 @@ def gather(run: Run, level: str, report: Report) -> dict[str, Any]:
 
     Returns:
         `level data recipe recipe_sha256 steps steps_of_the_recipe`, what
-        `nastk.comparison.jobs.summary` says, its `rows` with `scores`, `inherited_seconds`,
+        `nastk.comparison.summary.summary` says, its `rows` with `scores`, `inherited_seconds`,
         `share_percent` (cost of the evidence as a share of the search's), `ranking` and
         `verdict` (see `nastk.comparison.ranking`).
     """
@@ -110,26 +111,22 @@ def gather(run: Run, level: str, report: Report) -> dict[str, Any]:
     whole_size = problem.task.size("train")
     whole = recipe.num_steps(whole_size)
     steps = max(1, int(wanted.share * whole))
-    execution = Execution.of_run(run.manifest)
-    sha256 = problem.task.describe()["train_sha256"]
-    jobs = [
-        Job(
-            contestant=entrant,
-            data=data,
-            data_sha256=sha256,
-            recipe=recipe.name,
-            steps=None if steps == whole else steps,
-            folder=str(run.path / "compare"),  # where `nastk compare` finds them again
-            execution=execution.each(seed),
-        )
-        for seed in range(wanted.seeds)
-        for entrant in entrants
-    ]
+    entries = trainings(
+        entrants,
+        wanted.seeds,
+        data=data,
+        task=problem.task,
+        recipe=recipe,
+        steps=steps,
+        execution=Execution.of_run(run.manifest),
+    )
+    jobs = [job for _, job in entries]
     what = f"evidence: {len(jobs)} trainings, each"
-    told = trainings_told(report, problem.task, what, recipe, whole_size, jobs[0].steps)
-    train_all(jobs, told)
+    length = None if steps == whole else steps
+    told = trainings_told(report, problem.task, what, recipe, whole_size, length)
+    results = train_all(jobs, run.path / TRAININGS, told)
     scores, seconds = _scores(run, problem, entrants, report)
-    summed = summary(jobs)
+    summed = summary(entries, results)
     rows = [row | {"scores": scores[row["name"]]} for row in summed.pop("rows")]
     spent = _seconds_of_search(run)
     paid, one = summed["device_seconds"], summed["training_seconds"] * whole / steps

@@ -12,9 +12,9 @@ from ..core.band import band_of, say_band, say_evaluated
 from ..core.dead import dead_in_words, dead_operators
 from ..core.files import write_atomically
 from ..core.loop import Report
+from ..core.machine import peak_memory_bytes
 from ..core.run import Run, write_json
 from ..core.standing import Parts
-from ..evaluators.efficiency import peak_memory_bytes
 from ..records.counted import write_counts
 from ..records.execution import Execution
 from ..records.plugins import check_found

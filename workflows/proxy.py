@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..comparison.contestants import Contestant
-from ..comparison.jobs import Job, hash_of, train_all
+from ..comparison.jobs import train_all, trainings
 from ..comparison.ranking import FEWEST
 from ..comparison.signal import signal
 from ..core.band import band_of
 from ..core.budget import Budget, parse_budget
+from ..core.files import hash_of
+from ..core.job import Result
 from ..core.loop import Report, silent
 from ..core.run import write_json
 from ..core.sampler import sample
@@ -114,21 +117,18 @@ def bench_proxy(
     entrants = random_archs(absolute_space(space), target, trained, flops, archs, seed)
     folder = Path(out) if out else Path("runs", "proxy")
     about = learned.describe()
-    jobs = [
-        Job(
-            contestant=entrant,
-            data=data,
-            data_sha256=about["train_sha256"],
-            recipe=chosen.name,
-            steps=steps,
-            folder=str(folder),
-            execution=execution.each(number),
-            split="weights",
-        )
-        for entrant in entrants
-        for number in range(seeds)
-    ]
-    train_all(jobs, report)
+    entries = trainings(
+        entrants,
+        seeds,
+        data=data,
+        task=learned,
+        recipe=chosen,
+        steps=steps,
+        execution=execution,
+        split="weights",
+    )
+    jobs = [job for _, job in entries]
+    results = train_all(jobs, folder, report)
     result = {
         "space": target.name,
         "flops": flops,
@@ -137,13 +137,13 @@ def bench_proxy(
         "steps": steps,
         "archs": archs,
         "seeds": seeds,
-        **_figures(jobs, archs),
+        **_figures(entrants, [results[job.key] for job in jobs]),
         "seconds": time.perf_counter() - start,
         "out": str(folder),
         "record": circumstances(execution) | execution.numerics | {"data_record": about},
     }
     asked = {name: result[name] for name in _ASKED} | {"seed": seed, "options": trained.options}
-    digest = hash_of(str(asked) + jobs[0].way)
+    digest = hash_of(str(asked | execution.numerics))
     write_json(folder / f"{target.name}-{chosen.name}-{digest}.json", result)
     return result
 
@@ -179,17 +179,17 @@ def random_archs(
     return result
 
 
-def _figures(jobs: list[Job], num_archs: int) -> dict[str, Any]:
-    """Return the statistics of finished trainings, which come arch by arch."""
-    results = [job.result or {} for job in jobs]
+def _figures(entrants: Sequence[Contestant], results: Sequence[Result]) -> dict[str, Any]:
+    """Return the statistics of finished trainings, which come seed by seed."""
 
     def table(metric: str) -> Any:
-        return np.array([result[metric] for result in results]).reshape(num_archs, -1)
+        values = [result.metrics[metric] for result in results]
+        return np.array(values).reshape(-1, len(entrants)).T
 
     losses_AS, top1_AS = table("architecture_loss_nats"), table("architecture_top1_percent")
     if not np.isfinite(losses_AS).all():
         raise RuntimeError("a training diverged; take a recipe with a lower learning rate")
-    params_A = [float(job.contestant.params) for job in jobs[:: len(jobs) // num_archs]]
+    params_A = [float(entrant.params) for entrant in entrants]
     figures = signal(losses_AS, top1_AS, params_A)
     icc = figures["icc_loss"]
     warning = None
@@ -207,5 +207,5 @@ def _figures(jobs: list[Job], num_archs: int) -> dict[str, Any]:
         "loss_between_archs_nats": float(losses_AS.mean(1).std(ddof=1)),
         "loss_between_seeds_nats": float(np.sqrt(losses_AS.var(1, ddof=1).mean())),
         "top1_mean_percent": float(top1_AS.mean()),
-        "cpu_seconds": float(table("cpu_seconds").sum()),
+        "cpu_seconds": sum(result.cpu_seconds for result in results),
     }

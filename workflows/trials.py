@@ -1,38 +1,89 @@
-"""The evaluator of a black-box search: found by name, run in processes, its results in the run."""
+"""The evaluator of a black-box search: found by name, asked by an executor, once for each arch."""
 
 from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import wait
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache, lru_cache
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from ..comparison.jobs import TRAININGS, TrainingJob
 from ..core.arch import Arch
 from ..core.asktell import Pool
-from ..core.clock import cpu_seconds
+from ..core.executor import Executor, opened
 from ..core.in_memory import is_in_memory
-from ..core.pool import Workers, worker_pool
-from ..core.run import Run, held, write_json
-from ..core.standing import noted_in, share_done
-from ..core.worker import check_stop
+from ..core.job import Job, read_result
+from ..core.loop import Report
+from ..core.run import Run
 from ..evaluators import Train
-from ..evaluators.efficiency import peak_memory_bytes
 from ..records.execution import Execution
 from ..records.plugins import check_found
 from ..records.reading import problem_of
-from ..records.results import read_trial
-from ..records.trust import ROLES
+from ..records.trust import ROLES, code_name
 from ..tasks.images.held import share_held
 from ..training.evaluator import Evaluator, with_loss
+from ..training.skipped import remember_skipped
 from ..training.strategy import Problem
 from ..training.task import Metrics
 from .appointing import make_evaluator
+
+_TRIALS = "trials"
+"""The folder of what is evaluated for a search alone, and removed at its end."""
+
+_asked: dict[str, Evaluator] = {}
+"""By run folder, the evaluator that this process asks: it keeps data and supernet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial(Job):
+    """One arch that a search asks its evaluator about.
+
+    Attributes:
+        run: folder of the search.
+        arch: that is asked about.
+        share: of the full effort.
+        about: all that decides the result; of a training that of the same `TrainingJob`.
+        objective: metric by which the search chooses.
+    """
+
+    run: str
+    arch: Arch
+    share: float
+    about: Mapping[str, Any]
+    objective: str
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """All that decides the result."""
+        return dict(self.about)
+
+    @property
+    def needs(self) -> Sequence[str]:
+        """The metric by which the search chooses."""
+        return [self.objective]
+
+    def measure(self, run: Run, report: Report) -> tuple[Metrics, Iterable[str]]:
+        """Ask the evaluator; one that trains goes on from its checkpoint."""
+        if self.run not in _asked:
+            search = Run.open(Path(self.run))
+            _asked.clear()
+            _asked[self.run] = make_evaluator(search, problem_of(search))
+        evaluator = _asked[self.run]
+        task = evaluator.problem.task
+        known, task.skipped = task.skipped, frozenset()
+        report = remember_skipped(task, run.path / "skipped.json", report)
+        if isinstance(evaluator, Train):
+            evaluator = dataclasses.replace(evaluator, share=self.share, run=run, report=report)
+        try:
+            metrics = evaluator.evaluate(self.arch)
+            numbers = with_loss(evaluator, metrics)
+            return {name: numbers[name] for name in metrics}, task.skipped
+        finally:
+            task.skipped |= known
 
 
 @contextmanager
@@ -49,7 +100,7 @@ def open_pool(
     run's manifest and the strategy alone, so that every number of processes rounds alike.
 
     Args:
-        run: of the search; results are kept in its folder until `close_trials`.
+        run: of the search.
         problem: of the search.
         execution: how the search is run.
         at_a_time: evaluations that the strategy can have under way.
@@ -61,138 +112,86 @@ def open_pool(
     processes = 1 if is_alone else min(execution.at_a_time, at_a_time)
     if any(is_in_memory(str(run.manifest.get(role))) for role in ROLES):  # no other process could
         processes = 1
-    if processes == 1:
-        yield _Trials(run, evaluator, each, None, tell)
-        return
     share_held()
-    with worker_pool(processes) as workers:
-        yield _Trials(run, evaluator, each, workers, tell)
+    _asked[str(run.path)] = evaluator
+    folder = TRAININGS if type(evaluator) is Train else _TRIALS
+    try:
+        with opened(run.path / folder, processes) as executor:
+            yield _Trials(run, evaluator, each, executor, tell)
+    finally:
+        _asked.clear()
 
 
 class _Trials(Pool):
-    """Evaluates in worker processes, or in this one where there are none."""
+    """Has archs evaluated by an executor, and charges the search for what that cost elsewhere."""
 
     def __init__(
         self,
         run: Run,
         evaluator: Evaluator,
         execution: Execution,
-        workers: Workers | None,
+        executor: Executor,
         tell: Callable[[float], None],
     ) -> None:
         self.run, self.evaluator, self.tell = run, evaluator, tell
-        self.execution, self.workers = execution, workers
+        self.execution, self.executor = execution, executor
+        self.charged = {(event.get("arch"), event.get("share")) for event in run.events()}
 
     def submit(self, arch: Arch, share: float = 1.0) -> Callable[[], Metrics]:
-        """Send an arch to a worker; without workers it is evaluated when it is waited for.
+        """Have an arch evaluated; what is returned waits for it.
 
         Who waits again gets the same metrics, and nothing is charged again.
         """
-        problem = self.evaluator.problem
-        check_found(str(self.run.manifest.strategy), arch, problem.space, problem.budget)
-        if self.workers is None:
-            return cache(lambda: self._here(arch, share))
-        sent = self.workers.submit(_elsewhere, str(self.run.path), arch, share, self.execution)
-        folder = _trial_of(self.run, arch, share).path
+        problem, manifest = self.evaluator.problem, self.run.manifest
+        check_found(str(manifest.strategy), arch, problem.space, problem.budget)
+        job = Trial(
+            title=f"the evaluation of arch {arch.id}",
+            threads=self.execution.threads,
+            run=str(self.run.path),
+            arch=arch,
+            share=share,
+            about=self._about(arch, share),
+            objective=self.evaluator.chosen_by()[0],
+        )
+        self.executor.submit(job)
+        return cache(lambda: self._waited(job))
 
-        def waited() -> Metrics:
-            while not wait([sent], timeout=1).done:
-                self.tell(share_done([folder]))
-            return self._noted(sent.result(), 0.0)
-
-        return cache(waited)
-
-    def _here(self, arch: Arch, share: float) -> Metrics:
-        start = cpu_seconds()
-        result = _evaluate(self.run, self.evaluator, arch, share, self.execution, self.tell)
-        return self._noted(result, cpu_seconds() - start)
-
-    def _noted(self, result: dict[str, Any], cpu_seconds_here: float) -> Metrics:
-        """Take over what a trial cost elsewhere or earlier, once, and what it could not read."""
-        counted = self.run.path / "trials" / result["trial"] / "counted"
-        if not counted.exists():
-            self.run.clock.charge(max(0.0, result["cpu_seconds"] - cpu_seconds_here))
+    def _waited(self, job: Trial) -> Metrics:
+        """Wait for a trial; take over what it cost elsewhere, once, and what it could not read."""
+        (done,) = self.executor.finished([job], self.tell)
+        if (job.arch.id, job.share) not in self.charged:
+            self.charged.add((job.arch.id, job.share))
+            self.run.clock.charge(done.elsewhere)
             self.run.save_spent()
-            counted.touch()
-        task = self.evaluator.problem.task
-        task.skipped |= frozenset(result["skipped"])
-        metrics: Metrics = result["metrics"]
-        return metrics
+        self.evaluator.problem.task.skipped |= frozenset(done.result.skipped)
+        return with_loss(self.evaluator, done.result.metrics)
 
-
-@lru_cache(maxsize=1)
-def _evaluator_in(folder: str) -> Evaluator:
-    run = Run.open(Path(folder))
-    return make_evaluator(run, problem_of(run))
-
-
-def _elsewhere(folder: str, arch: Arch, share: float, execution: Execution) -> dict[str, Any]:
-    """Evaluate an arch in a worker, which keeps data and supernet from one to the next."""
-    return _evaluate(Run(Path(folder)), _evaluator_in(folder), arch, share, execution)
-
-
-def _trial_of(run: Run, arch: Arch, share: float) -> Run:
-    return Run(run.path / "trials" / f"{arch.id}-{share:.6g}")
-
-
-def _evaluate(
-    run: Run,
-    evaluator: Evaluator,
-    arch: Arch,
-    share: float,
-    execution: Execution,
-    tell: Callable[[float], None] = lambda share: None,
-) -> dict[str, Any]:
-    """Evaluate an arch, or return the result that an interrupted search left behind."""
-    trial = _trial_of(run, arch, share)
-    trial.path.mkdir(parents=True, exist_ok=True)
-    file = trial.path / "result.json"
-    with held(trial):
-        if file.is_file():
-            return read_trial(file)
-        metrics = with_loss(evaluator, _metrics(trial, evaluator, arch, share, execution, tell))
-        result = {
-            "trial": trial.path.name,
-            "metrics": metrics,
-            "skipped": sorted(evaluator.problem.task.skipped),
-            "cpu_seconds": trial.clock.spent[1],
-            "peak_memory_bytes": peak_memory_bytes(),
-        }
-        write_json(file, result)
-        shutil.rmtree(trial.path / "checkpoints", ignore_errors=True)
-    return result
-
-
-def _metrics(
-    trial: Run,
-    evaluator: Evaluator,
-    arch: Arch,
-    share: float,
-    execution: Execution,
-    tell: Callable[[float], None],
-) -> Metrics:
-    """Evaluate an arch on its threads, a training with checkpoints in its folder."""
-    if isinstance(evaluator, Train):
-        note = noted_in(trial.path)
-
-        def watch(event: dict[str, Any]) -> None:
-            check_stop()
-            note(event)
-            tell(event["step"] / event["total"])
-
-        evaluator = dataclasses.replace(evaluator, share=share, run=trial, report=watch)
-    before = torch.get_num_threads()
-    torch.set_num_threads(execution.threads)
-    try:
-        return evaluator.evaluate(arch)
-    finally:
-        torch.set_num_threads(before)
+    def _about(self, arch: Arch, share: float) -> dict[str, Any]:
+        """Return all that decides what the evaluator says of an arch."""
+        evaluator, manifest = self.evaluator, self.run.manifest
+        if type(evaluator) is not Train:
+            asked = {"evaluator": manifest.evaluator, "options": manifest.evaluator_options}
+            return asked | {"arch": arch.id, "share": share}
+        return TrainingJob(
+            title="",
+            space=code_name("space", manifest, self.run.path),
+            options=evaluator.problem.proxy.options,
+            choices=arch.choices,
+            data=manifest.data,
+            data_sha256=manifest.data_record["train_sha256"],
+            recipe=evaluator.recipe,
+            steps=dataclasses.replace(evaluator, share=share).num_steps,
+            execution=self.execution,
+            split="weights",
+        ).content
 
 
 def close_trials(run: Run) -> int:
-    """Remove what was kept for resuming, and return the peak memory of the largest trial."""
-    folder = run.path / "trials"
-    results = map(read_trial, folder.glob("*/result.json"))
-    peak = max((result["peak_memory_bytes"] for result in results), default=0)
-    shutil.rmtree(folder, ignore_errors=True)
-    return int(peak)
+    """Remove what was evaluated for a search alone, and return the peak memory of the largest.
+
+    Trainings are kept: `compare` and evidence find them.
+    """
+    folders = (run.path / TRAININGS, run.path / _TRIALS)
+    results = [read_result(f) for folder in folders for f in folder.glob("*/result.json")]
+    shutil.rmtree(run.path / _TRIALS, ignore_errors=True)
+    return max((result.peak_memory_bytes for result in results), default=0)

@@ -108,7 +108,7 @@ def wait_for(phase, process, run):
             with open(f"/proc/{process.pid}/task/{process.pid}/children") as children:
                 is_there = bool(children.read())
         else:
-            is_there = any(run.glob("trials/*/.lock"))
+            is_there = any(run.glob("trainings/*/.lock"))
         if is_there:
             return
         time.sleep(0.01)

@@ -6,9 +6,8 @@ import json
 import numpy as np
 import pytest
 from nastk.core.sampler import sample
-from nastk.nasbench import table_build
 from nastk.nasbench.table import read_table
-from nastk.nasbench.table_build import RECIPE, Plan, archs_within, build
+from nastk.nasbench.table_build import RECIPE, Plan, Row, archs_within, build
 from nastk.search_spaces import SandglassMicroTab
 
 PLAN = Plan(
@@ -25,15 +24,15 @@ def timeless(content):
 
 
 def stop_at(number, monkeypatch):
-    original, calls = table_build.train_row, []
+    original, calls = Row.measure, []
 
-    def train(plan, row):
-        calls.append(row)
+    def measure(self, run, report):
+        calls.append(self.row)
         if len(calls) == number:
             raise KeyboardInterrupt
-        return original(plan, row)
+        return original(self, run, report)
 
-    monkeypatch.setattr(table_build, "train_row", train)
+    monkeypatch.setattr(Row, "measure", measure)
     return calls
 
 
@@ -60,8 +59,6 @@ def test_a_broken_build_goes_on_and_ends_as_an_unbroken_one(tmp_path, monkeypatc
         with pytest.raises(KeyboardInterrupt):
             build(tmp_path / "broken.json.gz", PLAN, processes=1)
     assert not (tmp_path / "broken.json.gz").exists()
-    journal = tmp_path / "broken.json.gz.parts/metrics.jsonl"
-    journal.write_text(journal.read_text() + '{"arch": [0, 1')  # torn by the kill
     calls = stop_at(0, monkeypatch)
     steps = []
     broken = build(
@@ -75,12 +72,18 @@ def test_a_broken_build_goes_on_and_ends_as_an_unbroken_one(tmp_path, monkeypatc
     assert len(set(read.test_loss.flatten())) == 2 * num_archs  # seeds and archs differ
 
 
-def test_trainings_of_another_plan_are_not_mixed(tmp_path):
-    path = tmp_path / "table.json.gz"
+def test_a_wider_band_trains_what_is_new_and_other_recipes_train_anew(tmp_path, monkeypatch):
+    path, calls = tmp_path / "table.json.gz", stop_at(0, monkeypatch)
     tiny = dataclasses.replace(PLAN, band=(25_000, 26_000), seeds=(0,))
-    build(path, tiny, processes=1)
-    with pytest.raises(ValueError, match=r"table.json.gz.parts holds trainings of another plan"):
-        build(path, PLAN, processes=1)
+    wider = dataclasses.replace(tiny, band=(25_000, 30_000))
+    first, second = (build(path, plan, processes=1) for plan in (tiny, wider))
+    assert len(second["archs"]) > len(first["archs"]) and len(calls) == len(second["archs"])
+    place = second["archs"].index(first["archs"][0])
+    assert second["test_loss_nats"][place] == first["test_loss_nats"][0]
+    faster = dataclasses.replace(tiny, recipe=dataclasses.replace(tiny.recipe, lr=0.02))
+    third = build(path, faster, processes=1)
+    assert third["test_loss_nats"][0] != first["test_loss_nats"][0]
+    assert len(calls) == len(second["archs"]) + len(third["archs"])
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def wait_for_new_checkpoint(process, run):
 
     def newest():
         times = [0]
-        for path in run.glob("trials/*/checkpoints/*"):
+        for path in run.glob("trainings/*/checkpoints/*"):
             with contextlib.suppress(FileNotFoundError):
                 times.append(path.stat().st_mtime_ns)
         return max(times)
@@ -420,8 +420,10 @@ def test_a_trial_that_diverged_just_before_a_kill_is_told_as_such(tmp_path):
         asking.search("toy", "40K:70K", steps=1, out=folder, report=stop, **options)
     first = json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])
     (folder / "metrics.jsonl").write_text("")
-    (file,) = folder.glob(f"trials/{first['arch']}-*/result.json")
-    result = json.loads(file.read_text())
+    results = {f: json.loads(f.read_text()) for f in folder.glob("trainings/*/result.json")}
+    of_first = (f for f, r in results.items() if r["job"]["choices"] == first["choices"])
+    file = next(of_first)
+    result = results[file]
     diverged = dict.fromkeys(result["metrics"], float("nan"))
     write_json(file, result | {"metrics": diverged})
     found = asking.resume(folder)

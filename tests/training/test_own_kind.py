@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from nastk.comparison import jobs
 from nastk.search_spaces import Toy
 from nastk.tasks import named
 from nastk.tasks.images.digits import digits
@@ -124,8 +123,6 @@ SEARCH = {"steps": 12, "data": "digit-facts", "quiet": True}
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
     monkeypatch.setitem(named.TASKS, "digit-facts", DigitFacts)
-    # Worker processes import nastk anew, without the line above.
-    monkeypatch.setattr(jobs, "is_in_memory", lambda name: True)
     monkeypatch.setenv("NASTK_CHECKPOINT_SECONDS", "0")
 
 

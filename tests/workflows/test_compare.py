@@ -15,11 +15,10 @@ import asking
 import nastk
 import pytest
 from nastk.commands import screen
-from nastk.comparison import jobs
 from nastk.comparison.contestants import contestants
+from nastk.comparison.jobs import TrainingJob
 from nastk.core.best import FREE
 from nastk.core.budget import Budget
-from nastk.core.run import write_json
 from nastk.search_spaces import Sandglass, SandglassMicro, Toy
 from nastk.workflows import compare
 
@@ -77,11 +76,11 @@ def test_a_comparison_reports_and_is_not_trained_twice(run):
     found = result["rows"][0]["top1_percent"]
     assert result["improvement_percent"] == pytest.approx(100 * (found - mean) / mean)
     assert result["rank"] in (1, 2, 3)
-    stamps = {p: p.stat().st_mtime_ns for p in run.glob("compare/*/metrics.json")}
+    stamps = {p: p.stat().st_mtime_ns for p in run.glob("trainings/*/result.json")}
     assert len(stamps) == result["num_trainings"]
     again = nastk.compare(run, **SMALL)
     assert again["rows"] == result["rows"]
-    assert stamps == {p: p.stat().st_mtime_ns for p in run.glob("compare/*/metrics.json")}
+    assert stamps == {p: p.stat().st_mtime_ns for p in run.glob("trainings/*/result.json")}
 
 
 @pytest.fixture
@@ -92,17 +91,14 @@ def trained_to(monkeypatch):
     """
 
     def tell(**losses):
-        def train_all(wanted, report):
-            for job in wanted:
-                name = "most-params" if job.contestant.kind in FREE else job.contestant.name
-                loss = losses[name.replace("-", "_")][job.execution.seed]
-                right = 0.0 if loss > 9 else 50.0
-                metrics = {"test_loss_nats": loss, "test_top1_percent": right, "num_skipped": 0}
-                job.path.mkdir(parents=True, exist_ok=True)
-                metrics |= {"seconds": 1.0, "cpu_seconds": 1.0}
-                write_json(job.path / "metrics.json", metrics)
+        def measure(self, run, report):
+            name = self.title.removeprefix("the training of ").partition(" ")[0]
+            name = "most-params" if name in FREE else name
+            loss = losses[name.replace("-", "_")][self.execution.seed]
+            metrics = {"test_loss_nats": loss, "test_top1_percent": 0.0 if loss > 9 else 50.0}
+            return metrics, ()
 
-        monkeypatch.setattr(compare, "train_all", train_all)
+        monkeypatch.setattr(TrainingJob, "measure", measure)
         own = partial(contestants, with_references=False)
         monkeypatch.setattr(compare, "contestants", own)
 
@@ -189,7 +185,7 @@ def test_a_killed_comparison_goes_on_and_ends_the_same(run):
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     broken = json.loads(done.stdout)["rows"]
-    for path in run.glob("compare/*-12-*/metrics.json"):
+    for path in run.glob("trainings/*/result.json"):
         path.unlink()
     whole = nastk.compare(run, seeds=1, random=1, steps=12)["rows"]
     timeless = [[{**row, "seconds": 0} for row in rows] for rows in (broken, whole)]
@@ -199,7 +195,7 @@ def test_a_killed_comparison_goes_on_and_ends_the_same(run):
 def newest_checkpoint(run):
     """Time of the newest checkpoint, 0 while one takes the other's place."""
     times = [0]
-    for path in run.glob("compare/*/checkpoints/*-last"):
+    for path in run.glob("trainings/*/checkpoints/*-last"):
         with contextlib.suppress(FileNotFoundError):
             times.append(path.stat().st_mtime_ns)
     return max(times)
@@ -210,7 +206,7 @@ def wait_until_orphans_have_gone(run):
     import fcntl
 
     deadline = time.monotonic() + 30
-    for path in run.glob("compare/*/.lock"):
+    for path in run.glob("trainings/*/.lock"):
         while time.monotonic() < deadline:
             with open(path, "a+") as file:
                 try:
@@ -239,13 +235,7 @@ def archs(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def trains_here(monkeypatch):
-    """Train in this process, as for a space that no other one could find."""
-    monkeypatch.setattr(jobs, "is_in_memory", lambda name: True)
-
-
-def test_archs_stand_beside_each_other(archs, run, tmp_path, command, trains_here):
+def test_archs_stand_beside_each_other(archs, run, tmp_path, command):
     files = [str(archs / "narrow.json"), str(archs / "wide.json"), str(run)]
     words = ["compare", *files, "--seeds", "2", "--steps", "3", "--data", "digits", "--json"]
     words += ["--out", str(tmp_path), "--processes", "1", "--recipe", "demonstration"]
@@ -280,7 +270,7 @@ def test_archs_that_cannot_stand_beside_each_other_are_refused(archs, run, names
         nastk.compare([places.get(name, archs / name) for name in names], **options)
 
 
-def test_runs_are_compared_on_the_data_that_they_searched(archs, run, tmp_path, trains_here):
+def test_runs_are_compared_on_the_data_that_they_searched(archs, run, tmp_path):
     options = {"strategy": "random", "out": tmp_path / "other", "data": "digits"}
     asking.search("sandglass-micro", "0.8M", **options)
     with pytest.raises(ValueError, match="of digits and digits-photo: say on which --data"):
@@ -290,3 +280,15 @@ def test_runs_are_compared_on_the_data_that_they_searched(archs, run, tmp_path, 
         **{"seeds": 1, "steps": 1, "processes": 1, "recipe": "demonstration", "out": tmp_path},
     )
     assert result["data"] == "digits"
+
+
+def test_trainings_of_an_older_version_are_said_to_be_done_again(run, trained_to, tmp_path):
+    run = shutil.copytree(run, tmp_path / "run")
+    trained_to(found=[0.5], most_params=[0.6], random_1=[0.7])
+    kept = run / "compare/318cc33b93-small-1-0"
+    kept.mkdir(parents=True)
+    (kept / "metrics.json").write_text('{"test_loss_nats": 0.1, "test_top1_percent": 99.0}')
+    said = []
+    rows = nastk.compare(run, seeds=1, random=1, report=said.append)["rows"]
+    assert any("as versions before 0.2 kept them" in event.get("say", "") for event in said)
+    assert {row["loss_nats"] for row in rows} == {0.5, 0.6, 0.7}

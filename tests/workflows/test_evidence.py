@@ -7,7 +7,6 @@ import pytest
 from nastk import resume
 from nastk.commands.app import app
 from nastk.commands.screen import print_evidence
-from nastk.comparison import jobs
 from nastk.core.best import FREE
 from nastk.core.run import Run, write_json
 from nastk.workflows import evidence
@@ -18,16 +17,7 @@ from typer.main import get_command
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch):
-    """Keep the trainings few and short, and in this process: a new one costs more than all."""
-
-    def train_here(wanted, report):
-        distinct = list({job.path: job for job in wanted}.values())
-        for number, job in enumerate(distinct):
-            if job.result is None:
-                jobs.train_one(job)
-            report({"phase": "train", "step": number + 1, "total": len(distinct)})
-
-    monkeypatch.setattr(evidence, "train_all", train_here)
+    """Keep the trainings few and short."""
     levels = {
         "quick": Level(num_random=4, seeds=1, share=0.02),
         "full": Level(num_random=5, seeds=2, share=0.02),
@@ -115,7 +105,7 @@ def test_a_search_with_evidence_ranks_and_judges_and_resumes(search, tmp_path, m
     with pytest.raises(KeyboardInterrupt):
         search(broken, evidence="quick", report=stop)
     assert (broken / "result.json").is_file() and not (broken / "evidence.json").exists()
-    assert len(list(broken.glob("compare/*/metrics.json"))) == 3
+    assert len(list(broken.glob("trainings/*/result.json"))) == 3
     again = resume(broken)["evidence"]  # the run remembers that it was asked for evidence
     assert timeless(again) == timeless(found)
     print_evidence(again)
@@ -149,10 +139,11 @@ def test_losses_that_are_not_finite_leave_evidence_behind(search, tmp_path, caps
     found = search(folder, evidence="quick")["evidence"]
     drawn = [row for row in found["rows"] if row["kind"] == "random"]
     best = min(drawn, key=lambda row: row["loss_nats"])
-    for path in folder.glob("compare/*/metrics.json"):
-        metrics = json.loads(path.read_text())
-        if metrics["test_loss_nats"] == best["loss_nats"]:
-            write_json(path, metrics | {"test_loss_nats": float("nan")})
+    for path in folder.glob("trainings/*/result.json"):
+        result = json.loads(path.read_text())
+        if result["metrics"]["test_loss_nats"] == best["loss_nats"]:
+            diverged = result["metrics"] | {"test_loss_nats": float("nan")}
+            write_json(path, result | {"metrics": diverged})
     known = json.loads((folder / "inherited.json").read_text())
     blind = next(name for name, loss in known.items() if loss == -drawn[-1]["scores"]["inherited"])
     write_json(folder / "inherited.json", known | {blind: float("nan")})

@@ -5,8 +5,7 @@ import json
 import numpy as np
 import pytest
 from nastk.commands.screen import print_proxy
-from nastk.comparison.contestants import Contestant
-from nastk.comparison.jobs import Job
+from nastk.comparison.jobs import TrainingJob, train_all
 from nastk.comparison.signal import intraclass_correlation
 from nastk.evaluators.recipe import DEMONSTRATION
 from nastk.evaluators.train import Training
@@ -35,16 +34,17 @@ def test_the_command_measures_warns_and_does_not_train_twice(tmp_path, capsys, c
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert set(result) >= KEYS and all(-1 <= result[key] <= 1 for key in KEYS)
-    files = sorted((tmp_path / "trainings").glob("*/metrics.json"))
+    files = sorted((tmp_path / "trainings").glob("*/result.json"))
     stamps = [file.stat().st_mtime_ns for file in files]
     assert len(files) == 8
-    metrics = [json.loads(file.read_text()) for file in files]
+    done = [json.loads(file.read_text()) for file in files]
+    metrics = [training["metrics"] for training in done]
     assert all("test_loss_nats" not in entry for entry in metrics)
     losses = np.array([entry["architecture_loss_nats"] for entry in metrics])
     assert result["loss_mean_nats"] == pytest.approx(losses.mean())
     by_arch = {}
-    for file, loss in zip(files, losses, strict=True):
-        by_arch.setdefault(file.parent.name.partition("-")[0], []).append(loss)
+    for training, loss in zip(done, losses, strict=True):
+        by_arch.setdefault(str(training["job"]["choices"]), []).append(loss)
     expected = intraclass_correlation(np.array(list(by_arch.values())))
     assert result["icc_loss"] == pytest.approx(expected)
     again = bench_proxy(**OPTIONS, out=tmp_path / "trainings")
@@ -58,31 +58,22 @@ def test_the_command_measures_warns_and_does_not_train_twice(tmp_path, capsys, c
 
 @pytest.mark.slow
 def test_a_training_is_what_a_search_would_see(tmp_path):
-    from nastk.comparison.jobs import train_all
-
     space, task = SandglassMicroTab(), make_task("digits", 20)
     arch = space.arch_at(dict.fromkeys(space.choices(), 0))
-    member = Contestant(
-        name="a",
-        kind="random",
-        family=space.name,
+    job = TrainingJob(
+        title="a training",
+        space=space.name,
         options=space.options,
         choices=dict(arch.choices),
-        flops=1,
-        params=1,
-    )
-    job = Job(
-        contestant=member,
         data="digits",
         data_sha256="",
-        recipe="demonstration",
+        recipe=DEMONSTRATION,
         steps=4,
-        folder=str(tmp_path),
-        execution=Execution(processes=1, threads=1, seed=1),
+        execution=Execution(processes=1, seed=1),
         split="weights",
     )
     seen = []
-    train_all([job], seen.append)
+    result = train_all([job], tmp_path, seen.append)[job.key]
     network = Training(
         network=space.build(arch, seed=1),
         task=task,
@@ -92,10 +83,8 @@ def test_a_training_is_what_a_search_would_see(tmp_path):
         memory="high",
         split="weights",
     ).fit()
-    expected = measure(network, task, "architecture")
-    for name, value in expected.items():
-        assert job.result[name] == pytest.approx(value, rel=1e-4)
-    assert seen[-1]["loss"] == job.result["architecture_loss_nats"]
+    assert result.metrics == measure(network, task, "architecture")
+    assert seen[-1]["loss"] == result.metrics["architecture_loss_nats"]
 
 
 def test_archs_are_different_and_lie_in_the_band():

@@ -7,9 +7,9 @@ import nastk
 import pytest
 import torch
 from nastk.comparison import jobs
-from nastk.comparison.contestants import Contestant
-from nastk.comparison.jobs import Job
-from nastk.core.run import Run, write_json
+from nastk.comparison.jobs import TrainingJob
+from nastk.core.run import write_json
+from nastk.evaluators.recipe import DEMONSTRATION
 from nastk.evaluators.train import Training
 from nastk.records import execution
 from nastk.records.execution import Execution
@@ -31,7 +31,6 @@ def ways(monkeypatch):
             return super().fit(*arguments)
 
     monkeypatch.setattr(jobs, "Training", Watched)
-    monkeypatch.setattr(jobs, "is_in_memory", lambda name: True)
     return found
 
 
@@ -68,23 +67,21 @@ def test_no_precision_is_taken_for_another(tmp_path, ways):
     assert nastk.compare(tmp_path / "run", **SMALL)["rows"] == first["rows"] and not ways
 
 
-def test_what_was_kept_before_precisions_had_names_is_of_float32(monkeypatch):
+def test_trainings_that_compute_otherwise_are_others(monkeypatch):
     for name, answer in (("is_available", True), ("device_count", 2)):
         monkeypatch.setattr(torch.cuda, name, lambda answer=answer: answer)
-    member = Contestant(
-        name="found", kind="found", family="toy", options={}, choices={}, flops=1, params=1
-    )
 
-    def name(device="cpu", **how):
-        job = {"data": "digits", "data_sha256": "0", "recipe": "small", "steps": 1}
+    def key(device="cpu", **how):
+        given = {"space": "toy", "options": {}, "choices": {}, "data": "digits", "steps": 1}
+        given |= {"data_sha256": "0", "recipe": DEMONSTRATION, "title": "a training"}
         how = {"memory": "high", "precision": "float32"} | how
-        job |= {"folder": "x", "execution": Execution(device=device, **how)}
-        return Job(contestant=member, **job).path.name
+        return TrainingJob(**given, execution=Execution(device=device, **how)).key
 
-    assert name() == name(precision="float32") == "318cc33b93-small-1-0"
-    assert name(precision="bfloat16") == "318cc33b93-small-1-bfloat16-0"
-    assert name("cuda") == name("cuda:1") == "318cc33b93-small-1-float32-0"  # once: bfloat16
-    assert name("cuda", precision="bfloat16", cuda_graph=True).endswith("-1-bfloat16-graph-0")
+    assert key() == key(precision="float32", threads=2, processes=3, workers=1, strict=True)
+    assert key("cuda") == key("cuda:1")
+    others = [key(precision="bfloat16"), key("cuda"), key("cuda", precision="bfloat16")]
+    others += [key("cuda", precision="bfloat16", cuda_graph=True), key(memory="low"), key(seed=1)]
+    assert len({key(), *others}) == 7
 
 
 def test_runs_of_several_precisions_are_compared_in_one_that_is_said(tmp_path, ways):
@@ -131,8 +128,9 @@ def test_evidence_computes_as_the_search_did(tmp_path, ways, monkeypatch):
     recorded(tmp_path / "run")
     assert asking.resume(tmp_path / "run", evidence="quick")["evidence"]["level"] == "quick"
     assert set(ways) == {("bfloat16", True)}
-    paths = list(Run(tmp_path / "run").path.glob("compare/*/metrics.json"))
-    assert paths and all("-bfloat16-graph-" in path.parent.name for path in paths)
+    files = list((tmp_path / "run").glob("trainings/*/result.json"))
+    done = [json.loads(file.read_text())["job"] for file in files]
+    assert done and all(job["precision"] == "bfloat16" and job["cuda_graph"] for job in done)
     ways.clear()
     nastk.compare(tmp_path / "run", precision="float32", cuda_graph=False, **SMALL)
     assert set(ways) == {("float32", False)}
