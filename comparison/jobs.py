@@ -20,7 +20,7 @@ from ..evaluators.train import Training, measured_on
 from ..nasbench.families import find_space, make_space
 from ..records.execution import Execution
 from ..tasks.images.held import share_held
-from ..tasks.named import make_task, metrics_of
+from ..tasks.named import Added, added, make_task, metrics_of
 from ..training.skipped import remember_skipped
 from ..training.task import Task
 from .contestants import Contestant
@@ -50,6 +50,7 @@ class TrainingJob(Job):
         steps: number of updates.
         execution: how it computes; with its seed.
         split: on which.
+        kind: of the data, where a program has added it.
     """
 
     space: str
@@ -61,6 +62,7 @@ class TrainingJob(Job):
     steps: int
     execution: Execution
     split: str = "train"
+    kind: Added | None = None
 
     @cached_property
     def content(self) -> dict[str, Any]:
@@ -161,6 +163,7 @@ def trainings(
                 steps=steps or recipe.num_steps(task.size(split)),
                 execution=execution.each(seed),
                 split=split,
+                kind=added(data),
             ),
         )
         for seed in range(seeds)

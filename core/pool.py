@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from typing import Any, ParamSpec, TypeVar
 
 from .clock import charge_helper
-from .worker import GRACE_SECONDS
+from .worker import GRACE_SECONDS, lost
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -162,7 +162,7 @@ class _Worker:
             try:
                 message = pickle.dumps((function, args))
             except Exception as error:
-                future.set_exception(error)
+                future.set_exception(lost(error))
                 continue
             try:
                 self._connection.send_bytes(message)

@@ -70,10 +70,22 @@ def _receive(connection: Connection, jobs: queue.SimpleQueue[bytes | None]) -> N
     _leave(1)
 
 
+def lost(error: Exception) -> ValueError:
+    """Return what is said where a job names something that no worker finds."""
+    reason = str(error).partition("\n")[0]
+    return ValueError(
+        f"worker processes do not find what they are to work on ({reason:.200}): put it into a "
+        "module that can be imported, or take --processes 1"
+    )
+
+
 def _answer(job: bytes) -> bytes:
     """Do a job and return its pickled result, or the error that it raised."""
     try:
         function, args = pickle.loads(job)
+    except Exception as error:  # of whatever the import of a user's module does
+        return _pickled(lost(error))
+    try:
         return pickle.dumps((True, function(*args)))
     except Exception as error:
         return _pickled(error)

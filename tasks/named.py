@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from ..core.lookup import lookup
 from ..training.task import Metric, Task
@@ -62,6 +62,30 @@ KINDS: dict[str, str] = {"classification": "digits-photo", "saliency": "composit
 
 DATA = KINDS["classification"]
 """What is taken where neither data nor a kind are given."""
+
+
+@dataclass(frozen=True)
+class Added:
+    """A kind of task that a program has added to `TASKS`; who unpickles it has it there too."""
+
+    data: str
+    family: type[Task]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what adds it."""
+        return _add, (self.data, self.family)
+
+
+def added(data: str) -> Added | None:
+    """Return the kind of data where a program has added it, None where nastk knows it."""
+    family = TASKS.get(data)
+    is_own = family is None or family.__module__.startswith(f"{__name__.partition('.')[0]}.")
+    return None if family is None or is_own else Added(data, family)
+
+
+def _add(data: str, family: type[Task]) -> Added:
+    TASKS.setdefault(data, family)
+    return Added(data, family)
 
 
 def metrics_of(data: str | None) -> tuple[Metric, ...]:

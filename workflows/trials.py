@@ -25,6 +25,7 @@ from ..records.plugins import check_found
 from ..records.reading import problem_of
 from ..records.trust import ROLES, code_name
 from ..tasks.images.held import share_held
+from ..tasks.named import Added, added
 from ..training.evaluator import Evaluator, with_loss
 from ..training.skipped import remember_skipped
 from ..training.strategy import Problem
@@ -48,6 +49,7 @@ class Trial(Job):
         share: of the full effort.
         about: all that decides the result; of a training that of the same `TrainingJob`.
         objective: metric by which the search chooses.
+        kind: of the data, where a program has added it.
     """
 
     run: str
@@ -55,6 +57,7 @@ class Trial(Job):
     share: float
     about: Mapping[str, Any]
     objective: str
+    kind: Added | None
 
     @property
     def content(self) -> dict[str, Any]:
@@ -152,6 +155,7 @@ class _Trials(Pool):
             share=share,
             about=self._about(arch, share),
             objective=self.evaluator.chosen_by()[0],
+            kind=added(manifest.data),
         )
         self.executor.submit(job)
         return cache(lambda: self._waited(job))

@@ -18,6 +18,9 @@ from nastk.core.job import perform, read_result
 from nastk.core.pool import worker_pool
 from nastk.evaluators.recipe import DEMONSTRATION
 from nastk.records.execution import Execution
+from nastk.tasks import named
+from nastk.tasks.images.arrays import ArrayTask
+from nastk.tasks.named import added
 
 # In a file of its own, since workers find classes by the names of their modules.
 JOBS = """
@@ -279,3 +282,55 @@ def test_a_killed_batch_loses_no_step_that_was_saved(processes, counting, jobs, 
     results = InProcess(tmp_path / "kept").run(jobs(1, 2, 3))
     assert [result.metrics["third"] for result in results.values()] == [1 / 3, 2 / 3, 1]
     assert len(steps(tmp_path)) - len(set(steps(tmp_path))) <= processes  # the step of the kill
+
+
+KIND = """
+from nastk.tasks.images.arrays import ArrayTask
+from nastk.tasks.images.digits import digits
+
+
+class Mine(ArrayTask):
+    def __init__(self, resolution):
+        super().__init__(source=digits(), resolution=resolution)
+"""
+
+
+def a_training_on(data):
+    return TrainingJob(
+        title="a training",
+        space="toy",
+        options={},
+        choices={"width": 8, "kernel": 3},
+        data=data,
+        data_sha256="",
+        recipe=DEMONSTRATION,
+        steps=2,
+        execution=Execution(),
+        kind=added(data),
+    )
+
+
+@pytest.mark.slow
+def test_workers_know_a_kind_that_a_program_has_added(workers, tmp_path, monkeypatch):
+    assert [workers.submit(abs, n).result() for n in (-1, -2)] == [1, 2]  # both have begun
+    (tmp_path / "my_kind.py").write_text(KIND)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    mine = importlib.import_module("my_kind").Mine
+    monkeypatch.setitem(named.TASKS, "mine", mine)
+    job = a_training_on("mine")
+    with pytest.raises(ValueError, match="do not find what they are to work on") as caught:
+        Processes(tmp_path / "before", workers).run([job])  # without that folder on their path
+    assert "\n" not in str(caught.value) and "--processes 1" in str(caught.value)
+    with opened(tmp_path / "there", 2) as executor:
+        there = executor.run([job])[job.key]
+    assert there.metrics == InProcess(tmp_path / "here").run([job])[job.key].metrics
+
+
+def test_kinds_of_nastk_are_not_sent_and_one_of_no_module_cannot_be(tmp_path, monkeypatch):
+    class Local(ArrayTask):
+        """Found by nobody else."""
+
+    assert added("digits") is None
+    monkeypatch.setitem(named.TASKS, "local", Local)
+    with opened(tmp_path, 2) as executor, pytest.raises(ValueError, match="take --processes 1"):
+        executor.run([a_training_on("local")])
