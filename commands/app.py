@@ -199,6 +199,9 @@ def compare(
     data: Data = None,
     task: TaskKind = None,
     recipe: Recipe = None,
+    hold_out: Annotated[
+        bool, typer.Option(help="Train on three quarters, measure on the last; test stays unread.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the random archs.")] = 0,
     steps: Steps = None,
     epochs: Epochs = None,

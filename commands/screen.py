@@ -145,7 +145,11 @@ def print_comparison(result: dict[str, Any]) -> None:
     title = f"{result['data']}, recipe {result['recipe']}: mean ± spread over seeds"
     metrics = metrics_of(result["data"])
     first = metrics[0]
+    is_held_out = result.get("split") == "architecture"
     heads = ("", "FLOPs", "params", *(metric.title for metric in metrics))
+    if is_held_out:
+        title += ", on a quarter of the training data that was held out"
+        heads = tuple(head.replace("test ", "held-out ") for head in heads)
     table = new_table(*heads, gap=1, title=title)
     rows = result["rows"]
     for row in rows:
@@ -183,7 +187,7 @@ def print_comparison(result: dict[str, Any]) -> None:
         f"{result['seconds']:.0f} s wall now; results in {result['file']}",
     )
     _print_skipped(result)
-    if (following := after_comparison(result.get("run"))) is not None:
+    if not is_held_out and (following := after_comparison(result.get("run"))) is not None:
         say(following)
 
 

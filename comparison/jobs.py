@@ -9,16 +9,21 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from ..core.arch import Arch
 from ..core.executor import opened
 from ..core.files import file_sha256
 from ..core.in_memory import is_in_file, is_in_memory
-from ..core.job import Job, Result
+from ..core.job import Job, Result, keep_result
 from ..core.loop import Report
 from ..core.run import Run
+from ..core.space import Space
 from ..evaluators.recipe import Recipe
 from ..evaluators.train import Training, measured_on
 from ..nasbench.families import find_space, make_space
 from ..records.execution import Execution
+from ..records.trust import code_name
 from ..tasks.images.held import share_held
 from ..tasks.named import Added, added, make_task, metrics_of
 from ..training.skipped import remember_skipped
@@ -181,8 +186,54 @@ def train_all(jobs: Sequence[TrainingJob], folder: Path, report: Report) -> dict
     """
     is_here = any(is_in_memory(job.space) for job in jobs)  # no other process could find it
     share_held()
-    with opened(folder, 1 if is_here else jobs[0].execution.at_a_time) as executor:
-        return executor.run(jobs, report)
+    try:
+        with opened(folder, 1 if is_here else jobs[0].execution.at_a_time) as executor:
+            return executor.run(jobs, report)
+    finally:
+        _task.cache_clear()  # it holds data, which may be others at the next call
+
+
+def keep_training(
+    run: Run,
+    training: Training,
+    space: Space,
+    arch: Arch,
+    data: str,
+    execution: Execution,
+    metrics: Mapping[str, float],
+    spent: tuple[float, float],
+) -> None:
+    """Keep in a run what was trained from scratch as a job of its own, where there is none yet.
+
+    Args:
+        run: whose arch it is.
+        training: that is done.
+        space: that was trained.
+        arch: of it.
+        data: by name.
+        execution: how it computed.
+        metrics: what was measured.
+        spent: wall and CPU seconds.
+    """
+    task = training.task
+    job = TrainingJob(
+        title=training.name,
+        threads=torch.get_num_threads(),
+        space=code_name("space", run.manifest, run.path),
+        options=space.options,
+        choices=dict(arch.choices),
+        data=data,
+        data_sha256=task.describe()["train_sha256"],
+        recipe=training.recipe,
+        steps=training.steps or training.recipe.num_steps(task.size(training.split)),
+        execution=execution,
+        split=training.split,
+    )
+    place = run.path / TRAININGS / job.key
+    if not (place / "result.json").is_file():
+        place.mkdir(parents=True, exist_ok=True)
+        measured = {name: metrics[name] for name in job.needs}
+        keep_result(place, job, measured, task.skipped, spent)
 
 
 def _essence(space: str) -> str:

@@ -8,7 +8,7 @@ import json
 import math
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -155,8 +155,6 @@ def read_result(file: Path, job: Job | None = None) -> Result:
 
 def _measure(run: Run, job: Job, report: Report) -> None:
     """Do a job and write its result, then remove what it would have gone on from."""
-    from .. import __version__
-
     note = noted_in(run.path)
 
     def watch(event: dict[str, Any]) -> None:
@@ -171,18 +169,38 @@ def _measure(run: Run, job: Job, report: Report) -> None:
         except Exception as error:
             name_job(error, job.title)
             raise
-    seconds, cpu_seconds = run.clock.spent
+    keep_result(run.path, job, metrics, skipped, run.clock.spent)
+    shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
+    for left in (STANDING, "skipped.json"):
+        (run.path / left).unlink(missing_ok=True)
+
+
+def keep_result(
+    place: Path,
+    job: Job,
+    metrics: Mapping[str, Any],
+    skipped: Iterable[str],
+    spent: tuple[float, float],
+) -> None:
+    """Write the result of a job.
+
+    Args:
+        place: the folder of this job.
+        job: that is done.
+        metrics: what was measured.
+        skipped: items that could not be read.
+        spent: wall and CPU seconds.
+    """
+    from .. import __version__
+
     result = {
         "job": job.content,
         "metrics": metrics,
         "skipped": sorted(skipped),
-        "seconds": seconds,
-        "cpu_seconds": cpu_seconds,
+        "seconds": spent[0],
+        "cpu_seconds": spent[1],
         "peak_memory_bytes": peak_memory_bytes(),
         "threads": job.threads,
         "nastk": __version__,
     }
-    write_json(run.path / "result.json", result)
-    shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
-    for left in (STANDING, "skipped.json"):
-        (run.path / left).unlink(missing_ok=True)
+    write_json(place / "result.json", result)

@@ -28,6 +28,7 @@ from ..evaluators.recipe import (
     recipe_hash,
     with_changes,
 )
+from ..evaluators.train import measured_on
 from ..records.data import chosen_data
 from ..records.execution import Execution, computed_as
 from ..records.front import front_choices
@@ -65,6 +66,7 @@ def compare(
     epochs: int | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
+    hold_out: bool = False,
     seed: int = 0,
     processes: int | None = None,
     out: str | Path | None = None,
@@ -96,6 +98,8 @@ def compare(
         epochs: passes over the training data instead of the recipe's.
         batch_size: images an update instead of the recipe's.
         lr: peak learning rate instead of the recipe's.
+        hold_out: train on three quarters and measure on the last one, as searches do: the test
+            split stays unread, and what the search has trained is not trained again.
         seed: of the random archs.
         processes: trainings at a time; one for each core if None, one on CUDA.
         out: folder of a comparison of archs, `runs/compare` if None; it may serve several.
@@ -111,7 +115,8 @@ def compare(
 
     Returns:
         What `nastk.comparison.summary.summary` says, and `run` (None for archs) `data recipe
-        recipe_sha256 steps steps_of_the_recipe seconds record file`.
+        recipe_sha256 split steps steps_of_the_recipe seconds record file`; the split is the one
+        that was measured.
 
     Raises:
         ValueError: if an argument is wrong, or the run has found nothing yet.
@@ -134,7 +139,14 @@ def compare(
         strict=strict,
         seed=seed,
     )
-    asked = _Asked(data=data, recipe=recipe, changes=changes, execution=execution, out=out)
+    asked = _Asked(
+        data=data,
+        recipe=recipe,
+        changes=changes,
+        execution=execution,
+        out=out,
+        split="weights" if hold_out else "train",
+    )
     if len(names) == 1 and Path(names[0]).is_dir():
         field = _around(Path(names[0]), asked, NUM_RANDOM if random is None else random)
     elif random:
@@ -150,20 +162,23 @@ def compare(
         recipe=field.recipe,
         steps=steps,
         execution=execution,
+        split=asked.split,
     )
     jobs = [job for _, job in entries]
     make_folder(field.trainings)  # refused before anything is trained
     with shown(report, quiet) as report:
         number = len({job.key for job in jobs})
         what = "1 training" if number == 1 else f"{number} trainings, each"
-        size = field.task.size("train")
+        size = field.task.size(asked.split)
         for line in way.lines + field.lines:
             report({"phase": "start", "step": 0, "total": 0, "say": line})
         told = trainings_told(report, field.task, what, field.recipe, size, steps)
         results = train_all(jobs, field.trainings, told)
     result = {
         **field.facts,
+        "split": measured_on(asked.split),
         "steps": steps,
+        "steps_of_the_recipe": field.recipe.num_steps(field.task.size(asked.split)),
         **_finite(summary(entries, results)),
         "seconds": time.perf_counter() - start,
         "record": circumstances(execution) | execution.numerics | {"data_record": about},
@@ -193,6 +208,7 @@ class _Asked:
     changes: Mapping[str, Any]
     execution: Execution
     out: str | Path | None
+    split: str
 
     def recipe_of(self, spaces: Sequence[Space], task: Task) -> Recipe:
         """Return the recipe by which all are trained."""
@@ -235,7 +251,6 @@ class _Field:
             "data": self.data,
             "recipe": self.recipe.name,
             "recipe_sha256": recipe_hash(self.recipe),
-            "steps_of_the_recipe": self.recipe.num_steps(self.task.size("train")),
         }
 
 
@@ -266,7 +281,7 @@ def _around(path: Path, asked: _Asked, num_random: int) -> _Field:
         task=task,
         recipe=asked.recipe_of([target], task),
         trainings=run.path / TRAININGS,
-        file=run.path / "compare.json",
+        file=run.path / ("compare.json" if asked.split == "train" else "compare-held-out.json"),
         run=run.path,
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..comparison.jobs import keep_training
 from ..core.arch import Arch
 from ..core.arguments import known_arguments, typed_arguments
 from ..core.checkpoint import load_checkpoint
@@ -151,7 +152,11 @@ def retrain(
                 "data_record": about,
             }
             with following(progress) as report:
-                return _train(run, training, space, arch, data, record, report)
+                result = _train(run, training, space, arch, data, record, report)
+            if start == "scratch":  # as `compare` trains it too
+                spent = _spent(run, name)
+                keep_training(run, training, space, arch, data, execution, result["metrics"], spent)
+            return result
 
 
 @contextmanager

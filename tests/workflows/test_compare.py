@@ -1,6 +1,7 @@
 """Comparisons: who takes part, what is reported, and that nothing trained is trained again."""
 
 import contextlib
+import dataclasses
 import json
 import math
 import os
@@ -19,7 +20,10 @@ from nastk.comparison.contestants import contestants
 from nastk.comparison.jobs import TrainingJob
 from nastk.core.best import FREE
 from nastk.core.budget import Budget
+from nastk.core.run import Run
 from nastk.search_spaces import Sandglass, SandglassMicro, Toy
+from nastk.tasks import named
+from nastk.tasks.images.digits import digits
 from nastk.workflows import compare
 
 NASTK = [sys.executable, "-m", "nastk"]
@@ -292,3 +296,52 @@ def test_trainings_of_an_older_version_are_said_to_be_done_again(run, trained_to
     rows = nastk.compare(run, seeds=1, random=1, report=said.append)["rows"]
     assert any("as versions before 0.2 kept them" in event.get("say", "") for event in said)
     assert {row["loss_nats"] for row in rows} == {0.5, 0.6, 0.7}
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Titles of the trainings that are done, and not found; no references."""
+    monkeypatch.setattr(compare, "contestants", partial(contestants, with_references=False))
+    titles, measure = [], TrainingJob.measure
+
+    def noted(self, run, report):
+        titles.append(self.title)
+        return measure(self, run, report)
+
+    monkeypatch.setattr(TrainingJob, "measure", noted)
+    return titles
+
+
+@pytest.mark.parametrize(
+    "strategy, options", [("random", {"evaluations": 3}), ("gumbel", {"finalists": 2})]
+)
+def test_what_a_search_has_trained_is_found_by_a_comparison(
+    strategy, options, tmp_path, measured, monkeypatch
+):
+    """The search trains all archs of its band, with its seed 0."""
+
+    def sealed():
+        return dataclasses.replace(digits(), test=lambda side: pytest.fail("test was read"))
+
+    monkeypatch.setitem(named.EMBEDDED, "digits", sealed)
+    short = {"data": "digits", "epochs": 1, "batch_size": 512}
+    found = asking.search("toy", "55K", strategy=strategy, out=tmp_path / "run", **options, **short)
+    assert not measured
+    result = nastk.compare(found.run, seeds=2, random=0, hold_out=True, **short)
+    assert measured and all(title.endswith("with seed 1") for title in measured)
+    losses = {e["arch"]: e["loss"] for e in Run.open(found.run).events() if "trial" in e}
+    row = result["rows"][0]
+    assert row["losses_nats"][0] == losses[found["arch_id"]] and result["split"] == "architecture"
+    assert result["file"].endswith("compare-held-out.json")
+
+
+def test_what_was_retrained_is_found_by_a_comparison_to_the_bit(run, tmp_path, measured):
+    alone, run = (shutil.copytree(run, tmp_path / name) for name in ("alone", "run"))
+    options = {"data": "digits", "steps": 2}
+    made = asking.retrain(run, **options)
+    expected = nastk.compare(alone, seeds=1, random=0, **options)["rows"][0]
+    assert "the training of found with seed 0" in measured
+    measured.clear()
+    row = nastk.compare(run, seeds=1, random=0, **options)["rows"][0]
+    assert "the training of found with seed 0" not in measured
+    assert row["loss_nats"] == made["metrics"]["test_loss_nats"] == expected["loss_nats"]
