@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -26,10 +27,13 @@ from ..records.execution import Execution
 from ..records.trust import code_name
 from ..tasks.images.held import share_held
 from ..tasks.named import Added, added, make_task, metrics_of
+from ..tasks.own import KIND as OWN
+from ..tasks.own import is_own, place_of, source_of
 from ..training.skipped import remember_skipped
 from ..training.task import Task
 from .contestants import Contestant
 
+_log = logging.getLogger(__name__)
 TRAININGS = "trainings"
 """The folder of results within a run: what a search has trained, `compare` and evidence find."""
 
@@ -75,12 +79,12 @@ class TrainingJob(Job):
         which change nothing leave a training what it was."""
         fields = {field.name: field.default for field in dataclasses.fields(self.recipe)}
         settings = dataclasses.asdict(self.recipe).items()
-        how = self.execution
+        how, data = self.execution, self.data
         return {
             "space": _essence(self.space),
             "options": dict(self.options),
             "choices": dict(self.choices),
-            "data": self.data,
+            "data": f"{OWN}:{_essence(source_of(data))}" if is_own(data) else data,
             "data_sha256": self.data_sha256,
             "recipe": {k: v for k, v in settings if k not in _NOT_DONE and v != fields[k]},
             "steps": self.steps,
@@ -184,13 +188,31 @@ def train_all(jobs: Sequence[TrainingJob], folder: Path, report: Report) -> dict
         folder: of results.
         report: receives progress events.
     """
-    is_here = any(is_in_memory(job.space) for job in jobs)  # no other process could find it
+    first = jobs[0]
+    names = [*{job.space: None for job in jobs}, place_of(first.data)]
     share_held()
     try:
-        with opened(folder, 1 if is_here else jobs[0].execution.at_a_time) as executor:
+        with opened(folder, processes_for(names, first.execution.at_a_time)) as executor:
             return executor.run(jobs, report)
     finally:
         _task.cache_clear()  # it holds data, which may be others at the next call
+
+
+def processes_for(names: Iterable[str], at_a_time: int) -> int:
+    """Return how many processes work on jobs: this one alone where no other finds what they need.
+
+    Args:
+        names: of what they need: spaces, tasks and other classes.
+        at_a_time: so many where all of it is found.
+    """
+    held = [name for name in names if is_in_memory(name)]
+    if held and at_a_time > 1:
+        _log.warning(
+            "%s was given in Python and is in no file, so that no other process finds it: what is "
+            "to be trained is trained here, one after the other",
+            held[0],
+        )
+    return 1 if held else at_a_time
 
 
 def keep_training(
@@ -236,11 +258,11 @@ def keep_training(
         keep_result(place, job, measured, task.skipped, spent)
 
 
-def _essence(space: str) -> str:
-    """Return a space by its name; one in a file by the content of that, wherever it lies."""
-    if not is_in_file(space):
-        return space
-    path, _, attribute = space.rpartition(":")
+def _essence(name: str) -> str:
+    """Return a space or a task by its name; one in a file by the content of that file alone."""
+    if not is_in_file(name):
+        return name
+    path, _, attribute = name.rpartition(":")
     return f"{file_sha256(Path(path))}:{attribute}"
 
 

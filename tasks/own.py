@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..core.in_memory import hold_class, is_in_memory
+from ..core.in_memory import hold_class
 from ..core.own_code import check_whole, find_class
 from ..training.task import Metric, Task
 
@@ -39,9 +39,9 @@ def place_of(data: str) -> str:
     return data.partition(":")[2]
 
 
-def can_be_shared(data: str) -> bool:
-    """Whether worker processes can find data of that name, which a class of a notebook is not."""
-    return not (is_own(data) and is_in_memory(place_of(data)))
+def source_of(data: str) -> str:
+    """Return where the class of a name is, `FILE.py:CLASS`: maybe in the copy of a run."""
+    return _places().get(data, place_of(data))
 
 
 def open_task(data: str, place: str) -> type[Task]:

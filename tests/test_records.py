@@ -147,8 +147,8 @@ def test_what_a_space_prints_stays_off_standard_output(tmp_path, capfd):
 
 
 def test_a_training_is_another_in_another_space_or_on_other_data(tmp_path):
-    def key(space, sha256="0"):
-        given = {"options": {}, "choices": {}, "data": "digits", "data_sha256": sha256}
+    def key(space, sha256="0", data="digits"):
+        given = {"options": {}, "choices": {}, "data": data, "data_sha256": sha256}
         given |= {"recipe": RECIPES["small"], "steps": 1, "execution": Execution()}
         return TrainingJob(title="a training", space=space, **given).key
 
@@ -157,8 +157,11 @@ def test_a_training_is_another_in_another_space_or_on_other_data(tmp_path):
     copy.write_text(MINE)
     before = key(f"{file}:Mine")
     assert before == key(f"{copy}:Mine")  # a run trains what it keeps a copy of
+    task = key("toy", data=f"task:{file}:Mine")
+    assert task == key("toy", data=f"task:{copy}:Mine") != key("toy", data="task:python:Mine-1")
     file.write_text(MINE + "\n")
     assert len({before, key(f"{file}:Mine"), key("toy"), key("mbconv")}) == 4
+    assert task != key("toy", data=f"task:{file}:Mine")
     assert key("toy") != key("toy", "1")
 
 

@@ -11,11 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..comparison.jobs import TRAININGS, TrainingJob
+from ..comparison.jobs import TRAININGS, TrainingJob, processes_for
 from ..core.arch import Arch
 from ..core.asktell import Pool
 from ..core.executor import Executor, opened
-from ..core.in_memory import is_in_memory
 from ..core.job import Job, read_result
 from ..core.loop import Report
 from ..core.run import Run
@@ -112,14 +111,13 @@ def open_pool(
     evaluator = make_evaluator(run, problem)
     each = dataclasses.replace(execution, threads=max(1, execution.threads // at_a_time))
     is_alone = evaluator.is_cheap and execution.processes is None
+    names = [str(run.manifest.get(role)) for role in ROLES]
     processes = 1 if is_alone else min(execution.at_a_time, at_a_time)
-    if any(is_in_memory(str(run.manifest.get(role))) for role in ROLES):  # no other process could
-        processes = 1
     share_held()
     _asked[str(run.path)] = evaluator
     folder = TRAININGS if type(evaluator) is Train else _TRIALS
     try:
-        with opened(run.path / folder, processes) as executor:
+        with opened(run.path / folder, processes_for(names, processes)) as executor:
             yield _Trials(run, evaluator, each, executor, tell)
     finally:
         _asked.clear()

@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from nastk.comparison.jobs import TrainingJob
+from nastk.comparison.jobs import TrainingJob, processes_for
 from nastk.core.blame import job_of
 from nastk.core.executor import InProcess, Processes, opened
 from nastk.core.job import perform, read_result
@@ -334,3 +334,10 @@ def test_kinds_of_nastk_are_not_sent_and_one_of_no_module_cannot_be(tmp_path, mo
     monkeypatch.setitem(named.TASKS, "local", Local)
     with opened(tmp_path, 2) as executor, pytest.raises(ValueError, match="take --processes 1"):
         executor.run([a_training_on("local")])
+
+
+def test_what_only_this_process_holds_is_trained_here_which_is_said(caplog):
+    assert processes_for(["toy", "digits"], 2) == 2
+    assert processes_for(["toy", "python:Mine-12345678"], 1) == 1 and not caplog.text
+    assert processes_for(["toy", "python:Mine-12345678"], 2) == 1
+    assert "python:Mine-12345678 was given in Python" in caplog.text
