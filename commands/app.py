@@ -145,6 +145,13 @@ def evaluate(
             "--allow-mismatch", help="Test on other classes than those of the training, by number."
         ),
     ] = False,
+    save_images: Annotated[
+        int | None,
+        typer.Option(
+            help="Write so many pictures of what was given, wanted and answered beside the "
+            "weights, for tasks that draw any (saliency)."
+        ),
+    ] = None,
     trust: Trust = False,
     config: Config = None,
     json_: Json = False,

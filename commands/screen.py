@@ -105,6 +105,8 @@ def print_metrics(result: dict[str, Any]) -> None:
         network = ", ".join(f"{key} {value}" for key, value in result["network"].items())
         say(f"trained network: {network}")
     say(f"weights: {result['weights']}")
+    if result.get("pictures"):
+        say(f"pictures: {result['pictures']}")
     for change in result.get("changes", []):
         say(change)
     _print_skipped(result)

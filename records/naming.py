@@ -79,6 +79,7 @@ _BOUNDS = {
     "steps": (1, MOST_STEPS),
     "workers": (0, MOST_PROCESSES),
     "processes": (1, MOST_PROCESSES),
+    "save_images": (1, 100_000),
     "seeds": (1, 1000),
     "random": (0, 10_000),
     "archs": (2, 10_000),

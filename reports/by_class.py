@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.answers import Answers, Example
+from ..core.pictures import Pictures
 from .markup import Markup, join, tag
 from .tables import table
 from .wording import percent
@@ -126,6 +127,22 @@ def examples(answers: Answers | None) -> Markup | None:
             pictures = [_example(example, answers.classes) for example in shown]
             parts += [tag("h3", title), tag("div", *pictures, class_="examples")]
     return join(parts) if parts else None
+
+
+def drawn(pictures: Pictures | None) -> Markup | None:
+    """Return pictures that a task has drawn of test images."""
+    if pictures is None or not pictures.files:
+        return None
+    shown = [
+        tag(
+            "img",
+            src=f"data:image/png;base64,{base64.b64encode(file).decode()}",
+            alt="a test image, what was wanted and what the network answered",
+        )
+        for file in pictures.files
+    ]
+    words = "Each: a test image, what was wanted, and what the network answered."
+    return join([tag("div", *shown, class_="drawn"), tag("p", words, class_="soft")])
 
 
 def _example(example: Example, names: Sequence[str]) -> Markup:

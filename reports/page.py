@@ -8,7 +8,7 @@ from typing import Any
 
 from ..tasks.named import metrics_of
 from . import figures
-from .by_class import classes_table, examples, matrix, pairs
+from .by_class import classes_table, drawn, examples, matrix, pairs
 from .choices import probabilities
 from .effects import candidate_effects, explanation
 from .front_page import front_chart, front_table
@@ -50,7 +50,7 @@ def page(stories: Sequence[Story], facts: Sequence[Facts]) -> str:
         body.append(_short(facts[0]))
     pairs = list(zip(stories, facts, strict=True))
     body += _columns("Class by class", names, [_by_class(*pair) for pair in pairs])
-    body += _columns("Test images and answers", names, [examples(s.answers) for s in stories])
+    body += _columns("Test images and answers", names, [_examples(s) for s in stories])
     body += _columns("The training of the network", names, [_training(*pair) for pair in pairs])
     found = [beside(figures_of_run(fact), _arch_figure(story)) for story, fact in pairs]
     body += _columns("The network", names, found)
@@ -140,6 +140,12 @@ def _short(fact: Facts) -> Markup:
     """Return the figures that everybody asks for, and the sentences about them."""
     parts = (about(fact), tiles(fact), training_in_words(fact), losses(fact), verdict(fact))
     return join(part for part in parts if part is not None)
+
+
+def _examples(story: Story) -> Markup | None:
+    """Return test images with what the network answered."""
+    shown = [part for part in (examples(story.answers), drawn(story.pictures)) if part is not None]
+    return join(shown) if shown else None
 
 
 def _by_class(story: Story, fact: Facts) -> Markup | None:

@@ -137,7 +137,7 @@ def _missing_of_training(story: Story, folder: str) -> list[dict[str, str]]:
     if "retrain" not in story.files:
         return []
     missing = []
-    if story.answers is None:
+    if story.answers is None and "classes" in story.manifest.data_record:
         part = "accuracy of each class, what is confused, test images with answers"
         missing.append({"part": part, "command": f"nastk evaluate {folder}"})
     if story.curve is None:

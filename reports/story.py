@@ -13,6 +13,7 @@ from ..core.answers import Answers
 from ..core.arch import Arch
 from ..core.files import read_json, with_nan
 from ..core.manifest import Manifest
+from ..core.pictures import Pictures
 from ..core.record import filled, read_record
 from ..core.run import Run
 from ..core.space import Space
@@ -39,6 +40,7 @@ class Story:
         counts: flops, params and activations of the arch, None where they are not known.
         files: `result`, `compare`, `evidence` and `retrain`, those that are there.
         answers: of the trained network on its test split, None where they were not recorded.
+        pictures: of some of them, None where its task draws none.
         curve: of its training, or of one that is under way.
         learned: what a search by mixtures has read from its losses, None in others.
         front: the best archs of several budgets, where the search was asked for them.
@@ -53,6 +55,7 @@ class Story:
     counts: dict[str, Any] | None = None
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     answers: Answers | None = None
+    pictures: Pictures | None = None
     curve: Curve | None = None
     learned: Learned | None = None
     front: list[FrontRow] = field(default_factory=list)
@@ -117,6 +120,7 @@ def read_story(path: Path) -> Story:
     readers: list[Callable[[Story, Run], None]] = [partial(_read_file, name=n) for n in RESULTS]
     readers.insert(0, _read_task)
     readers += (_read_events, _read_arch, _read_learned, _read_front, _read_answers, _read_curve)
+    readers.append(_read_pictures)
     for read in readers:
         try:
             read(story, run)
@@ -180,6 +184,16 @@ def _read_answers(story: Story, run: Run) -> None:
         return
     try:
         story.answers = Answers.from_json(read_json(file))
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged: {error}") from None
+
+
+def _read_pictures(story: Story, run: Run) -> None:
+    """Read pictures of what the network of `retrain.json` answered."""
+    if (file := _beside_weights(story, "pictures")) is None:
+        return
+    try:
+        story.pictures = Pictures.from_json(read_json(file))
     except ValueError as error:
         raise ValueError(f"{file} is damaged: {error}") from None
 

@@ -137,6 +137,7 @@ class Task(ABC):
             class itself where all data of a kind decide the same.
         least_resolution: pixels below which its items can hardly be seen: a search in a space that
             is made for smaller images takes so many, unless it is told how many.
+        readable_name: what `readable` gives.
         class_names: names of the network's outputs in their order; empty where they have none.
         preprocessing: how pixels become the network's input; None where they come ready, as nobody
             can say. That of trained weights may be set, which the data are then to test.
@@ -150,6 +151,7 @@ class Task(ABC):
     like: ClassVar[str] = ""
     metrics: ClassVar[tuple[Metric, ...]]
     least_resolution: ClassVar[int] = 0
+    readable_name: ClassVar[str] = "outputs"
     short_recipe: ClassVar[str | None] = None
 
     sizes: Mapping[str, int]
@@ -212,6 +214,11 @@ class Task(ABC):
         They stand beside the results of networks; a kind may have none.
         """
         return {}
+
+    @classmethod
+    def readable(cls, outputs: Tensor) -> Tensor:
+        """Return what a user of an exported network reads: probabilities of logits, for example."""
+        return outputs
 
     def pictures(self, batch: Batch, outputs: Any) -> list[Image.Image]:
         """Return a picture of each item: what was given, what was wanted and what was answered.

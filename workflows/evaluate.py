@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import nn
 
 from ..core.answers import Answers
@@ -18,6 +19,7 @@ from ..records.weights import check_owner, last_weights, load_weights, metadata_
 from ..training.task import Metrics, Task, measure
 from .guarding import guarded_call
 from .matching import task_of
+from .pictures import drawn, save
 
 _log = logging.getLogger(__name__)
 
@@ -74,6 +76,7 @@ def evaluate(
     workers: int = 0,
     strict: bool = False,
     allow_mismatch: bool = False,
+    save_images: int | None = None,
 ) -> dict[str, Any]:
     """Test trained weights on the test split.
 
@@ -92,18 +95,20 @@ def evaluate(
         strict: refuse unreadable images instead of skipping them.
         allow_mismatch: take labels by their numbers where the weights were trained on other
             classes.
+        save_images: of so many items of the test split, evenly spread, write a picture of what was
+            given, wanted and answered, where a task draws any.
 
     Returns:
         `weights`, `data`, `num_skipped`, `metrics`, as `baselines` by name the metrics of
         predictors that know hardly anything (classification has none), `classes` and in their
         order `class_top1_percents` (None without images), as `weakest_classes` a line about these,
-        and as `changes` what was done to make data fit that are prepared or labelled otherwise than
-        those of the training.
+        as `pictures` the folder of those that were asked for, and as `changes` what was done to
+        make data fit that are prepared or labelled otherwise than those of the training.
 
     Raises:
         ValueError: if the weights belong to another network, or were trained on other classes.
     """
-    check_numbers(workers=workers)
+    check_numbers(workers=workers, save_images=save_images)
     place = find_device(device)
     path = Path(weights) if weights else last_weights(what)
     check_owner(path, what)
@@ -114,6 +119,9 @@ def evaluate(
     tested, changes = task_of(
         path, name, workers=workers, strict=strict, allow_mismatch=allow_mismatch
     )
+    folder = None
+    if save_images is not None:
+        folder = _saved(drawn(network, tested, save_images, place), tested, path)
     metrics, answers = test_answers(network, tested, place)
     if answers is not None and name == metadata["data"] and not changes:
         _keep(answers_file(path), answers, name, metrics)
@@ -125,8 +133,22 @@ def evaluate(
         "baselines": test_baselines(tested),
         "classes": list(answers.classes if answers else tested.class_names),
         **by_class(answers),
+        "pictures": folder,
         "changes": changes,
     }
+
+
+def _saved(images: list[Image.Image], task: Task, weights: Path) -> str:
+    """Write pictures beside the weights and return their folder.
+
+    Raises:
+        ValueError: if the task draws none.
+    """
+    if not images:
+        raise ValueError(f"a task of {task.kind} draws no pictures: leave out --save-images")
+    folder = weights.with_name(f"{weights.stem}-pictures")
+    save(folder, images)
+    return str(folder)
 
 
 def _keep(file: Path, answers: Answers, data: str, metrics: Metrics) -> None:

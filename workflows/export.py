@@ -21,6 +21,7 @@ from ..core.lookup import lookup
 from ..core.torch_state import own_torch_state
 from ..records.naming import family_of, resolve
 from ..records.weights import check_owner, last_weights, load_weights, metadata_of
+from ..tasks.named import family_of as task_family
 from .graphs import Graph, plain_graph, prepared_graph
 
 # B batch, R resolution, H height, W width, K classes
@@ -78,7 +79,7 @@ def export(
             "out --with-preprocessing"
         )
     else:
-        graph = prepared_graph(network, about)
+        graph = prepared_graph(network, about, task_family(about["data"]))
     difference = _written(graph, write, target)
     size = "R, R" if not with_preprocessing else "H, W"
     kind = str(graph.image.dtype).removeprefix("torch.")
@@ -87,7 +88,7 @@ def export(
         "weights": about.get("weights"),
         "is_trained": not untrained,
         "input": f"image {kind} [B, 3, {size.replace('R', str(about['resolution']))}]",
-        "output": f"{graph.output} float32 [B, {graph.expected.shape[1]}]",
+        "output": f"{graph.output} float32 [B, {', '.join(map(str, graph.expected.shape[1:]))}]",
         "preprocessing": None if preprocessing is None else preprocessing.to_json(),
         "classes": about.get("classes"),
         "max_difference": difference,
@@ -140,6 +141,7 @@ def _network_of(what: str | Path, untrained: bool) -> tuple[nn.Module, dict[str,
     return load_weights(weights, family_of(what)), known | {
         "weights": str(weights),
         "resolution": side,
+        "data": about["data"],
     }
 
 

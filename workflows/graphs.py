@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..core.preprocessing import Preprocessing
 from ..ops.resize import Resize
 from ..records.weights import entries_of
+from ..training.task import Task
 
 # B batch, R resolution, H height, W width, K classes
 
@@ -58,8 +59,11 @@ class _Prepared(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
+    def __init__(
+        self, network: nn.Module, preprocessing: Preprocessing, family: type[Task]
+    ) -> None:
         super().__init__()
+        self.readable = family.readable
         self.resize = Resize(
             preprocessing.resolution, crop=preprocessing.crop, resize=preprocessing.resize
         )
@@ -70,9 +74,9 @@ class _Prepared(nn.Module):
         self.network = network
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return probabilities [B, K] of pictures of one size, uint8 [B, 3, H, W]."""
+        """Return what is read, such as probabilities, of pictures of a size, uint8 [B, 3, H, W]."""
         x = (self.resize(image) - self.mean) / self.deviation
-        return torch.softmax(self.network(x), 1)
+        return self.readable(self.network(x))
 
 
 def _entries(about: Mapping[str, Any]) -> dict[str, str]:
@@ -100,12 +104,13 @@ def plain_graph(network: nn.Module, about: Mapping[str, Any]) -> Graph:
     )
 
 
-def prepared_graph(network: nn.Module, about: Mapping[str, Any]) -> Graph:
+def prepared_graph(network: nn.Module, about: Mapping[str, Any], family: type[Task]) -> Graph:
     """Return what computes probabilities of pictures; Pillow and numpy prepare what is expected.
 
     Args:
         network: in eval mode.
         about: its `preprocessing` and `classes`.
+        family: of the tasks that it was trained on.
     """
     preprocessing: Preprocessing = about["preprocessing"]
     side = preprocessing.resolution
@@ -116,10 +121,10 @@ def prepared_graph(network: nn.Module, about: Mapping[str, Any]) -> Graph:
     with torch.no_grad():
         logits = network(torch.from_numpy(preprocessing.standardised(np.ascontiguousarray(pixels))))
     return Graph(
-        network=_Prepared(network, preprocessing).eval(),
+        network=_Prepared(network, preprocessing, family).eval(),
         image=torch.from_numpy(image),
         free={0: "batch", 2: "height", 3: "width"},
-        output="probabilities",
-        expected=torch.softmax(logits, 1),
+        output=family.readable_name,
+        expected=family.readable(logits),
         entries=_entries(about),
     )

@@ -52,6 +52,7 @@ from ..training.task import Task, aimed, first_cost, fitted
 from .evaluate import answers_file, by_class, test_answers, test_baselines, write_answers
 from .guarding import guarded_call
 from .moved import MOVED
+from .pictures import IN_REPORT, drawn, keep
 from .planning import trainings_told
 from .progress import following
 
@@ -217,6 +218,7 @@ def _train(
         preprocessing=task.preprocessing,
         classes=task.class_names,
     )
+    keep(weights, drawn(trained, task, IN_REPORT, training.device))
     if answers is not None:
         write_answers(answers_file(weights), answers, data, tested)
     result = {

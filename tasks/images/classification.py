@@ -56,6 +56,8 @@ class Classification(Task):
         ),
     )
 
+    readable_name: ClassVar[str] = "probabilities"
+
     num_classes: int
     classes: Sequence[str] | None = None
 
@@ -74,6 +76,11 @@ class Classification(Task):
         """Return the loss of one who gives all classes the same probability."""
         classes = sizes.get("num_classes")
         return math.log(classes) if type(classes) is int and classes > 1 else None
+
+    @classmethod
+    def readable(cls, outputs: Tensor) -> Tensor:
+        """Return the probability of each class."""
+        return torch.softmax(outputs, 1)
 
     @abstractmethod
     def images(self, split: str, items: Sequence[int], draw: Draw | None) -> tuple[Tensor, Tensor]:

@@ -66,6 +66,7 @@ class Saliency(Task):
     class_names: Sequence[str] = ("salient",)
     least_resolution: ClassVar[int] = 48
     short_recipe: ClassVar[str | None] = "demonstration-long"
+    readable_name: ClassVar[str] = "probabilities"
 
     resolution: int
 
@@ -105,6 +106,11 @@ class Saliency(Task):
     def baselines(self) -> dict[str, Metrics]:
         """Return the metrics of three predictors that know hardly anything, on the test split."""
         return baselines(self, SaliencyMeter)
+
+    @classmethod
+    def readable(cls, outputs: Tensor) -> Tensor:
+        """Return the probability of each pixel to be of an object."""
+        return torch.sigmoid(outputs)
 
     def pictures(self, batch: Batch, outputs: Tensor) -> list[Image.Image]:
         """Return image, mask and probabilities of each item side by side, [R, 3 R]."""
