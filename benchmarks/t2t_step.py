@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ..core.arch import Arch
+from ..core.spec import examples
 from ..core.supernet import Supernet
 from ..search_spaces import T2T
 from .method import interleaved, machine, ratio, saved_bytes
@@ -84,7 +85,7 @@ def _bench(rounds: int, batch: int, resolution: int) -> dict[str, Any]:
         "sampled": Sampled(supernet, arch),
         "folded": Folded(supernet, space, arch),
     }
-    x = torch.randn(batch, *space.input_shape)
+    x = examples(space.inputs(), batch)[0]
     labels = torch.randint(space.num_classes, (batch,))
     steps = {name: update_of(network.train(), x, labels) for name, network in networks.items()}
     seconds = interleaved(steps, rounds)

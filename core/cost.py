@@ -38,13 +38,13 @@ class Cost:
     uses: Mapping[str, tuple[Use, ...]] = field(default_factory=dict)
 
     @classmethod
-    def trace(cls, supernet: Supernet, x: Tensor) -> Cost:
-        """Run `x` through the supernet and collect what its operators cost.
+    def trace(cls, supernet: Supernet, *inputs: Tensor) -> Cost:
+        """Run inputs through the supernet and collect what its operators cost.
 
         Raises:
             ValueError: if a choice reaches no operator.
         """
-        tracer = trace(supernet.network, x)
+        tracer = trace(supernet.network, *inputs)
         uses: dict[str, tuple[Use, ...]] = {
             name: tuple(use for use in tracer.uses if use.choice == name)
             for name in supernet.choices

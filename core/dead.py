@@ -9,6 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from .spec import Spec
 
 # B batch, which is 2
 
@@ -19,7 +22,7 @@ _ALIKE = {torch.float64: 1e-10, torch.float32: 1e-4}
 WHOLE = "the whole network"
 
 
-def dead_operators(network: nn.Module, input_shape: tuple[int, ...]) -> list[str]:
+def dead_operators(network: nn.Module, specs: Sequence[Spec]) -> list[str]:
     """Return the names of the parts of a network whose parameters change nothing of its answers.
 
     An operator is dead if no answer depends on its parameters, which then have gradients of
@@ -30,7 +33,7 @@ def dead_operators(network: nn.Module, input_shape: tuple[int, ...]) -> list[str
 
     Args:
         network: plain, on the CPU; it is not changed.
-        input_shape: of one image.
+        specs: of its inputs.
 
     Returns:
         The names of the outermost modules that are dead in all of their parts, in order;
@@ -38,13 +41,13 @@ def dead_operators(network: nn.Module, input_shape: tuple[int, ...]) -> list[str
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(4, 2))
-        >>> dead_operators(net, (3, 1, 1))
+        >>> dead_operators(net, [Spec(shape=(3, 1, 1))])
         []
     """
     dead = {name for name, _ in _operators(network)}
     for seed in range(_DRAWS):
         if dead:  # mostly a single draw shows that everything lives
-            dead &= _dead_of_a_draw(network, input_shape, seed)
+            dead &= _dead_of_a_draw(network, specs, seed)
     return list(_outermost(network, dead))
 
 
@@ -70,19 +73,20 @@ def _operators(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield name, module
 
 
-def _dead_of_a_draw(network: nn.Module, input_shape: tuple[int, ...], seed: int) -> set[str]:
+def _dead_of_a_draw(network: nn.Module, specs: Sequence[Spec], seed: int) -> set[str]:
     """Return the names of the operators that are dead under one draw of weights and images."""
     generator = torch.Generator().manual_seed(seed)
     probe = copy.deepcopy(network).double().eval()
     _randomise(probe, generator)
-    x = torch.randn(2, *input_shape, dtype=torch.float64, generator=generator)
-    if not _takes(probe, x):  # a network that makes tensors of float32 itself
-        probe, x = probe.float(), x.float()
+    inputs = [_double(spec.noise(2, generator)) for spec in specs]
+    if not _takes(probe, inputs):  # a network that makes tensors of float32 itself
+        probe, inputs = probe.float(), [x.float() if x.is_floating_point() else x for x in inputs]
     deaf = {name: _Deaf() for name, _ in _operators(probe)}
     for name, module in _operators(probe):
         module.register_forward_hook(deaf[name])
-    y = probe(x)
-    (y * torch.randn(y.shape, dtype=y.dtype, generator=generator)).sum().backward()
+    answers = [y for y in tree_leaves(probe(*inputs)) if isinstance(y, Tensor)]
+    parts = [(y * torch.randn(y.shape, dtype=y.dtype, generator=generator)).sum() for y in answers]
+    torch.stack(parts).sum().backward()
     dead = set()
     for name, module in _operators(probe):
         gradients = [weight.grad for weight in module.parameters(recurse=False)]
@@ -92,11 +96,15 @@ def _dead_of_a_draw(network: nn.Module, input_shape: tuple[int, ...], seed: int)
     return dead
 
 
-def _takes(network: nn.Module, x: Tensor) -> bool:
-    """Tell whether a network computes in the precision of an input."""
+def _double(x: Tensor) -> Tensor:
+    return x.double() if x.is_floating_point() else x
+
+
+def _takes(network: nn.Module, inputs: Sequence[Tensor]) -> bool:
+    """Tell whether a network computes in the precision of its inputs."""
     try:
         with torch.no_grad():
-            network(x)
+            network(*inputs)
     except RuntimeError:
         return False
     return True

@@ -17,7 +17,7 @@ class NoActivationsError(ValueError):
 _SWITCHES = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.SiLU, nn.GELU, nn.Hardswish)
 
 
-def naswot(network: nn.Module, x: Tensor) -> float:
+def naswot(network: nn.Module, *inputs: Tensor) -> float:
     r"""Return the log-determinant of the kernel of activation patterns.
 
         log | det K |,   K[i, j] = U - hamming(c_i, c_j)
@@ -29,7 +29,7 @@ def naswot(network: nn.Module, x: Tensor) -> float:
 
     Args:
         network: untrained; in training mode its BatchNorms use the statistics of the batch.
-        x: [B, C, H, W], at least two images.
+        inputs: each [B, ...], of at least two images.
 
     Returns:
         The score; minus infinity if two images have one pattern.
@@ -37,10 +37,11 @@ def naswot(network: nn.Module, x: Tensor) -> float:
     Raises:
         NoActivationsError: if no activation module ran.
     """
-    kernel_BB = torch.zeros(len(x), len(x), dtype=torch.float64, device=x.device)
+    size = len(inputs[0])
+    kernel_BB = torch.zeros(size, size, dtype=torch.float64, device=inputs[0].device)
 
-    def count(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        on_BU = (inputs[0] > 0).flatten(1).float()  # counts below 2^24 are exact in float32
+    def count(module: nn.Module, fed: tuple[Any, ...]) -> None:
+        on_BU = (fed[0] > 0).flatten(1).float()  # counts below 2^24 are exact in float32
         off_BU = 1 - on_BU
         kernel_BB.add_(on_BU @ on_BU.T + off_BU @ off_BU.T)
 
@@ -49,7 +50,7 @@ def naswot(network: nn.Module, x: Tensor) -> float:
     handles = [module.register_forward_pre_hook(count) for module in switches]
     try:
         with torch.no_grad():
-            network(x)
+            network(*inputs)
     finally:
         for handle in handles:
             handle.remove()

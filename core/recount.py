@@ -18,6 +18,7 @@ from .choice import Value
 from .constraint import Constraint
 from .cost import METRICS, Cost
 from .holding import Context
+from .spec import Spec, examples
 from .trace import trace
 
 _TRIES = 20  # draws of an arch that no rule of the space excludes
@@ -29,7 +30,7 @@ def recount(
     owner: str,
     cost: Cost,
     build: Callable[[Mapping[str, Value]], nn.Module],
-    input_shape: Sequence[int],
+    inputs: Sequence[Spec],
     constraints: Sequence[Constraint] = (),
 ) -> None:
     """Build archs that show the candidates of every choice at work, and count them.
@@ -40,28 +41,29 @@ def recount(
         owner: name of the space.
         cost: of the space.
         build: makes the network of the values of all choices.
-        input_shape: of one input.
+        inputs: of the networks.
         constraints: rules between choices.
 
     Raises:
         ValueError: if a network costs something else than the space says, with the module.
     """
     for indices in _archs(cost, constraints):
-        recount_one(owner, cost, build, input_shape, indices)
+        recount_one(owner, cost, build, inputs, indices)
 
 
 def recount_one(
     owner: str,
     cost: Cost,
     build: Callable[[Mapping[str, Value]], nn.Module],
-    input_shape: Sequence[int],
+    inputs: Sequence[Spec],
     indices: Mapping[str, int],
 ) -> None:
     """Build one arch, given by the candidate index of every choice, and count it; see `recount`."""
     values = {name: c.candidates[indices[name]] for name, c in cost.choices.items()}
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         network = build(values).eval()
-        built = Cost(choices={}, layers=tuple(trace(network, torch.empty(1, *input_shape)).layers))
+        traced = trace(network, *examples(inputs, device="meta"))
+        built = Cost(choices={}, layers=tuple(traced.layers))
     said, found = cost.count(indices), built.count({})
     if said != found:
         metric = next(name for name in METRICS if said[name] != found[name])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from numbers import Integral
@@ -20,6 +20,7 @@ from .choice import Choice, Choose, ChooseAll, ChooseValues, Value
 from .constraint import Constraint
 from .cost import METRICS, Cost
 from .recount import recount, recount_one
+from .spec import Spec, examples
 from .supernet import Supernet
 
 MOST_RESOLUTION, MOST_CLASSES = 65_536, 1_000_000
@@ -84,15 +85,19 @@ class Space(ABC):
     def network(self, choose: Choose) -> nn.Module:
         """Build the network, asking `choose(name, candidates)` for every decision."""
 
+    def inputs(self) -> tuple[Spec, ...]:
+        """Return what networks of the space are called with, in order: one image by default."""
+        return (Spec(shape=(3, self.resolution, self.resolution)),)
+
     @property
     def kind(self) -> str:
         """The kind of task for which `network` builds."""
         return self.task or self.tasks[0]
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of the input."""
-        return (3, self.resolution, self.resolution)
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the first input without the batch: channels, height and width of an image."""
+        return self.inputs()[0].shape
 
     @property
     def constraints(self) -> tuple[Constraint, ...]:
@@ -209,7 +214,7 @@ class Space(ABC):
                 self.name,
                 self.cost,
                 lambda values: self.network(ChooseValues(values)),
-                self.input_shape,
+                self.inputs(),
                 self.indices(arch),
             )
 
@@ -234,7 +239,7 @@ def _describe(space: Space) -> tuple[ChooseAll, Cost]:
             )
         supernet = Supernet(network, choose.choices).eval()
         try:
-            cost = Cost.trace(supernet, torch.empty(1, *space.input_shape))
+            cost = Cost.trace(supernet, *examples(space.inputs(), device="meta"))
             for metric in METRICS:
                 getattr(cost, metric)  # which is summed here
         except OverflowError:
@@ -247,9 +252,13 @@ def _describe(space: Space) -> tuple[ChooseAll, Cost]:
                 raise
             raise ValueError(
                 f"a network of {space.name}{place_of(type(space))} cannot compute an input "
-                f"{[1, *space.input_shape]}: {failed_module(error)}: {error}"
+                f"{_in_words(space.inputs())}: {failed_module(error)}: {error}"
             ) from error
     return choose, cost
+
+
+def _in_words(specs: Sequence[Spec]) -> str:
+    return " and ".join(str([1, *spec.shape]) for spec in specs)
 
 
 def _is_own(space: Space) -> bool:
@@ -267,6 +276,6 @@ def _check_counts(space: Space) -> None:
         space.name,
         cost,
         lambda values: space.network(ChooseValues(values)),
-        space.input_shape,
+        space.inputs(),
         space.constraints,
     )

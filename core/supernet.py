@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,10 +76,9 @@ class Supernet(nn.Module):
             module.__dict__.pop("memory", None)  # how the supernet was trained, not what it is
         return plain
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Any:
         """Run the network under the current mixtures."""
-        y: Tensor = self.network(x)
-        return y
+        return self.network(*inputs)
 
 
 def parts_of(probs_DN: Tensor, taught_DN: Tensor) -> list[tuple[Part, ...]]:

@@ -258,15 +258,15 @@ def gate(choice: Choice, alive: Sequence[bool]) -> Iterator[None]:
         tracer.gates.pop()
 
 
-def trace(network: nn.Module, x: Tensor) -> Tracer:
-    """Run `x` through `network` and return what its operators cost.
+def trace(network: nn.Module, *inputs: Tensor) -> Tracer:
+    """Run inputs through `network` and return what its operators cost.
 
-    Norms and activations pass `x` on as it is: only shapes matter here. Attention is taken apart
-    into its products.
+    Norms and activations pass their input on as it is: only shapes matter here. Attention is taken
+    apart into its products.
 
     Args:
         network: a supernet's or a plain one, on the meta device.
-        x: a batch of one, on the meta device.
+        inputs: of the network, batches of one on the meta device.
 
     Raises:
         ValueError: if an operation multiplies in a way whose cost is not known.
@@ -283,7 +283,7 @@ def trace(network: nn.Module, x: Tensor) -> Tracer:
         undo.enter_context(sdpa_kernel(SDPBackend.MATH))
         undo.enter_context(torch.no_grad())
         undo.enter_context(_Watch(tracer))
-        network(x)
+        network(*inputs)
     tracer.finish()
     return tracer
 

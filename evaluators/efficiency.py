@@ -6,15 +6,17 @@ import copy
 import math
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..core.arch import Arch
 from ..core.space import Space
+from ..core.spec import Spec, examples
 from ..training.evaluator import Evaluator, Metrics
 
 
@@ -42,7 +44,7 @@ class Efficiency(Evaluator):
         space = self.problem.space
         metrics = {key: float(v) for key, v in space.cost.count(space.indices(arch)).items()}
         if self.measures_latency:
-            metrics["latency_ms"] = latency_ms(space.build(arch.choices), space.input_shape)
+            metrics["latency_ms"] = latency_ms(space.build(arch.choices), space.inputs())
         return metrics
 
 
@@ -59,7 +61,7 @@ def per_layer(space: Space, arch: Arch) -> list[dict[str, Any]]:
     ]
 
 
-def fvcore_flops(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
+def fvcore_flops(network: nn.Module, specs: Sequence[Spec]) -> int:
     """Return the multiply-adds that fvcore counts for convolutions and linear layers.
 
     Raises:
@@ -71,13 +73,13 @@ def fvcore_flops(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
         raise ValueError("--check needs fvcore: pip install 'nastk[check]'") from None
     if any(parameter.is_meta for parameter in network.parameters()):
         network = copy.deepcopy(network).to_empty(device="cpu")  # its values do not matter
-    analysis = FlopCountAnalysis(network.eval(), torch.zeros(1, *input_shape))
+    analysis = FlopCountAnalysis(network.eval(), examples(specs))
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     counted = analysis.by_operator()
     return int(sum(counted[name] for name in ("conv", "linear", "addmm", "matmul")))
 
 
-def torch_flops(network: nn.Module, input_shape: tuple[int, int, int]) -> dict[str, int]:
+def torch_flops(network: nn.Module, specs: Sequence[Spec]) -> dict[str, int]:
     """Return the multiply-adds that torch counts, by operator, on the meta device.
 
     Attention is taken apart into its products, which torch then counts one by one. Products with
@@ -94,15 +96,15 @@ def torch_flops(network: nn.Module, input_shape: tuple[int, int, int]) -> dict[s
     aten = torch.ops.aten
     vectors = {aten.mv: doubled, aten.dot: doubled, aten.vdot: doubled, aten.addmv: doubled_second}
     network = copy.deepcopy(network).to("meta").eval()
-    x = torch.empty(1, *input_shape, device="meta")
+    inputs = examples(specs, device="meta")
     counter = FlopCounterMode(display=False, custom_mapping=vectors)
     with counter, sdpa_kernel(SDPBackend.MATH):
-        network(x)
+        network(*inputs)
     counted = counter.get_flop_counts().get("Global", {})
     return {str(operator): int(flops) // 2 for operator, flops in counted.items()}
 
 
-def outside_flops(network: nn.Module, input_shape: tuple[int, int, int]) -> tuple[str, int]:
+def outside_flops(network: nn.Module, specs: Sequence[Spec]) -> tuple[str, int]:
     """Return a counter that shares no code with nastk, `fvcore` or `torch`, and what it counts.
 
     fvcore estimates the products of attention roughly and leaves out what no output needs, which
@@ -111,9 +113,9 @@ def outside_flops(network: nn.Module, input_shape: tuple[int, int, int]) -> tupl
     Raises:
         ValueError: if fvcore is wanted and not installed.
     """
-    counted = torch_flops(network, input_shape)
+    counted = torch_flops(network, specs)
     if set(counted) <= {"aten.convolution", "aten.addmm", "aten.mm"}:
-        total = fvcore_flops(network, input_shape)
+        total = fvcore_flops(network, specs)
         if total == sum(counted.values()):
             return "fvcore", total
     return "torch", sum(counted.values())
@@ -121,20 +123,24 @@ def outside_flops(network: nn.Module, input_shape: tuple[int, int, int]) -> tupl
 
 @torch.inference_mode()
 def latency_ms(
-    network: nn.Module, input_shape: tuple[int, int, int], *, rounds: int = 20, threads: int = 1
+    network: nn.Module, specs: Sequence[Spec], *, rounds: int = 20, threads: int = 1
 ) -> float:
-    """Return the median latency of one image on the CPU, with pinned threads."""
+    """Return the median latency of one item on the CPU, with pinned threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    x = torch.zeros(1, *input_shape).contiguous(memory_format=torch.channels_last)
+    inputs = [_channels_last(x) for x in examples(specs)]
     network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     times = []
     try:
         for round_number in range(rounds + 3):
             start = time.perf_counter()
-            network(x)
+            network(*inputs)
             if round_number >= 3:
                 times.append(time.perf_counter() - start)
     finally:
         torch.set_num_threads(before)
     return 1000 * statistics.median(times)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x

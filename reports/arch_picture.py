@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..core.arch import Arch
 from ..core.space import Space
+from ..core.spec import examples
 from ..evaluators.efficiency import per_layer
 from .axes import WIDTH, box, picture, short, stroke, text
 from .markup import Markup, tag
@@ -63,7 +64,7 @@ def blocks_of(space: Space, arch: Arch) -> list[Block]:
     """Return what the built network of an arch consists of; nothing is computed or stored."""
     with torch.device("meta"):
         network = space.build(arch.choices).eval()
-        layers = _run(network, torch.empty(1, *space.input_shape))
+        layers = _run(network, examples(space.inputs(), device="meta"))
     prefix, children = _children(network)
     labels = _labels(space, [prefix + name for name, _ in children])
     costs = {row["layer"]: row["flops"] for row in per_layer(space, arch)}
@@ -94,7 +95,7 @@ def _is_within(name: str, module: str) -> bool:
     return name == module or name.startswith(module + ".")
 
 
-def _run(network: nn.Module, x: Tensor) -> list[tuple[str, Drawn]]:
+def _run(network: nn.Module, inputs: Sequence[Tensor]) -> list[tuple[str, Drawn]]:
     """Return the layers in the order in which one forward pass calls them."""
     found: list[tuple[str, Drawn]] = []
 
@@ -110,7 +111,7 @@ def _run(network: nn.Module, x: Tensor) -> list[tuple[str, Drawn]]:
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear)
     ]
     with torch.no_grad():
-        network(x)
+        network(*inputs)
     for handle in handles:
         handle.remove()
     return found

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ..core.budget import largest_below
 from ..core.products import Product, product_of
 from ..core.sampler import sample
+from ..core.spec import examples
 from ..ops.mixture import dirichlet
 from ..training.strategy import Problem
 
@@ -59,12 +60,12 @@ def supernet_flops(problem: Problem, *, features: bool) -> float:
     times = _MIXTURES if any(supernet.sampled) else 1
     generator = torch.Generator().manual_seed(_SEED)
     counter = _Counter()
-    image = torch.zeros(1, *problem.proxy.input_shape)
+    inputs = examples(problem.proxy.inputs())
     with torch.no_grad(), counter:
         for _ in range(times):
             drawn = dirichlet(supernet.num_candidates, 1.0, generator)
             supernet.mix(drawn, features=features)
-            supernet(image)
+            supernet(*inputs)
     return counter.flops / times
 
 

@@ -161,23 +161,23 @@ class MixedSearch:
 
     def _patterns(self, chosen: dict[str, int], index: int) -> float | None:
         """Return how well an untrained arch tells images apart, None where that cannot be told."""
-        problem, x = self.problem, self._pattern_images
+        problem = self.problem
         values = {n: c.candidates[chosen[n]] for n, c in problem.space.choices().items()}
         seed = Stream.UNTRAINED.seed(problem.seed, index)
         network = problem.proxy.build(values, seed=seed).to(problem.device)
         network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         try:
-            return naswot(network, x)
+            return naswot(network, *self._pattern_images)
         except NoActivationsError:
             return None
 
     @cached_property
-    def _pattern_images(self) -> Tensor:
+    def _pattern_images(self) -> tuple[Tensor, ...]:
         problem = self.problem
         batch = training_batch(
             problem.task, "weights", seed=problem.seed, step=0, batch_size=_PATTERNS
         )
-        return batch.to(problem.device).inputs[0]
+        return batch.to(problem.device).inputs
 
     @cached_property
     def tested(self) -> dict[str, NDArray[np.int64]]:

@@ -13,6 +13,7 @@ from ..core.arch import Arch
 from ..core.blame import blame
 from ..core.budget import flops_range, solve
 from ..core.space import Space
+from ..core.spec import examples
 from ..nasbench.families import find_space, make_space, with_options
 from ..ops.mixture import Logits
 from ..records.named import SpaceLike, given
@@ -97,11 +98,6 @@ def _end(space: Space, sign: int) -> Arch:
     return space.arch_at(best)
 
 
-def _images(space: Space) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(_BATCH, *space.input_shape, generator=generator)
-
-
 def _train(space: Space, arch: Arch, notes: list[str]) -> None:
     """Pass images of noise through a network forward and backward.
 
@@ -109,7 +105,7 @@ def _train(space: Space, arch: Arch, notes: list[str]) -> None:
         ValueError: if the logits are not [B, K], or something is not finite.
     """
     network = space.build(arch)
-    _loss(space, network(_images(space))).backward()
+    _loss(space, network(*examples(space.inputs(), _BATCH))).backward()
     weights = [(name, w) for name, w in network.named_parameters() if w.requires_grad]
     for name, weight in weights:
         if weight.grad is not None and not weight.grad.isfinite().all():
@@ -139,7 +135,8 @@ def _train_supernet(space: Space, arch: Arch) -> None:
     supernet = space.supernet()
     logits = Logits(supernet.num_candidates, supernet.sampled)
     supernet.mix(logits.probs())
-    _loss(space, supernet(_images(space))).backward()
+    inputs = examples(space.inputs(), _BATCH)
+    _loss(space, supernet(*inputs)).backward()
     supernet.eval().select(arch.choices)
     plain = space.build(arch).eval()
     extracted = supernet.extract(arch.choices).eval()
@@ -150,7 +147,7 @@ def _train_supernet(space: Space, arch: Arch) -> None:
             f"the weights of the supernet do not fit the plain network: {error}"
         ) from None
     with torch.no_grad():
-        inside, alone = supernet(_images(space)), plain(_images(space))
+        inside, alone = supernet(*inputs), plain(*inputs)
     difference = float((inside - alone).abs().max() / alone.abs().max().clamp_min(1e-9))
     if not difference <= _AGREES:
         raise ValueError(
@@ -160,7 +157,7 @@ def _train_supernet(space: Space, arch: Arch) -> None:
 
 
 def _export(space: Space, arch: Arch) -> None:
-    try_export(space.build(arch).eval(), space.resolution)
+    try_export(space.build(arch).eval(), space.inputs())
 
 
 def _in_one_line(error: Exception) -> str:

@@ -7,7 +7,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from ..core.arguments import typed_arguments
 from ..core.files import temporary_name, write_atomically
 from ..core.lookup import lookup
+from ..core.spec import Spec
 from ..core.torch_state import own_torch_state
+from ..nasbench.families import make_space
 from ..records.naming import family_of, resolve
 from ..records.weights import check_owner, last_weights, load_weights, metadata_of
 from ..tasks.named import family_of as task_family
@@ -81,13 +83,13 @@ def export(
     else:
         graph = prepared_graph(network, about, task_family(about["data"]))
     difference = _written(graph, write, target)
-    size = "R, R" if not with_preprocessing else "H, W"
-    kind = str(graph.image.dtype).removeprefix("torch.")
+    specs = about["inputs"]
+    pictures = "image uint8 [B, 3, H, W]"
     return {
         "file": str(target),
         "weights": about.get("weights"),
         "is_trained": not untrained,
-        "input": f"image {kind} [B, 3, {size.replace('R', str(about['resolution']))}]",
+        "input": pictures if with_preprocessing else "; ".join(map(str, specs)),
         "output": f"{graph.output} float32 [B, {', '.join(map(str, graph.expected.shape[1:]))}]",
         "preprocessing": None if preprocessing is None else preprocessing.to_json(),
         "classes": about.get("classes"),
@@ -95,17 +97,17 @@ def export(
     }
 
 
-def try_export(network: nn.Module, resolution: int) -> float:
+def try_export(network: nn.Module, specs: Sequence[Spec]) -> float:
     """Write a network as .pt2 where nobody keeps it, and return how far the file is from it.
 
     Args:
         network: in eval mode.
-        resolution: pixels of its images.
+        specs: of its inputs.
 
     Raises:
         RuntimeError: if the file computes something else.
     """
-    graph = plain_graph(network, {"resolution": resolution})
+    graph = plain_graph(network, {"inputs": specs})
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         again = _to_pt2(graph, Path(folder, "network.pt2"))
     difference = _difference(again, graph)
@@ -129,18 +131,18 @@ def _check_target(target: Path, force: bool) -> None:
 
 
 def _network_of(what: str | Path, untrained: bool) -> tuple[nn.Module, dict[str, Any]]:
-    """Return a network in eval mode and what is known: `resolution`, and more of a trained one."""
+    """Return a network in eval mode and what is known: `inputs`, and more of a trained one."""
     space, arch = resolve(what)
     if untrained:
-        return space.build(arch).eval(), {"resolution": space.resolution}
+        return space.build(arch).eval(), {"inputs": space.inputs()}
     weights = last_weights(what, "or give --untrained to export fresh ones")
     check_owner(weights, what)
     about = metadata_of(weights)
     known = {name: about[name] for name in ("preprocessing", "classes")}
-    side = about["options"]["resolution"]
+    trained = make_space(type(space), about["options"])
     return load_weights(weights, family_of(what)), known | {
         "weights": str(weights),
-        "resolution": side,
+        "inputs": trained.inputs(),
         "data": about["data"],
     }
 
@@ -163,17 +165,19 @@ def _written(graph: Graph, write: Callable[[Graph, Path], Tensor], target: Path)
     return difference
 
 
-def _shapes(graph: Graph) -> tuple[dict[int, Any]]:
-    return ({axis: torch.export.Dim(name) for axis, name in graph.free.items()},)
+def _shapes(graph: Graph) -> tuple[dict[int, Any], ...]:
+    free = {axis: torch.export.Dim(name) for axis, name in graph.free.items()}
+    return (free,) * len(graph.inputs)
 
 
 def _to_pt2(graph: Graph, target: Path) -> Tensor:
-    program = torch.export.export(graph.network, (graph.image,), dynamic_shapes=_shapes(graph))
+    inputs = tuple(graph.inputs.values())
+    program = torch.export.export(graph.network, inputs, dynamic_shapes=_shapes(graph))
     buffer = io.BytesIO()
     torch.export.save(program, buffer, extra_files=dict(graph.entries))
     write_atomically(target, buffer.getvalue())
     with open(target, "rb") as file:  # by name it has to end in .pt2
-        result: Tensor = torch.export.load(file).module()(graph.image)
+        result: Tensor = torch.export.load(file).module()(*inputs)
     return result
 
 
@@ -186,10 +190,10 @@ def _to_onnx(graph: Graph, target: Path) -> Tensor:
     with _without_notes():
         program = torch.onnx.export(
             graph.network,
-            (graph.image,),
+            tuple(graph.inputs.values()),
             dynamo=True,
             verbose=False,
-            input_names=["image"],
+            input_names=list(graph.inputs),
             output_names=[graph.output],
             dynamic_shapes=_shapes(graph),
         )
@@ -200,7 +204,8 @@ def _to_onnx(graph: Graph, target: Path) -> Tensor:
         entry.key, entry.value = key, text
     write_atomically(target, model.SerializeToString())
     session = onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
-    return torch.from_numpy(session.run(None, {"image": graph.image.numpy()})[0])
+    fed = {name: x.numpy() for name, x in graph.inputs.items()}
+    return torch.from_numpy(session.run(None, fed)[0])
 
 
 @contextmanager

@@ -101,7 +101,7 @@ def _say_dead(problem: Problem, arch: Arch, report: Report) -> list[str] | None:
     """
     network = problem.proxy.build(arch.choices)
     try:
-        dead = dead_operators(network, problem.proxy.input_shape)
+        dead = dead_operators(network, problem.proxy.inputs())
     except Exception as error:  # of the user's code: the search has its result all the same
         reason = str(error).partition("\n")[0]
         line = f"could not look for dead operators in the found network: {reason:.200}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..core.preprocessing import Preprocessing
+from ..core.spec import Spec, examples
 from ..ops.resize import Resize
 from ..records.weights import entries_of
 from ..training.task import Task
@@ -24,16 +25,16 @@ class Graph:
     """What goes into a file.
 
     Attributes:
-        network: from `image` to what is called `output`.
-        image: of a size that is nowhere else in the network, as an example.
-        free: axes of the image that may have any length, and their names.
+        network: from the inputs to what is called `output`.
+        inputs: an example of each by name, in their order.
+        free: axes of each of them that may have any length, and their names.
         output: its name.
         expected: of the example, computed without the file.
         entries: what the file says besides, as text by key.
     """
 
     network: nn.Module
-    image: Tensor
+    inputs: dict[str, Tensor]
     free: dict[int, str]
     output: str
     expected: Tensor
@@ -41,14 +42,14 @@ class Graph:
 
 
 class _Plain(nn.Module):
-    """Gives the input of a network its name."""
+    """Gives the input of a network its name, where it has one alone."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return logits [B, K] of an image as the network wants it, float32 [B, 3, R, R]."""
+        """Return logits [B, K] of an image as the network wants it, float32 [B, 3, H, W]."""
         logits: Tensor = self.network(image)
         return logits
 
@@ -84,19 +85,19 @@ def _entries(about: Mapping[str, Any]) -> dict[str, str]:
 
 
 def plain_graph(network: nn.Module, about: Mapping[str, Any]) -> Graph:
-    """Return what computes logits of prepared images.
+    """Return what computes logits of inputs that come ready.
 
     Args:
         network: in eval mode.
-        about: its `resolution`; of a trained one also `preprocessing` and `classes`.
+        about: its `inputs`, each a `Spec`; of a trained one also `preprocessing` and `classes`.
     """
-    side = about["resolution"]
-    image = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    specs: Sequence[Spec] = about["inputs"]
+    inputs = examples(specs, 2)
     with torch.no_grad():
-        expected = network(image)
+        expected = network(*inputs)
     return Graph(
-        network=_Plain(network).eval(),
-        image=image,
+        network=_Plain(network).eval() if len(specs) == 1 else network,
+        inputs={spec.name: x for spec, x in zip(specs, inputs, strict=True)},
         free={0: "batch"},
         output="logits",
         expected=expected,
@@ -122,7 +123,7 @@ def prepared_graph(network: nn.Module, about: Mapping[str, Any], family: type[Ta
         logits = network(torch.from_numpy(preprocessing.standardised(np.ascontiguousarray(pixels))))
     return Graph(
         network=_Prepared(network, preprocessing, family).eval(),
-        image=torch.from_numpy(image),
+        inputs={"image": torch.from_numpy(image)},
         free={0: "batch", 2: "height", 3: "width"},
         output=family.readable_name,
         expected=family.readable(logits),

@@ -66,7 +66,7 @@ def count(
         if held != result["params"]:
             raise RuntimeError(f"the module has {held:,} params, nastk counts {result['params']:,}")
         result["module_params"] = held
-        counter, counted = outside_flops(module, space.input_shape)
+        counter, counted = outside_flops(module, space.inputs())
         if counted != result["flops"]:
             raise RuntimeError(f"{counter} counts {counted:,} FLOPs, nastk {result['flops']:,}")
         result[f"{counter}_flops"] = counted

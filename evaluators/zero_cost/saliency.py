@@ -11,6 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from ...core.spec import Spec
 from ...training.batch import Batch
 from ...training.task import Objective
 from .score import Measure, ScoreOfBatch, ZeroCost, loss_gradients, weights_of
@@ -63,7 +64,7 @@ def snip(network: nn.Module, batch: Batch, objective: Objective) -> float:
     return sum(float((weight.detach() * gradient).abs().sum()) for weight, gradient in pairs)
 
 
-def synflow(network: nn.Module, input_shape: Sequence[int]) -> float:
+def synflow(network: nn.Module, specs: Sequence[Spec]) -> float:
     r"""Return the sum over weights of the synaptic flow through each of them.
 
         sum_w (dR/dw) w,   R = 1^T ( prod_l |W_l| ) 1
@@ -80,7 +81,7 @@ def synflow(network: nn.Module, input_shape: Sequence[int]) -> float:
 
     Args:
         network: untrained; left as it is.
-        input_shape: of one image, without the batch.
+        specs: of its inputs; integers are ones too.
 
     Raises:
         ValueError: if more weight can mean less flow, which is no flow then: so does attention
@@ -94,9 +95,9 @@ def synflow(network: nn.Module, input_shape: Sequence[int]) -> float:
         for parameter in linear.parameters():
             parameter.abs_()
     weights = weights_of(linear)
-    ones = torch.ones(1, *input_shape, dtype=torch.float64, device=weights[0].device)
+    ones = [_ones(spec, weights[0].device) for spec in specs]
     with torch.enable_grad():
-        flow = linear(ones).sum()
+        flow = linear(*ones).sum()
         gradients = torch.autograd.grad(flow, weights, materialize_grads=True)
     pairs = zip(weights, gradients, strict=True)
     flows = [weight.detach() * gradient for weight, gradient in pairs]
@@ -107,6 +108,11 @@ def synflow(network: nn.Module, input_shape: Sequence[int]) -> float:
             "attention does not leave so; use another proxy, such as zico"
         )
     return total
+
+
+def _ones(spec: Spec, device: torch.device) -> Tensor:
+    dtype = torch.float64 if spec.dtype.is_floating_point else spec.dtype
+    return torch.ones(1, *spec.shape, dtype=dtype, device=device)
 
 
 def _lost(flow: Tensor) -> Tensor:
@@ -137,11 +143,12 @@ class Snip(ScoreOfBatch):
 
 @dataclass(frozen=True, kw_only=True)
 class SynFlow(ZeroCost):
-    """The synaptic flow, see `synflow`; of a batch it knows the shape of an image only."""
+    """The synaptic flow, see `synflow`; of a batch it knows the shapes of the inputs only."""
 
     name: ClassVar[str] = "synflow"
     objective: ClassVar[str] = "synflow_score"
 
     def score(self, network: nn.Module, batches: Sequence[Batch], objective: Objective) -> float:
         """Return the score, which no batch changes."""
-        return synflow(network, batches[0].inputs[0].shape[1:])
+        inputs = batches[0].inputs
+        return synflow(network, [Spec(shape=tuple(x.shape[1:]), dtype=x.dtype) for x in inputs])

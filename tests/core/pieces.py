@@ -120,6 +120,20 @@ PIECES = {
     "conv3d": lambda: Called(
         lambda self, x: self.conv(x[:, None])[:, 0], conv=nn.Conv3d(1, 1, 3, padding=1)
     ),
+    "transposed1d": lambda: Called(
+        lambda self, x: self.conv(x.flatten(2))[..., ::2].reshape(x.shape),
+        conv=nn.ConvTranspose1d(C, C, 2, stride=2, groups=2),
+    ),
+    "transposed3d": lambda: Called(
+        lambda self, x: self.conv(x[:, None])[:, 0],
+        conv=nn.ConvTranspose3d(1, 1, 3, padding=1, bias=False),
+    ),
+    "embedding": lambda: Called(
+        lambda self, x: (
+            x + self.table(torch.arange(SIDE * SIDE, device=x.device)).T.reshape(1, C, SIDE, SIDE)
+        ),
+        table=nn.Embedding(SIDE * SIDE, C),
+    ),
     "recurrent": lambda: Tokens(
         Called(lambda self, t: self.gru(t)[0], gru=nn.GRU(C, C, batch_first=True)), window=2
     ),

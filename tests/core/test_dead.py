@@ -7,12 +7,13 @@ import pytest
 import torch
 from nastk.core.dead import WHOLE, dead_operators
 from nastk.core.sampler import sample
+from nastk.core.spec import Spec
 from nastk.ops import residual
 from nastk.search_spaces import SPACES, NasBench201
 from nastk.search_spaces.nasbench201 import EDGES, OPERATIONS
 from torch import nn
 
-SHAPE = (3, 8, 8)
+SPECS = [Spec(shape=(3, 8, 8))]
 CELL = NasBench201(cells=1, channels=2, resolution=8)
 
 
@@ -39,7 +40,7 @@ class Idle(nn.Module):
 def test_an_unread_operator_and_one_fed_with_constants_are_named():
     network = Idle()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    assert dead_operators(network, SHAPE) == ["unread", "fed_zeros"]
+    assert dead_operators(network, SPECS) == ["unread", "fed_zeros"]
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name])
     assert network.training and all(weight.grad is None for weight in network.parameters())
@@ -49,23 +50,23 @@ def test_a_branch_whose_norm_begins_at_zero_is_alive():
     branch = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3))
     nn.init.zeros_(branch[1].weight)
     network = nn.Sequential(residual(branch, 3), nn.Flatten(), nn.Linear(192, 2))
-    assert dead_operators(network, SHAPE) == []
+    assert dead_operators(network, SPECS) == []
 
 
 def test_frozen_operators_are_judged_as_others():
     network = Idle().requires_grad_(False)
-    assert dead_operators(network, SHAPE) == ["unread", "fed_zeros"]
+    assert dead_operators(network, SPECS) == ["unread", "fed_zeros"]
 
 
 def test_dead_edges_of_a_cell_are_named_as_a_whole():
     # Node 1 is fed with zeros: what follows it says the same of all images.
     dead = dead_operators(
-        built(**{"0to3": "skip_connect", "1to2": "nor_conv_3x3", "2to3": "nor_conv_1x1"}), SHAPE
+        built(**{"0to3": "skip_connect", "1to2": "nor_conv_3x3", "2to3": "nor_conv_1x1"}), SPECS
     )
     assert dead == ["1", "3", "5"]  # the cells, which have no other operators
     unread = built(**{"0to3": "nor_conv_1x1", "0to2": "nor_conv_3x3"})
-    assert dead_operators(unread, SHAPE) == [f"{cell}.edges.0to2" for cell in (1, 3, 5)]
-    assert dead_operators(built(), SHAPE) == [WHOLE]
+    assert dead_operators(unread, SPECS) == [f"{cell}.edges.0to2" for cell in (1, 3, 5)]
+    assert dead_operators(built(), SPECS) == [WHOLE]
 
 
 @pytest.mark.slow
@@ -75,7 +76,7 @@ def test_what_is_dead_is_what_the_constraint_excludes():
     for row in rows:
         drawn = dict(zip(CELL.choices(), torch.tensor(row).reshape(6, 1).numpy(), strict=True))
         names = {name: OPERATIONS[i] for name, i in zip(CELL.choices(), row, strict=True)}
-        is_dead = dead_operators(CELL.build(names), SHAPE) != []
+        is_dead = dead_operators(CELL.build(names), SPECS) != []
         assert is_dead == (not all(rule.allows(drawn)[0] for rule in rules)), names
 
 
@@ -86,7 +87,7 @@ def test_networks_of_own_spaces_have_nothing_dead(name):
     space = SPACES[name](**{f: options[f] for f in fields})
     drawn = sample(space, 1, 7)
     arch = space.arch_at({choice: int(column[0]) for choice, column in drawn.items()})
-    assert dead_operators(space.build(arch), space.input_shape) == []
+    assert dead_operators(space.build(arch), space.inputs()) == []
 
 
 def test_a_network_that_no_probe_runs_does_not_end_a_search(tmp_path, monkeypatch):
@@ -117,4 +118,4 @@ class Bell(nn.Module):
 
 def test_a_signal_that_is_small_beside_a_bias_is_alive():
     torch.manual_seed(0)
-    assert dead_operators(Bell(), SHAPE) == []
+    assert dead_operators(Bell(), SPECS) == []

@@ -59,7 +59,7 @@ def check(space, archs):
     for arch in archs:
         network = space.build(arch)
         counted = space.cost.count(space.indices(arch))
-        assert counted["flops"] == sum(torch_flops(network, space.input_shape).values())
+        assert counted["flops"] == sum(torch_flops(network, space.inputs()).values())
         assert counted["params"] == sum(p.numel() for p in network.parameters())
         rows = per_layer(space, arch)
         for metric, total in counted.items():

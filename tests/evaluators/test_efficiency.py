@@ -5,6 +5,7 @@ import time
 import pytest
 import torch
 from nastk.core.budget import Budget
+from nastk.core.spec import Spec
 from nastk.evaluators.efficiency import Efficiency, latency_ms
 from nastk.search_spaces import Toy
 from nastk.tasks.named import make_task
@@ -31,7 +32,7 @@ class Probe(nn.Module):
 def test_one_image_is_timed_on_pinned_threads_and_those_before_come_back(threads):
     torch.set_num_threads(3)
     probe = Probe()
-    latency_ms(probe, (3, 8, 10), rounds=4, threads=threads)
+    latency_ms(probe, [Spec(shape=(3, 8, 10))], rounds=4, threads=threads)
     assert set(probe.seen) == {(threads, (1, 3, 8, 10), False, False)}
     assert torch.get_num_threads() == 3
 
@@ -39,21 +40,21 @@ def test_one_image_is_timed_on_pinned_threads_and_those_before_come_back(threads
 def test_one_thread_is_the_default():
     torch.set_num_threads(3)
     probe = Probe()
-    latency_ms(probe, (3, 8, 8), rounds=1)
+    latency_ms(probe, [Spec(shape=(3, 8, 8))], rounds=1)
     assert {threads for threads, *_ in probe.seen} == {1}
 
 
 def test_threads_come_back_from_a_network_that_fails():
     torch.set_num_threads(3)
     with pytest.raises(RuntimeError):
-        latency_ms(nn.Linear(7, 1), (3, 8, 8))
+        latency_ms(nn.Linear(7, 1), [Spec(shape=(3, 8, 8))])
     assert torch.get_num_threads() == 3
 
 
 def test_latency_is_the_median_in_milliseconds_without_the_first_rounds():
     """Three slow rounds to warm up, then one that something else held up among four."""
     probe = Probe([0.2, 0.2, 0.2, 0.01, 0.2, 0.01, 0.01, 0.01])
-    assert 10 <= latency_ms(probe, (3, 8, 8), rounds=5) < 100
+    assert 10 <= latency_ms(probe, [Spec(shape=(3, 8, 8))], rounds=5) < 100
     assert len(probe.seen) == 8
 
 

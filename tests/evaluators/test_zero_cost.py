@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from nastk.core.budget import Budget
 from nastk.core.run import Run
+from nastk.core.spec import Spec
 from nastk.evaluators import EVALUATORS
 from nastk.evaluators.zero_cost import ZeroCost, grad_norm, jacob_cov, naswot, snip, synflow, zico
 from nastk.evaluators.zero_cost.score import ready
@@ -111,17 +112,17 @@ def test_snip_is_the_slope_of_the_loss_when_a_weight_is_scaled():
 def test_synflow_of_two_layers_is_twice_the_flow_on_paper():
     # |W1| 1 = (3, 7) and |W2| (3, 7) = 17: each layer's weights carry the whole flow.
     layers = line([1, -2], [3, 4]), line([-1, 2])
-    assert synflow(nn.Sequential(*layers), (2,)) == pytest.approx(34, rel=1e-12)
+    assert synflow(nn.Sequential(*layers), [Spec(shape=(2,))]) == pytest.approx(34, rel=1e-12)
     between = (nn.BatchNorm1d(2).double(), nn.ReLU6(), nn.LayerNorm(2).double(), nn.SiLU())
     network = nn.Sequential(layers[0], *between, layers[1])
-    assert synflow(network, (2,)) == pytest.approx(34, rel=1e-12)
+    assert synflow(network, [Spec(shape=(2,))]) == pytest.approx(34, rel=1e-12)
 
 
 def test_synflow_of_a_deep_network_does_not_overflow():
     layers = [nn.Linear(8, 8, bias=False) for _ in range(20)]
     for layer in layers:
         nn.init.constant_(layer.weight, -100.0)
-    score = synflow(nn.Sequential(*layers), (8,))
+    score = synflow(nn.Sequential(*layers), [Spec(shape=(8,))])
     assert score == pytest.approx(20 * 8 * 800.0**20, rel=1e-12)
     assert score > torch.finfo(torch.float32).max
 
@@ -131,7 +132,7 @@ def test_synflow_leaves_the_network_as_it_is():
     before = {key: value.clone() for key, value in network.state_dict().items()}
     x = batches()[0].inputs[0].float()
     y = network(x)
-    synflow(network, (3, 7, 9))
+    synflow(network, [Spec(shape=(3, 7, 9))])
     assert network.training and network[0].weight.dtype == torch.float32
     assert torch.equal(network(x), y)
     unchanged = [key for key in before if "running" not in key and "num" not in key]
@@ -276,7 +277,7 @@ def test_a_network_without_what_is_scored_is_refused():
     with pytest.raises(ValueError, match="activation modules"):
         naswot(line([1, 2]), x)
     with pytest.raises(ValueError, match="no convolution"):
-        synflow(nn.ReLU(), (2,))
+        synflow(nn.ReLU(), [Spec(shape=(2,))])
 
 
 @pytest.mark.parametrize("name", ["params", "flops", *PROXIES])

@@ -66,7 +66,7 @@ def test_the_polynomial_counts_what_is_built(name):
         network = space.build(arch.choices)
     counts = space.cost.count(space.indices(arch))
     assert sum(p.numel() for p in network.parameters()) == counts["params"]
-    assert outside_flops(network, space.input_shape)[1] == counts["flops"]
+    assert outside_flops(network, space.inputs())[1] == counts["flops"]
 
 
 @pytest.mark.parametrize("name", BUILT)

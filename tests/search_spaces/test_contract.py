@@ -144,7 +144,7 @@ def test_polynomial_equals_the_outside_counter_on_fifty_random_archs(name):
         with torch.device("meta"):
             network = space.build(arch)
         counted = space.cost.count(space.indices(arch))
-        counter, flops = outside_flops(network, space.input_shape)
+        counter, flops = outside_flops(network, space.inputs())
         assert fvcore_falls_short or counter == "fvcore"
         assert counted["flops"] == flops
         assert counted["params"] == sum(p.numel() for p in network.parameters())

@@ -58,7 +58,7 @@ def test_a_head_is_counted_as_it_is_built_and_gives_the_shape_of_its_kind(name, 
     for arch in random_archs(space, 1 if name in LARGE else 2):
         network, counts = space.build(arch).eval(), space.cost.count(space.indices(arch))
         assert sum(p.numel() for p in network.parameters()) == counts["params"]
-        assert outside_flops(network, space.input_shape)[1] == counts["flops"]
+        assert outside_flops(network, space.inputs())[1] == counts["flops"]
         assert network(x).shape == shape_of(kind, space.resolution)
 
 

@@ -42,7 +42,7 @@ def test_counts_to_the_last_digit(options, settings, params, trainable, flops, t
         network = space.build(arch)
     assert sum(p.numel() for p in network.parameters()) == trainable
     assert trainable + sum(b.numel() for b in network.buffers()) == params
-    counted = torch_flops(network, space.input_shape)
+    counted = torch_flops(network, space.inputs())
     assert sum(counted.values()) == flops
     one = {name: [index] for name, index in space.indices(arch).items()}
     first = ("0", "1", "2")  # the stages of the network that end in the embedding
