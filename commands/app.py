@@ -168,7 +168,9 @@ def evaluate(
 def count(
     context: typer.Context,
     what: What,
-    resolution: Annotated[int | None, typer.Option(help="Pixels.")] = None,
+    resolution: Annotated[
+        str | None, typer.Option(help="Pixels: 224, or height and width as 256x192.")
+    ] = None,
     classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
     per_layer: Annotated[bool, typer.Option(help="Show every layer.")] = False,
     check: Annotated[bool, typer.Option(help="Compare with an outside counter.")] = False,

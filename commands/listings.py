@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..core.resolution import as_typed
 from ..evaluators.recipe import FEW_IMAGES
 from ..workflows.progress import short
 from .console import new_table, say
@@ -36,10 +37,11 @@ def print_space(found: dict[str, Any]) -> None:
         size = found["log10_size"]
         choices = "choice" if len(found["choices"]) == 1 else "choices"
         archs = f"{round(10**size):,}" if size < 6 else f"10^{size:.1f}"
+        px = as_typed(found["options"]["resolution"])
         say(
             f"{len(found['choices'])} {choices}, {archs} archs of "
             f"{found['flops_min']:,} to {found['flops_max']:,} FLOPs at "
-            f"{found['options']['resolution']} px and {found['options']['num_classes']} classes",
+            f"{px} px and {found['options']['num_classes']} classes",
         )
     for check, wrong in found["checks"].items():
         print(f"{check}: {wrong or 'fine'}")

@@ -172,10 +172,15 @@ def search(
     precision: Precision = None,
     cuda_graph: CudaGraph = False,
     strict: Strict = False,
-    target_resolution: Annotated[int | None, typer.Option(help="Pixels of the budget.")] = None,
+    target_resolution: Annotated[
+        str | None,
+        typer.Option(help="Pixels of the budget: 224, or height and width as 256x192."),
+    ] = None,
     target_classes: Annotated[int | None, typer.Option(help="Classes of the budget.")] = None,
     proxy_scale: Annotated[float | None, typer.Option(help="Channel factor of the proxy.")] = None,
-    proxy_resolution: Annotated[int | None, typer.Option(help="Pixels of the proxy.")] = None,
+    proxy_resolution: Annotated[
+        str | None, typer.Option(help="Pixels of the proxy, likewise.")
+    ] = None,
     space_set: SpaceSet = None,
     set_: Annotated[
         list[str] | None,

@@ -18,6 +18,7 @@ from ..core.files import file_sha256
 from ..core.in_memory import is_in_file, is_in_memory
 from ..core.job import Job, Result, keep_result
 from ..core.loop import Report
+from ..core.resolution import Resolution
 from ..core.run import Run
 from ..core.space import Space
 from ..evaluators.recipe import Recipe
@@ -267,5 +268,5 @@ def _essence(name: str) -> str:
 
 
 @lru_cache(maxsize=2)
-def _task(data: str, resolution: int, workers: int, strict: bool) -> Task:
+def _task(data: str, resolution: Resolution, workers: int, strict: bool) -> Task:
     return make_task(data, resolution, workers=workers, strict=strict)

@@ -15,6 +15,7 @@ from .bounds import WORDS, Bound, Bounds
 from .cost import METRICS
 from .manifest import Manifest
 from .polynomial import Polynomial
+from .resolution import as_typed
 from .solver import maximise
 from .space import Space
 
@@ -238,9 +239,10 @@ def _check_reach(part: Budget, space: Space, least: int) -> None:
     smallest, largest = cost_range(space, part.metric)
     if part.high < smallest or least > largest:
         wanted = f"{part.high:,}" if part.low is None else f"{part.low:,} to {part.high:,}"
+        px = as_typed(space.resolution)
         raise InfeasibleBudgetError(
             f"no arch of space {space.name!r} has {wanted} {WORDS[part.metric]}; it reaches from "
-            f"{smallest:,} to {largest:,} at {space.resolution} px and {space.num_classes} "
+            f"{smallest:,} to {largest:,} at {px} px and {space.num_classes} "
             "classes: choose a budget in between"
         )
 

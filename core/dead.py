@@ -86,7 +86,7 @@ def _dead_of_a_draw(network: nn.Module, specs: Sequence[Spec], seed: int) -> set
         module.register_forward_hook(deaf[name])
     answers = [y for y in tree_leaves(probe(*inputs)) if isinstance(y, Tensor)]
     parts = [(y * torch.randn(y.shape, dtype=y.dtype, generator=generator)).sum() for y in answers]
-    torch.stack(parts).sum().backward()
+    torch.autograd.backward(parts)
     dead = set()
     for name, module in _operators(probe):
         gradients = [weight.grad for weight in module.parameters(recurse=False)]

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-# B batch, R resolution, H height, W width
+from .resolution import Resolution, resolution_of, sides_of
+
+# B batch, H height, W width
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 """Pillow's filters, which widen when they shrink a picture."""
@@ -24,12 +26,12 @@ Three = tuple[float, float, float]
 class Preprocessing:
     """What is done to a picture of any size before a network sees it, without augmentation.
 
-    A box is cut out, brought to R x R bytes, and standardised: (bytes * scale - mean) / deviation.
+    A box is cut out, brought to H x W bytes, and standardised: (bytes * scale - mean) / deviation.
 
     Attributes:
-        resolution: side R of the network's input, in pixels.
-        crop: side of the square in the middle that is kept, as a share of the shorter side; None
-            keeps the whole picture and changes its aspect where it is no square.
+        resolution: of the network's input: its side, or height H and width W.
+        crop: how much of the largest box in the middle that has the aspect of the input is kept,
+            as a share of its sides; None keeps the whole picture and changes its aspect.
         resize: filter of the change of size, in `FILTERS`.
         scale: by which bytes are multiplied.
         mean: of each channel, after scaling.
@@ -48,7 +50,7 @@ class Preprocessing:
         ((4, 4, 3), np.float32(2.0))
     """
 
-    resolution: int
+    resolution: Resolution
     crop: float | None = None
     resize: str = "bilinear"
     scale: float = 1 / 255
@@ -59,9 +61,7 @@ class Preprocessing:
     def __post_init__(self) -> None:
         shares = [self.scale, *self.deviation, *([] if self.crop is None else [self.crop])]
         is_sound = (
-            _is_number(self.resolution)
-            and self.resolution == int(self.resolution) > 0
-            and isinstance(self.resize, str)
+            isinstance(self.resize, str)
             and self.resize in FILTERS
             and self.channels == "RGB"
             and len(self.mean) == len(self.deviation) == 3
@@ -69,9 +69,10 @@ class Preprocessing:
             and min(shares) > 0
             and (self.crop is None or self.crop <= 1)
         )
+        object.__setattr__(self, "resolution", resolution_of(self.resolution, "preprocessing"))
         if not is_sound:
             raise ValueError(
-                "preprocessing needs a whole resolution, a crop of at most 1 or none, the resize "
+                "preprocessing needs a resolution, a crop of at most 1 or none, the resize "
                 f"{' or '.join(FILTERS)}, a scale, three means, three deviations above 0 and the "
                 f"channels RGB; got {self.to_json()}"
             )
@@ -101,14 +102,15 @@ class Preprocessing:
 
     def __str__(self) -> str:
         """Say it in words."""
-        part = "the whole picture"
+        part, (height, width) = "the whole picture", sides_of(self.resolution)
         if self.crop is not None:
-            part = f"the middle square of {self.crop:.4g} of the shorter side"
+            shape = "square" if height == width else f"{height} x {width}"
+            part = f"the middle {shape} of {self.crop:.4g} of the shorter side"
         mean, deviation = (
             " ".join(f"{number:.4f}" for number in values) for values in (self.mean, self.deviation)
         )
         return (
-            f"{part}, {self.resize} to {self.resolution} x {self.resolution}, {self.channels}, "
+            f"{part}, {self.resize} to {height} x {width}, {self.channels}, "
             f"bytes times {self.scale:.6f}, less {mean}, divided by {deviation}"
         )
 
@@ -116,27 +118,36 @@ class Preprocessing:
         """Return left, top, right and bottom of what is kept of a picture of width and height."""
         if self.crop is None:
             return (0.0, 0.0, float(size[0]), float(size[1]))
-        side = min(size) * self.crop
-        left, top = (size[0] - side) / 2, (size[1] - side) / 2
-        return (left, top, left + side, top + side)
+        across, down = self.aspect
+        side = min(size[0] / across, size[1] / down) * self.crop
+        width, height = side * across, side * down
+        left, top = (size[0] - width) / 2, (size[1] - height) / 2
+        return (left, top, left + width, top + height)
+
+    @property
+    def aspect(self) -> tuple[float, float]:
+        """Width and height of the input, each as a share of the longer one."""
+        height, width = sides_of(self.resolution)
+        longer = max(height, width)
+        return width / longer, height / longer
 
     def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
-        """Return [R, R, 3] bytes of an RGB picture, brought to its width before its height.
+        """Return [H, W, 3] bytes of an RGB picture, brought to its width before its height.
 
         Each pass rounds to bytes. In one call Pillow chooses their order, by rules of its version.
         """
-        side, height = self.resolution, image.size[1]
+        (height, width), before = sides_of(self.resolution), image.size[1]
         left, top, right, bottom = self.box(image.size)
         method = FILTERS[self.resize]
-        wide = image.resize((side, height), method, box=(left, 0, right, height))
-        return np.asarray(wide.resize((side, side), method, box=(0, top, side, bottom)))
+        wide = image.resize((width, before), method, box=(left, 0, right, before))
+        return np.asarray(wide.resize((width, height), method, box=(0, top, width, bottom)))
 
-    def standardised(self, pixels_B3RR: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return [B, 3, R, R] numbers as the network wants them."""
+    def standardised(self, pixels_B3HW: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return [B, 3, H, W] numbers as the network wants them."""
         shape = (1, 3, 1, 1)
         mean = np.array(self.mean, np.float64) / self.scale
         deviation = np.array(self.deviation, np.float64) / self.scale
-        x = pixels_B3RR.astype(np.float32)
+        x = pixels_B3HW.astype(np.float32)
         x -= mean.astype(np.float32).reshape(shape)
         x /= deviation.astype(np.float32).reshape(shape)
         return x

@@ -20,11 +20,12 @@ from .choice import Choice, Choose, ChooseAll, ChooseValues, Value
 from .constraint import Constraint
 from .cost import METRICS, Cost
 from .recount import recount, recount_one
+from .resolution import Resolution, resolution_of, sides_of
 from .spec import Spec, examples
 from .supernet import Supernet
 
-MOST_RESOLUTION, MOST_CLASSES = 65_536, 1_000_000
-"""More of either is a mistake, and no machine could build it."""
+MOST_CLASSES = 1_000_000
+"""More is a mistake, and no machine could build it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class Space(ABC):
     """What may be chosen: a frozen dataclass of options with one method that builds the network.
 
     Attributes:
-        resolution: side of the square input in pixels.
+        resolution: side of the square input in pixels; height and width of another one.
         num_classes: number of outputs: classes, maps, numbers of an embedding...
         task: kind of task whose head the networks have, one of `tasks`; the first if empty.
         learning_rates: peak rates at which networks of the space train well, by optimiser; the
@@ -52,7 +53,7 @@ class Space(ABC):
     search_steps: ClassVar[int] = 300
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
 
-    resolution: int = 224
+    resolution: Resolution = 224
     num_classes: int = 1000
     task: str = ""
 
@@ -63,19 +64,16 @@ class Space(ABC):
             cls.name = cls.__name__
 
     def __post_init__(self) -> None:
-        for field, words, most in (
-            ("resolution", "resolution", MOST_RESOLUTION),
-            ("num_classes", "number of classes", MOST_CLASSES),
-        ):
-            value = getattr(self, field)
-            is_whole = isinstance(value, Integral) and not isinstance(value, bool)
-            if not is_whole or not 1 <= value <= most:
-                shown = f"{value!r:.40}" if not is_whole or abs(value) < 10**20 else "far more"
-                raise ValueError(
-                    f"{self.name} takes as {words} a whole number of at least 1 and at most "
-                    f"{most:,}, got {shown}"
-                )
-            object.__setattr__(self, field, int(value))
+        object.__setattr__(self, "resolution", resolution_of(self.resolution, self.name))
+        value = self.num_classes
+        is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+        if not is_whole or not 1 <= value <= MOST_CLASSES:
+            shown = f"{value!r:.40}" if not is_whole or abs(value) < 10**20 else "far more"
+            raise ValueError(
+                f"{self.name} takes as number of classes a whole number of at least 1 and at most "
+                f"{MOST_CLASSES:,}, got {shown}"
+            )
+        object.__setattr__(self, "num_classes", int(value))
         if self.task and self.task not in self.tasks:
             raise ValueError(
                 f"{self.name} builds networks for {', '.join(self.tasks)}, got task {self.task!r}"
@@ -87,7 +85,7 @@ class Space(ABC):
 
     def inputs(self) -> tuple[Spec, ...]:
         """Return what networks of the space are called with, in order: one image by default."""
-        return (Spec(shape=(3, self.resolution, self.resolution)),)
+        return (Spec(shape=(3, *sides_of(self.resolution))),)
 
     @property
     def kind(self) -> str:
@@ -114,7 +112,7 @@ class Space(ABC):
         return values if self.task else {k: v for k, v in values.items() if k != "task"}
 
     @property
-    def sizes(self) -> dict[str, int]:
+    def sizes(self) -> dict[str, Any]:
         """The options that data decide, by name: what goes in and what comes out."""
         return {"resolution": self.resolution, "num_classes": self.num_classes}
 

@@ -60,7 +60,9 @@ def make_space(family: type[Space], options: Mapping[str, Any]) -> Space:
     for name in options:
         lookup(f"option of {family.name}", name, known)
     given = {name: as_tuple(value) for name, value in options.items()}
-    typed_options(family, {k: v for k, v in options.items() if given[k] != known[k].default})
+    # Of the resolution the space itself says what it takes.
+    changed = {k: v for k, v in options.items() if given[k] != known[k].default}
+    typed_options(family, {k: v for k, v in changed.items() if k != "resolution"})
     try:
         return family(**given)
     except TypeError as error:

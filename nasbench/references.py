@@ -17,6 +17,7 @@ from torch import nn
 from ..core.arch import Arch
 from ..core.budget import Budget
 from ..core.lookup import lookup
+from ..core.resolution import ResolutionLike, resolution_of
 from ..core.space import Space
 from ..search_spaces.t2t import T2T
 from .families import FAMILIES
@@ -174,7 +175,7 @@ def load_reference(
     name: str,
     *,
     num_classes: int = 1000,
-    resolution: int | None = None,
+    resolution: ResolutionLike | None = None,
     weights: str | Path | None = None,
     scale_by: str | None = None,
 ) -> nn.Module:
@@ -194,7 +195,7 @@ def load_reference(
             those of another network.
     """
     space, arch = find_reference(name).arch()
-    side = space.resolution if resolution is None else resolution
+    side = space.resolution if resolution is None else resolution_of(resolution, name)
     sized = dataclasses.replace(space, num_classes=num_classes, resolution=side)
     if weights is None:
         return sized.build(arch.choices)

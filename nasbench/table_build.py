@@ -25,6 +25,7 @@ from ..core.files import write_atomically
 from ..core.job import Job, Result
 from ..core.loop import Report, silent
 from ..core.machine import cpu_name
+from ..core.resolution import Resolution
 from ..core.run import Run
 from ..core.space import Space
 from ..evaluators.recipe import DEMONSTRATION, Recipe
@@ -164,7 +165,7 @@ def build(
 
 
 @lru_cache(maxsize=1)
-def _task(data: str, resolution: int) -> Task:
+def _task(data: str, resolution: Resolution) -> Task:
     return make_task(data, resolution)
 
 

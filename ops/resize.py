@@ -34,43 +34,48 @@ _FILTERS: dict[str, Callable[[Tensor], Tensor]] = {"bilinear": _triangle, "bicub
 
 
 class Resize(nn.Module):
-    """Cuts the middle out of pictures and brings it to R x R, byte for byte as Pillow does.
+    """Cuts the middle out of pictures and brings it to H x W, byte for byte as Pillow does.
 
     Args:
-        side: R, in pixels.
-        crop: side of the middle square, as a share of the shorter side; None keeps everything.
+        sides: H and W, in pixels.
+        crop: how much is kept of the largest box in the middle that has the aspect of H and W, as
+            a share of its sides; None keeps everything.
         resize: filter, `bilinear` or `bicubic`.
 
     Example:
         >>> image = torch.arange(24, dtype=torch.uint8).reshape(1, 1, 4, 6).expand(1, 3, 4, 6)
-        >>> Resize(2, crop=None, resize="bilinear")(image)[0, 0]
+        >>> Resize((2, 2), crop=None, resize="bilinear")(image)[0, 0]
         tensor([[ 5.,  8.],
                 [15., 18.]])
     """
 
-    def __init__(self, side: int, *, crop: float | None, resize: str) -> None:
+    def __init__(self, sides: tuple[int, int], *, crop: float | None, resize: str) -> None:
         super().__init__()
-        self.side, self.crop, self.filter = side, crop, _FILTERS[resize]
+        self.sides, self.crop, self.filter = sides, crop, _FILTERS[resize]
 
     def forward(self, image_B3HW: Tensor) -> Tensor:
-        """Return whole numbers from 0 to 255 as float32 [B, 3, R, R]."""
-        height = torch.full((), image_B3HW.shape[2], dtype=torch.float64)
-        width = torch.full((), image_B3HW.shape[3], dtype=torch.float64)
-        kept = None if self.crop is None else torch.minimum(width, height) * self.crop
+        """Return whole numbers from 0 to 255 as float32 [B, 3, *sides]."""
+        sizes = [torch.full((), n, dtype=torch.float64) for n in image_B3HW.shape[2:]]
+        kept: list[Tensor | None] = [None, None]
+        if self.crop is not None:
+            shares = [side / max(self.sides) for side in self.sides]
+            ends = [size / share for size, share in zip(sizes, shares, strict=True)]
+            longer = torch.minimum(ends[1], ends[0]) * self.crop
+            kept = [longer * share for share in shares]
         x = image_B3HW.double()
-        x = _rounded(x @ self._weights(x.shape[3], width, kept).T)
-        x = _rounded(self._weights(x.shape[2], height, kept) @ x)
+        x = _rounded(x @ self._weights(self.sides[1], x.shape[3], sizes[1], kept[1]).T)
+        x = _rounded(self._weights(self.sides[0], x.shape[2], sizes[0], kept[0]) @ x)
         return x.float()
 
-    def _weights(self, length: int, size: Tensor, kept: Tensor | None) -> Tensor:
+    def _weights(self, side: int, length: int, size: Tensor, kept: Tensor | None) -> Tensor:
         """Return [R, L] of what each pixel of an axis gives, in multiples of 2^-22."""
         start = torch.zeros_like(size) if kept is None else (size - kept) / 2
         stop = size if kept is None else start + kept
         # Pillow holds the ends of what is kept as float32.
         start, span = start.float().double(), (stop.float() - start.float()).double()
-        scale = span / self.side
+        scale = span / side
         width = scale.clamp(min=1)
-        centres_R = start + (torch.arange(self.side, dtype=torch.float64) + 0.5) * scale
+        centres_R = start + (torch.arange(side, dtype=torch.float64) + 0.5) * scale
         pixels_L = torch.arange(length, dtype=torch.float64) + 0.5
         weights_RL = self.filter((pixels_L - centres_R[:, None]) / width)
         weights_RL = weights_RL / weights_RL.sum(1, keepdim=True) * _PRECISION

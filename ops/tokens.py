@@ -29,7 +29,7 @@ def soft_split(kernel: int | Choice, stride: int, side: int) -> nn.Module:
     Args:
         kernel: side of the patches, of another parity than an even stride.
         stride: between the patches.
-        side: of the feature that comes in, in pixels.
+        side: the longer one of the feature that comes in, in pixels.
 
     Raises:
         ValueError: if a kernel has no centre in common with the others.
@@ -84,14 +84,14 @@ class MetaSoftSplit(MetaOperator):
 class TokenMap(nn.Module):
     """Operators on tokens whose output goes back to its places on the map (re-structurization)."""
 
-    def __init__(self, operators: nn.Module, side: int) -> None:
+    def __init__(self, operators: nn.Module, sides: tuple[int, int]) -> None:
         super().__init__()
-        self.operators, self.side = operators, side
+        self.operators, self.sides = operators, sides
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return [B, D, side, side]."""
+        """Return [B, D, *sides]."""
         tokens_BTD: Tensor = self.operators(x)
-        return torch.unflatten(tokens_BTD.transpose(1, 2), 2, (self.side, self.side))
+        return torch.unflatten(tokens_BTD.transpose(1, 2), 2, self.sides)
 
 
 def sinusoid_positions(num_tokens: int, features: int) -> Tensor:

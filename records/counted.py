@@ -30,7 +30,7 @@ class Counted(Record):
     flops: Count
     params: Count
     activations: Count
-    resolution: Count
+    resolution: Count | list[Count]
     num_classes: Count
     layers: list[Layer]
 

@@ -34,7 +34,8 @@ class Named:
         what: its name, `FILE.py:CLASS` or its class; None for the usual one.
         options: fields of it, `{"width": 0.75}` of a space for example.
         proxy: of a space, what is trained on embedded data in its place: `scale`, the factor of its
-            channels where it has one, and `resolution` in pixels.
+            channels where it has one, and `resolution` in
+            pixels, height and width as `256x192`.
 
     Example:
         >>> Named("evolution", {"evaluations": 8}).options

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ..core.arch import Arch
 from ..core.lookup import lookup
 from ..core.manifest import MOST_PROCESSES, MOST_SEED
+from ..core.resolution import ResolutionLike
 from ..core.run import Run
 from ..core.space import Space
 from ..nasbench.families import make_space, named_space
@@ -170,7 +172,7 @@ def family_of(what: str | Path) -> type[Space] | None:
 
 
 def resolve(
-    what: str | Path, *, resolution: int | None = None, classes: int | None = None
+    what: str | Path, *, resolution: ResolutionLike | None = None, classes: int | None = None
 ) -> tuple[Space, Arch]:
     """Return space and arch of a run folder, an arch.json or a published name.
 
@@ -197,7 +199,7 @@ def resolve(
             ) from None
         space, arch = reference.arch()
     sizes = {"resolution": resolution, "num_classes": classes}
-    changed = {key: value for key, value in sizes.items() if value is not None}
+    changed: dict[str, Any] = {key: value for key, value in sizes.items() if value is not None}
     space = dataclasses.replace(space, **changed)
     return space, space.arch(arch.choices)
 

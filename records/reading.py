@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from ..core.budget import parse_budget, recorded_budget
+from ..core.resolution import ResolutionLike, resolution_of
 from ..core.run import Run
 from ..core.space import Space
 from ..search_spaces.blocks import MOST_FACTOR
@@ -69,7 +70,9 @@ def _begun(run: Run) -> Task:
     return task
 
 
-def proxy_of(target: Space, data: str, scale: float | None, resolution: int | None) -> Space:
+def proxy_of(
+    target: Space, data: str, scale: float | None, resolution: ResolutionLike | None
+) -> Space:
     """Return the space to train: the space's own proxy on embedded data, else the target.
 
     Args:
@@ -91,4 +94,6 @@ def proxy_of(target: Space, data: str, scale: float | None, resolution: int | No
         if "scale" not in proxy.options:
             raise ValueError(f"space {target.name!r} has no channel scale; leave out --proxy-scale")
         proxy = dataclasses.replace(proxy, **{"scale": scale})
-    return proxy if resolution is None else dataclasses.replace(proxy, resolution=resolution)
+    if resolution is None:
+        return proxy
+    return dataclasses.replace(proxy, resolution=resolution_of(resolution, "--proxy-resolution"))

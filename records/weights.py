@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from ..core.arch import Arch
+from ..core.check import as_tuple
 from ..core.files import parse_json, write_atomically
 from ..core.preprocessing import Preprocessing
 from ..core.record import read_record
@@ -175,7 +176,8 @@ def metadata_of(path: Path) -> dict[str, Any]:
     content["classes"] = [str(name) for name in content["classes"]]
     sizes = [content["options"].get(name) for name in ("resolution", "num_classes")]
     side = content["preprocessing"].resolution if content["preprocessing"] else sizes[0]
-    if sizes != [side, len(content["classes"])]:
+    sizes[0] = tuple(sizes[0]) if isinstance(sizes[0], list) else sizes[0]
+    if sizes != [as_tuple(side), len(content["classes"])]:
         raise ValueError(f"{path} is damaged: its resolution and classes contradict its network")
     return content
 

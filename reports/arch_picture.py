@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from ..core.arch import Arch
+from ..core.resolution import Resolution, as_typed, resolution_of
 from ..core.space import Space
 from ..core.spec import examples
 from ..evaluators.efficiency import per_layer
@@ -30,7 +32,7 @@ class Drawn:
         kernel: side of the kernel, 0 of a linear map, which has none.
         is_depthwise: whether every channel has a kernel of its own.
         channels: of the output.
-        size: of the output, side in pixels or tokens; 0 of a mere vector.
+        size: of the output, pixels as in `nastk.core.resolution` or tokens; 0 of a mere vector.
         unit: `px` or `tokens`.
         owner: module that holds it; the parts of a mixed convolution have one owner.
     """
@@ -38,7 +40,7 @@ class Drawn:
     kernel: int
     is_depthwise: bool
     channels: int
-    size: int
+    size: Resolution
     unit: str
     owner: str
 
@@ -108,7 +110,7 @@ def _run(network: nn.Module, inputs: Sequence[Tensor]) -> list[tuple[str, Drawn]
     handles = [
         module.register_forward_hook(watch(name, module))
         for name, module in network.named_modules()
-        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear)
+        if isinstance(module, _ConvNd | nn.Linear)
     ]
     with torch.no_grad():
         network(*inputs)
@@ -122,11 +124,13 @@ def _drawn(name: str, module: nn.Module, y: Tensor) -> Drawn:
     if isinstance(module, nn.Linear):
         size = y.shape[-2] if y.dim() > 2 else 0
         return Drawn(0, False, module.out_features, size, "tokens", owner)
-    assert isinstance(module, nn.Conv1d | nn.Conv2d)
+    assert isinstance(module, _ConvNd)
     is_depthwise = module.groups == module.in_channels > 1
-    unit = "px" if isinstance(module, nn.Conv2d) else "tokens"
+    is_line = len(module.kernel_size) == 1
+    sides: Resolution = y.shape[-1] if is_line else resolution_of(y.shape[-2:])
+    unit = "tokens" if is_line else "px"
     kernel = int(module.kernel_size[-1])
-    return Drawn(kernel, is_depthwise, module.out_channels, y.shape[-1], unit, owner)
+    return Drawn(kernel, is_depthwise, module.out_channels, sides, unit, owner)
 
 
 def _labels(space: Space, modules: Sequence[str]) -> dict[str, str]:
@@ -213,9 +217,11 @@ def _size(layers: Sequence[Drawn]) -> str:
     sizes = [(layer.size, layer.unit) for layer in layers if layer.size]
     if not sizes:
         return ""
-    (first, unit), (last, last_unit) = sizes[0], sizes[-1]
+    ends = [(as_typed(size), unit) for size, unit in (sizes[0], sizes[-1])]
+    (first, unit), (last, last_unit) = ends
     if unit == last_unit == "tokens":  # gates see a mean, which is one token
-        return f"{max(sizes)[0]} tokens"
+        most = max(layer.size for layer in layers if layer.unit == "tokens")
+        return f"{most} tokens"
     if unit != last_unit:
         return f"{first} {unit}→{last} {last_unit}"
     return f"{first} {unit}" if first == last else f"{first}→{last} {unit}"

@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from ..core.check import as_tuple
+from ..core.resolution import as_typed
 from ..nasbench.families import make_space
 from ..records.naming import space_for
 from ..records.trust import recorded_space
@@ -95,11 +97,12 @@ def _sizes(story: Story) -> list[str]:
         return words
     proxy = manifest["proxy"]
     if usual.resolution != family().resolution:
-        words += ["--target-resolution", str(usual.resolution)]
+        words += ["--target-resolution", as_typed(usual.resolution)]
     usual = space_for(manifest["data"], usual)
     for key in ("resolution", "scale"):
-        if key in proxy and proxy[key] != usual.options.get(key):
-            words += [f"--proxy-{key}", str(proxy[key])]
+        if key in proxy and as_tuple(proxy[key]) != usual.options.get(key):
+            typed = as_typed(proxy[key]) if key == "resolution" else str(proxy[key])
+            words += [f"--proxy-{key}", typed]
     return words
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.bounds import WORDS
+from ..core.resolution import as_typed
 from ..tasks.named import metrics_of
 from ..training.task import Metric, gaining
 from .markup import Markup, join, tag
@@ -162,6 +163,7 @@ def training_figures(fact: Facts) -> Markup:
     length = None if total is None else f"{total:,}"
     if total is not None and done is not None and done < total:
         length = f"{done:,} of {total:,}"
+    px = made["resolution"]
     return pairs(
         [
             ("recipe", made["recipe"]),
@@ -170,7 +172,7 @@ def training_figures(fact: Facts) -> Markup:
             ("start", STARTS.get(str(made["start"]))),
             ("seed", made["seed"]),
             ("data", made["data"]),
-            ("resolution", None if made["resolution"] is None else f"{made['resolution']} px"),
+            ("resolution", None if px is None else f"{as_typed(px)} px"),
             ("CPU time", duration(made["cpu_seconds"])),
             ("wall time", duration(made["seconds"])),
             ("weights in float32", size(made["weight_bytes"])),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from ..core.arch import Arch
 from ..core.choice import Choice, Choose, Value
 from ..core.constraint import Constraint
 from ..core.lookup import lookup
+from ..core.resolution import as_typed, sides_of
 from ..core.space import Space
 from ..ops import (
     TokenMap,
@@ -36,6 +38,7 @@ from ..ops.width import AnyWidth
 from .blocks import scaled_channels
 
 AnyInt = int | Choice
+Sides = tuple[int, int]
 
 
 class TokenLayer(nn.Module):
@@ -123,8 +126,9 @@ class T2T(Space):
             if isinstance(value := getattr(self, field.name), list):
                 object.__setattr__(self, field.name, tuple(value))
         lookup("scale", self.scale_by, dict.fromkeys(("head", "width")))
-        if self.resolution < 8:
-            raise ValueError(f"{self.name} needs at least 8 pixels a side, got {self.resolution}")
+        if min(sides_of(self.resolution)) < 8:
+            got = as_typed(self.resolution)
+            raise ValueError(f"{self.name} needs at least 8 pixels a side, got {got}")
         step = self.heads or self.head_width
         if uneven := [width for width in self.widths if width % step]:
             raise ValueError(f"{self.name} needs widths that {step} divides, got {uneven[0]}")
@@ -175,32 +179,33 @@ class T2T(Space):
             width: of the blocks.
         """
         token_width = _mapped(choose("token_width", self.token_widths), self._scaled)
-        stages, side = self._token_stages(choose, token_width)
+        stages, sides = self._token_stages(choose, token_width)
         kernel = choose("split3.kernel", self.kernels)
         # No norm stands between the last split and its projection: they are one convolution.
         project = conv2d(token_width, width, kernel, stride=self.strides[2], bias=True)
-        return [*stages, token_embedding(project, _grid(side, self.strides[2]) ** 2, width)]
+        num_tokens = math.prod(_grid(sides, self.strides[2]))
+        return [*stages, token_embedding(project, num_tokens, width)]
 
-    def _token_stages(self, choose: Choose, width: AnyInt) -> tuple[list[nn.Module], int]:
-        """Return the first two soft splits, each with its token layer, and the side behind them."""
+    def _token_stages(self, choose: Choose, width: AnyInt) -> tuple[list[nn.Module], Sides]:
+        """Return the first two soft splits, each with its token layer, and the sides behind."""
         layer = choose("layer", self.layers)
         ratio = choose("feature_ratio", self.feature_ratios)
         num_random = joint_width(lambda e, r: max(1, int(e * r)), width, ratio)
         stages: list[nn.Module] = []
         channels: AnyInt = 3
-        side = self.resolution
+        sides = sides_of(self.resolution)
         for index, kernels in enumerate((self.first_kernels, self.kernels)):
             kernel = choose(f"split{index + 1}.kernel", kernels)
-            split = soft_split(kernel, self.strides[index], side)
+            split = soft_split(kernel, self.strides[index], max(sides))
             features = patches(channels, kernel)
             operators: dict[Value, Callable[[], nn.Module]] = {
                 "performer": partial(self._performer, features, width, num_random),
                 "transformer": partial(self._transformer, features, width),
             }
-            side = _grid(side, self.strides[index])
-            stages.append(TokenMap(nn.Sequential(split, paths(layer, operators)), side))
+            sides = _grid(sides, self.strides[index])
+            stages.append(TokenMap(nn.Sequential(split, paths(layer, operators)), sides))
             channels = width
-        return stages, side
+        return stages, sides
 
     def _performer(self, features: AnyWidth, width: AnyInt, num_random: AnyWidth) -> nn.Module:
         norm = layer_norm(features, approximates=self.folds_splits)
@@ -278,9 +283,10 @@ def mlp(
     return nn.Sequential(*layers, nn.Dropout(dropout)) if dropout else nn.Sequential(*layers)
 
 
-def _grid(side: int, stride: int) -> int:
-    """Return the tokens along a side of a soft split, the same for all kernels."""
-    return (side - stride + 1) // stride + 1
+def _grid(sides: Sides, stride: int) -> Sides:
+    """Return the tokens along the sides of a soft split, the same for all kernels."""
+    height, width = ((side - stride + 1) // stride + 1 for side in sides)
+    return height, width
 
 
 def _mapped(value: AnyInt, function: Callable[[int], int]) -> AnyInt:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..core.lookup import lookup
+from ..core.resolution import ResolutionLike, resolution_of
 from ..training.task import Metric, Task
 from .images.arrays import ArrayTask, Source
 from .images.classification import Classification
@@ -104,13 +105,17 @@ def family_of(data: str) -> type[Task]:
     return cast(type[Task], folder.family) if folder else Classification
 
 
-def make_task(data: str, resolution: int, *, workers: int = 0, strict: bool = False) -> Task:
+def make_task(
+    data: str, resolution: ResolutionLike, *, workers: int = 0, strict: bool = False
+) -> Task:
     """Return the task of `--data`, drawn at a resolution.
 
     Raises:
-        ValueError: if the name is unknown, the path holds no such data, or it may not be read.
+        ValueError: if the name is unknown, the path holds no such data, or it may not be read; or
+            if the resolution is none.
     """
     find_data(data)
+    resolution = resolution_of(resolution, data)
     if is_own(data):
         return own_task(data, resolution)
     if data in TASKS:

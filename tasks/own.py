@@ -15,6 +15,7 @@ from typing import Any
 
 from ..core.in_memory import hold_class
 from ..core.own_code import check_whole, find_class
+from ..core.resolution import Resolution, as_typed
 from ..training.task import Metric, Task
 
 KIND = "task"
@@ -78,7 +79,7 @@ def own_family(data: str) -> type[Task]:
     )
 
 
-def own_task(data: str, resolution: int) -> Task:
+def own_task(data: str, resolution: Resolution) -> Task:
     """Return a task of a user's own at a resolution.
 
     Raises:
@@ -95,8 +96,9 @@ def own_task(data: str, resolution: int) -> Task:
         made: Task = family(resolution=resolution)  # type: ignore[call-arg]
         return made
     if (own := getattr(held, "resolution", resolution)) != resolution:
+        px = as_typed(resolution)
         raise ValueError(
-            f"this {type(held).__name__} reads at {own} px, the networks take {resolution}: give "
+            f"this {type(held).__name__} reads at {own} px, the networks take {px}: give "
             "the class instead, or the pixels that it has"
         )
     return held

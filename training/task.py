@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_map
 
 from ..core.asktell import Metrics as Metrics
 from ..core.preprocessing import Preprocessing
+from ..core.resolution import resolution_of, sides_of
 from ..core.space import Space
 from ..core.streams import Stream
 from .batch import Batch, Draw
@@ -316,8 +317,9 @@ def aimed(space: Space, family: type[Task]) -> Space:
     Raises:
         ValueError: if they do not fit the kind, naming the kinds that they fit.
     """
-    side = max(space.resolution, family.least_resolution)
-    return _sized(space, family, _of_kind(space, family) | {"resolution": side})
+    sides = [max(side, family.least_resolution) for side in sides_of(space.resolution)]
+    resolution = resolution_of(sides, space.name)
+    return _sized(space, family, _of_kind(space, family) | {"resolution": resolution})
 
 
 def fitted(space: Space, task: Task) -> Space:

@@ -17,6 +17,7 @@ from ..core.arguments import typed_arguments
 from ..core.budget import recorded_budget
 from ..core.files import hash_of, make_folder
 from ..core.loop import Report
+from ..core.resolution import as_typed, resolution_of, sides_of
 from ..core.run import Run, write_json
 from ..core.space import Space
 from ..evaluators.best import LOWER
@@ -294,11 +295,9 @@ def _given(names: Sequence[str | Path], asked: _Asked) -> _Field:
     spaces = [trained for _, trained, _, _ in found]
     task = make_task(data, spaces[0].resolution, strict=asked.execution.strict)
     recipe = asked.recipe_of(spaces, task)
-    if len(sizes := {space.resolution for space in spaces}) > 1:
-        raise ValueError(
-            f"these networks train at {', '.join(map(str, sorted(sizes)))} px: compare those of "
-            "one resolution"
-        )
+    if len(sizes := {sides_of(space.resolution) for space in spaces}) > 1:
+        px = ", ".join(as_typed(resolution_of(sides)) for sides in sorted(sizes))
+        raise ValueError(f"these networks train at {px} px: compare those of one resolution")
     entrants = []
     for name, (family, trained, target, arch) in zip(_short(names), found, strict=True):
         sized = fitted(trained, task)

@@ -45,7 +45,7 @@ def export(
     """Write a network as .pt2 or .onnx, run the file again and compare.
 
     The last retraining is exported, that of a file or a name from `runs/NAME`. The file takes
-    `image`, float32 [B, 3, R, R] prepared as `nastk.preprocessing` says, and gives `logits`
+    `image`, float32 [B, 3, H, W] prepared as `nastk.preprocessing` says, and gives `logits`
     [B, K] in the order of `nastk.classes`. Both are in the file as JSON: among the properties of
     the metadata of .onnx, among the extra files of .pt2.
 

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..core.preprocessing import Preprocessing
+from ..core.resolution import sides_of
 from ..core.spec import Spec, examples
 from ..ops.resize import Resize
 from ..records.weights import entries_of
@@ -66,7 +67,9 @@ class _Prepared(nn.Module):
         super().__init__()
         self.readable = family.readable
         self.resize = Resize(
-            preprocessing.resolution, crop=preprocessing.crop, resize=preprocessing.resize
+            sides_of(preprocessing.resolution),
+            crop=preprocessing.crop,
+            resize=preprocessing.resize,
         )
         for name in ("mean", "deviation"):
             scaled = torch.tensor(getattr(preprocessing, name), dtype=torch.float64)
@@ -114,8 +117,8 @@ def prepared_graph(network: nn.Module, about: Mapping[str, Any], family: type[Ta
         family: of the tasks that it was trained on.
     """
     preprocessing: Preprocessing = about["preprocessing"]
-    side = preprocessing.resolution
-    shape = (2, 3, side + side // 2 + 3, side + side // 4 + 5)
+    height, width = sides_of(preprocessing.resolution)
+    shape = (2, 3, height + height // 2 + 3, width + width // 4 + 5)
     image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     pictures = [Image.fromarray(np.ascontiguousarray(one.transpose(1, 2, 0))) for one in image]
     pixels = np.stack([preprocessing.pixels(one) for one in pictures]).transpose(0, 3, 1, 2)

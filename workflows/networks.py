@@ -9,6 +9,7 @@ from torch import nn
 
 from ..core.arguments import typed_arguments
 from ..core.budget import flops_range
+from ..core.resolution import ResolutionLike
 from ..core.run import Run
 from ..core.torch_state import own_torch_state
 from ..evaluators.efficiency import outside_flops, per_layer
@@ -24,7 +25,7 @@ from ..search_spaces import SPACES
 def count(
     what: str | Path,
     *,
-    resolution: int | None = None,
+    resolution: ResolutionLike | None = None,
     classes: int | None = None,
     layers: bool = False,
     check: bool = False,
@@ -33,7 +34,7 @@ def count(
 
     Args:
         what: run folder, arch.json or name such as `mobilenext-1.0`.
-        resolution: pixels, the arch's own if None.
+        resolution: 224, or height and width as 256x192; the arch's own if None.
         classes: number of classes, the arch's own if None.
         layers: add a list of the cost of each layer.
         check: compare FLOPs with fvcore on the built network, or with torch's counter where
@@ -91,7 +92,7 @@ def load(
     what: str | Path,
     weights: str | Path | None = None,
     *,
-    resolution: int | None = None,
+    resolution: ResolutionLike | None = None,
     classes: int | None = None,
 ) -> nn.Module:
     """Return a plain PyTorch module: of a run what was trained, else a fresh network.

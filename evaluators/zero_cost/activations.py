@@ -16,7 +16,7 @@ from .score import Measure, ScoreOfBatch
 _EPSILON = 1e-5  # k of arXiv:2006.04647v1, section 3
 
 
-def jacob_cov(network: nn.Module, x: Tensor) -> float:
+def jacob_cov(network: nn.Module, *inputs: Tensor) -> float:
     r"""Return how uncorrelated the input gradients of the images of a batch are.
 
         - sum_i [ log(lambda_i + k) + 1 / (lambda_i + k) ],   k = 1e-5
@@ -27,16 +27,25 @@ def jacob_cov(network: nn.Module, x: Tensor) -> float:
 
     Args:
         network: untrained; in training mode its BatchNorms use the statistics of the batch.
-        x: [B, C, H, W], at least two images.
+        inputs: each [B, ...], of at least two images; whole numbers have no gradient.
 
     Returns:
         The score; NaN if the gradient of an image is the same everywhere, as that of a network
         which does not read its input: it has no correlation.
+
+    Raises:
+        ValueError: if all inputs are whole numbers.
     """
     with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        (jacobian,) = torch.autograd.grad(network(x).sum(), x, materialize_grads=True)
-    correlations_BB = torch.corrcoef(jacobian.flatten(1).double())
+        fed = [x.detach().requires_grad_(x.is_floating_point()) for x in inputs]
+        if not (smooth := [x for x in fed if x.requires_grad]):
+            raise ValueError(
+                "jacob_cov needs gradients of the input, which whole numbers have not; use another "
+                "proxy, such as zico"
+            )
+        gradients = torch.autograd.grad(network(*fed).sum(), smooth, materialize_grads=True)
+    jacobian_BD = torch.cat([gradient.flatten(1) for gradient in gradients], 1)
+    correlations_BB = torch.corrcoef(jacobian_BD.double())
     if not bool(correlations_BB.isfinite().all()):
         return float("nan")
     eigenvalues_B = torch.linalg.eigvalsh(correlations_BB).clamp_min(0) + _EPSILON

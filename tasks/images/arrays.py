@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...core.preprocessing import Preprocessing
+from ...core.resolution import Resolution, sides_of
 from ...core.streams import Stream
 from ...training.batch import Draw
 from .augment import rand_augment
@@ -93,7 +94,7 @@ class ArrayTask(Classification):
     """
 
     source: Source
-    resolution: int
+    resolution: Resolution
     _cache: dict[str, Arrays] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -123,7 +124,7 @@ class ArrayTask(Classification):
     def _arrays(self, part: str) -> Arrays:
         if part not in self._cache:
             make = self.source.test if part == "test" else self.source.train
-            self._cache[part] = make(self.resolution)
+            self._cache[part] = make(max(sides_of(self.resolution)))
         return self._cache[part]
 
     @cached_property
@@ -168,8 +169,8 @@ class ArrayTask(Classification):
             return self._take(split, chosen)
         images, labels = self._take(split, chosen, draw)
         generator = draw.of_batch(Stream.SHIFT)
-        reach = round(2 * self.resolution / 28)
-        shifts = tuple(int(shift) for shift in generator.integers(-reach, reach + 1, 2))
+        reaches = [round(2 * side / 28) for side in sides_of(self.resolution)]
+        shifts = tuple(int(generator.integers(-reach, reach + 1)) for reach in reaches)
         images = torch.roll(images, shifts, (2, 3))
         if self.source.flip and generator.random() < 0.5:
             images = images.flip(3)
@@ -245,10 +246,9 @@ def _channels_first(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _to_side(images: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Return [N, 3, R, R] whatever the layout of the channels."""
+    """Return [N, 3, H, W] whatever the layout of the channels."""
     images = _channels_first(images)
-    side = preprocessing.resolution
-    if images.shape[2:] == (side, side) and preprocessing.crop in (None, 1):
+    if images.shape[2:] == sides_of(preprocessing.resolution) and preprocessing.crop in (None, 1):
         return np.ascontiguousarray(images)
     resized = [
         preprocessing.pixels(Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))))

@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ...core.preprocessing import FILTERS, Preprocessing
 from ...core.printable import printable
+from ...core.resolution import sides_of
 from ...core.streams import Stream, of_item
 from .augment import rand_augment
 
@@ -47,7 +48,7 @@ _BITS, _PHOTOMETRIC = 258, 262
 
 
 def decode(job: Job) -> NDArray[np.uint8] | str:
-    """Return [R, R, 3] bytes, or the file's name and trouble if it cannot be read."""
+    """Return [H, W, 3] bytes, or the file's name and trouble if it cannot be read."""
     file, preprocessing, seed, magnitude = job
     try:
         image = read_image(file)
@@ -55,9 +56,9 @@ def decode(job: Job) -> NDArray[np.uint8] | str:
         return str(error)
     if seed is None:
         return preprocessing.pixels(image)
-    side = (preprocessing.resolution, preprocessing.resolution)
-    box = _random_box(image.size, seed) or preprocessing.box(image.size)
-    image = image.resize(side, FILTERS[preprocessing.resize], box=box)
+    height, width = sides_of(preprocessing.resolution)
+    box = _random_box(image.size, width / height, seed) or preprocessing.box(image.size)
+    image = image.resize((width, height), FILTERS[preprocessing.resize], box=box)
     if magnitude:
         image = rand_augment(image, magnitude, of_item(Stream.RAND_AUGMENT, *seed))
     pixels = np.asarray(image)
@@ -161,13 +162,13 @@ def _bytes_of_deep_grey(image: Image.Image) -> Image.Image:
 
 
 def _random_box(
-    size: tuple[int, int], seed: tuple[int, int, int]
+    size: tuple[int, int], usual: float, seed: tuple[int, int, int]
 ) -> tuple[float, float, float, float] | None:
     """Return a box within a picture, None if ten draws were too wide or too high for it."""
     generator = of_item(Stream.CROP, *seed)
     for _ in range(10):
         area = size[0] * size[1] * generator.uniform(0.08, 1.0)
-        aspect = np.exp(generator.uniform(np.log(3 / 4), np.log(4 / 3)))
+        aspect = usual * np.exp(generator.uniform(np.log(3 / 4), np.log(4 / 3)))
         width, height = float(np.sqrt(area * aspect)), float(np.sqrt(area / aspect))
         if width <= size[0] and height <= size[1]:
             left = generator.uniform(0, size[0] - width)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...core.pool import Helpers
 from ...core.preprocessing import Preprocessing
+from ...core.resolution import Resolution, sides_of
 from ...core.streams import Stream, of_item
 from ...training.batch import Draw
 from .arrays import check_size
@@ -37,15 +38,16 @@ Seed = tuple[int, int, int]
 class ImageFolder(Classification):
     """Images decoded by Pillow, in worker processes where asked for; these go with the task.
 
-    Training images are random-resized crops (area 8 to 100 %, aspect 3/4 to 4/3) with random
-    flips, each a function of (seed, epoch, item); evaluation takes the centre of 8/7 of the side.
+    Training images are random-resized crops (area 8 to 100 %, aspect 3/4 to 4/3 of the input's)
+    with random flips, each a function of (seed, epoch, item); evaluation takes the centre of 8/7 of
+    the side.
     What `nastk.tasks.images.decode` cannot read is counted, or refused with `strict`: evaluation
     leaves it out, and in a training batch another image, which follows from (seed, epoch, item)
     too, takes its place. What `scan` leaves out is no item of any split.
     """
 
     def __init__(
-        self, path: str, *, resolution: int, workers: int = 0, strict: bool = False
+        self, path: str, *, resolution: Resolution, workers: int = 0, strict: bool = False
     ) -> None:
         self.path, self.resolution, self.strict = Path(path), resolution, strict
         self.preprocessing: Preprocessing = Preprocessing(
@@ -141,13 +143,13 @@ class ImageFolder(Classification):
     def _standardised(
         self, loaded: Sequence[NDArray[np.uint8] | None], items: Sequence[Item]
     ) -> tuple[Tensor, Tensor]:
-        side = self.resolution
         good = [
             (image, label)
             for image, (_, label) in zip(loaded, items, strict=True)
             if image is not None
         ]
-        pixels = np.array([image for image, _ in good], np.uint8).reshape(-1, side, side, 3)
+        shape = (-1, *sides_of(self.resolution), 3)
+        pixels = np.array([image for image, _ in good], np.uint8).reshape(shape)
         x = torch.from_numpy(self.preprocessing.standardised(pixels.transpose(0, 3, 1, 2)))
         labels = torch.tensor([label for _, label in good], dtype=torch.int64)
         return x, labels

@@ -38,7 +38,7 @@ def baselines(task: Task, meter: Callable[[], Meter]) -> dict[str, Metrics]:
     masks = some.targets["mask"]
     share = float(masks.mean())
     constant = torch.full(masks.shape[1:], share)
-    bump = _bump(masks.shape[-1])
+    bump = _bump(*masks.shape[-2:])
     centre = (bump * share / bump.mean()).clamp(max=1)
     weights = torch.from_numpy(_regression(_pixels(some.inputs[0]), masks.double().numpy().ravel()))
     answer: dict[str, Callable[[Tensor], Tensor]] = {
@@ -55,10 +55,12 @@ def baselines(task: Task, meter: Callable[[], Meter]) -> dict[str, Metrics]:
     return {name: one.compute() for name, one in measured.items()}
 
 
-def _bump(side: int) -> Tensor:
-    """Return [1, R, R], 1 in the middle."""
-    along = (torch.arange(side, dtype=torch.float64) + 0.5) / side - 0.5
-    square = along[:, None] ** 2 + along[None, :] ** 2
+def _bump(height: int, width: int) -> Tensor:
+    """Return [1, H, W], 1 in the middle."""
+    down, across = (
+        (torch.arange(side, dtype=torch.float64) + 0.5) / side - 0.5 for side in (height, width)
+    )
+    square = down[:, None] ** 2 + across[None, :] ** 2
     return torch.exp(-square / (2 * _WIDTH**2))[None].float()
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ...core.resolution import Resolution, sides_of
 from ..images.photos import (
     PHOTO_CREDITS,
     SKIMAGE_CREDITS,
@@ -61,7 +62,7 @@ class Composite(Saliency):
     """2,800 training and 300 test images of one or two objects on the two photos of scikit-learn.
 
     Attributes:
-        resolution: side of the images in pixels.
+        resolution: side of the images in pixels; height and width of the middle of such.
     """
 
     name: ClassVar[str] = "composite"
@@ -69,7 +70,7 @@ class Composite(Saliency):
     origin: ClassVar[str] = f"drawn on {PHOTO_CREDITS}"
     licence: ClassVar[str] = "CC-BY 2.0 (photos)"
 
-    resolution: int
+    resolution: Resolution
 
     def __post_init__(self) -> None:
         self.is_demonstration = True
@@ -94,7 +95,7 @@ class Composite(Saliency):
                 self._drawn[name] = np.concatenate(images), np.concatenate(masks)
             else:
                 photos = [column_of(photo, name) for photo in self._photos]
-                self._drawn[name] = _drawn(photos, name, self.resolution)
+                self._drawn[name] = _drawn(photos, name, sides_of(self.resolution))
         return self._drawn[name]
 
     @cached_property
@@ -130,13 +131,18 @@ def _columns(split: str) -> tuple[str, ...]:
     return ("weights", "architecture") if split == "train" else (split,)
 
 
-def _drawn(photos: Sequence[Image.Image], column: str, side: int) -> Pairs:
-    """Return [N, 3, S, S] images and [N, S, S] masks of a column, both in bytes."""
-    count = _SIZES[column]
-    images = np.empty((count, 3, side, side), dtype=np.uint8)
-    masks = np.empty((count, side, side), dtype=np.uint8)
+def _drawn(photos: Sequence[Image.Image], column: str, sides: tuple[int, int]) -> Pairs:
+    """Return [N, 3, H, W] images and [N, H, W] masks of a column, both in bytes.
+
+    They are the middle of squares of the longer side.
+    """
+    count, longer = _SIZES[column], max(sides)
+    images = np.empty((count, 3, *sides), dtype=np.uint8)
+    masks = np.empty((count, *sides), dtype=np.uint8)
+    rows, columns = (slice((longer - n) // 2, (longer - n) // 2 + n) for n in sides)
     for number in range(count):
-        images[number], masks[number] = composite(photos, side, (_SEEDS[column], number))
+        image, mask = composite(photos, longer, (_SEEDS[column], number))
+        images[number], masks[number] = image[:, rows, columns], mask[rows, columns]
     return images, masks
 
 

@@ -8,20 +8,20 @@ from PIL import Image
 
 from ..images.decode import read_image
 
-# R resolution
+# H height, W width
 
-Job = tuple[str, str, int]
-"""Files of an image and of its mask, and the resolution."""
+Job = tuple[str, str, tuple[int, int]]
+"""Files of an image and of its mask, height and width."""
 
 
 def decode_pair(job: Job) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | str:
-    """Return [3, R, R] and [R, R] bytes, or the file that cannot be read and its trouble."""
-    image_file, mask_file, side = job
+    """Return [3, H, W] and [H, W] bytes, or the file that cannot be read and its trouble."""
+    image_file, mask_file, (height, width) = job
     try:
         image, mask = read_image(image_file), read_image(mask_file).convert("L")
     except ValueError as error:
         return str(error)
     pixels, grey = (
-        np.asarray(one.resize((side, side), Image.Resampling.BILINEAR)) for one in (image, mask)
+        np.asarray(one.resize((width, height), Image.Resampling.BILINEAR)) for one in (image, mask)
     )
     return pixels.transpose(2, 0, 1), grey

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ...core.pool import Helpers
+from ...core.resolution import Resolution, sides_of
 from ..images.arrays import check_size
 from .decoding import decode_pair
 from .saliency import Pairs, Saliency
@@ -42,7 +43,7 @@ class Duts(Saliency):
 
     Args:
         path: of the folder.
-        resolution: side of the images in pixels.
+        resolution: side of the images in pixels, or height and width.
         workers: processes that decode images; 0 decodes in this one.
         strict: whether files that cannot be read are refused, which they are in any case.
 
@@ -52,7 +53,7 @@ class Duts(Saliency):
     """
 
     def __init__(
-        self, path: str, *, resolution: int, workers: int = 0, strict: bool = False
+        self, path: str, *, resolution: Resolution, workers: int = 0, strict: bool = False
     ) -> None:
         self.path, self.resolution = Path(path), resolution
         train, test = _parts(self.path)
@@ -77,7 +78,8 @@ class Duts(Saliency):
     def pairs(self, split: str, items: Sequence[int]) -> Pairs:
         """Return images and masks of a split, decoded and resized."""
         chosen = [self._splits[split][int(item)] for item in items]
-        jobs = [(str(pair.image), str(pair.mask), self.resolution) for pair in chosen]
+        sides = sides_of(self.resolution)
+        jobs = [(str(pair.image), str(pair.mask), sides) for pair in chosen]
         many = self._helpers.map(decode_pair, jobs) if self._helpers else map(decode_pair, jobs)
         decoded = []
         for one in many:

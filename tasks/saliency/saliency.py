@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...core.preprocessing import Preprocessing
+from ...core.resolution import Resolution
 from ...core.streams import Stream
 from ...training.batch import Batch, Draw
 from ...training.task import SPLITS, Meter, Metric, Metrics, Network, Objective, Task
@@ -42,7 +43,7 @@ class Saliency(Task):
     differ there by less than chance differ in their loss.
 
     Attributes:
-        resolution: R.
+        resolution: R, or height and width.
     """
 
     kind: ClassVar[str] = "saliency"
@@ -68,7 +69,7 @@ class Saliency(Task):
     short_recipe: ClassVar[str | None] = "demonstration-long"
     readable_name: ClassVar[str] = "probabilities"
 
-    resolution: int
+    resolution: Resolution
 
     @cached_property
     def preprocessing(self) -> Preprocessing:  # type: ignore[override]

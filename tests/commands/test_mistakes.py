@@ -340,7 +340,7 @@ def test_data_of_more_classes_than_the_network(mistake, trained, tmp_path):
     "change, words",
     [
         ({"options": {"resolution": 28, "depth": 3}}, "unknown option of toy 'depth'"),
-        ({"options": {"resolution": "big"}}, "wrong type"),
+        ({"options": {"resolution": "big"}}, "toy takes as resolution a whole number"),
         ({"space": "Mine"}, "none of nastk's"),
         ({"space": "evil.py:Mine"}, "none of nastk's"),
         ({"schema": 9}, "schema 9"),

@@ -3,15 +3,23 @@
 import itertools
 from dataclasses import dataclass
 
+import asking
 import nastk
 import pytest
 import torch
 from nastk.core.dead import dead_operators
+from nastk.core.run import Run
 from nastk.core.spec import Spec, examples
 from nastk.evaluators.efficiency import latency_ms, outside_flops
-from nastk.evaluators.zero_cost import naswot
+from nastk.evaluators.zero_cost import jacob_cov, naswot, synflow
 from nastk.ops import Step, batch_norm, conv2d, linear
+from nastk.records.reading import problem_of
 from nastk.reports.arch_picture import blocks_of
+from nastk.strategies.length import supernet_flops
+from nastk.tasks import named
+from nastk.tasks.images.arrays import ArrayTask
+from nastk.tasks.images.digits import digits
+from nastk.training.batch import Batch
 from nastk.workflows.check import check_space
 from nastk.workflows.export import try_export
 from torch import nn
@@ -111,6 +119,53 @@ def test_two_inputs_are_probed_timed_drawn_checked_and_exported():
     assert dead_operators(unread, SPACE.inputs()) == ["embedding"]
     assert latency_ms(SPACE.build(arch), SPACE.inputs(), rounds=1) > 0
     assert try_export(network, SPACE.inputs()) <= 1e-5
-    assert naswot(network.train(), *examples(SPACE.inputs(), 4)) < float("inf")
+    fed = examples(SPACE.inputs(), 4)
+    assert naswot(network.train(), *fed) < float("inf")
+    assert -float("inf") < jacob_cov(network, *fed) < 0
+    assert synflow(SPACE.build(arch), SPACE.inputs()) > 0
+    with pytest.raises(ValueError, match="jacob_cov needs gradients of the input"):
+        jacob_cov(nn.Embedding(WORDS, 8), fed[1])
     assert sum(block.flops for block in blocks_of(SPACE, arch)) > 0
     assert set(check_space(Captions)["checks"].values()) == {None}
+
+
+class CaptionedDigits(ArrayTask):
+    """Embedded digits with captions, of which one word mostly tells the digit."""
+
+    def __init__(self, resolution):
+        super().__init__(source=digits(), resolution=resolution)
+
+    def read(self, split, items, draw):
+        batch = super().read(split, items, draw)
+        labels = batch.targets["labels"]
+        tokens = torch.arange(LENGTH).repeat(len(labels), 1) + 10
+        tokens[:, 2] = torch.where(labels > 6, 0, labels)
+        return Batch(inputs=(*batch.inputs, tokens), targets=batch.targets)
+
+
+@pytest.mark.slow
+def test_two_inputs_go_from_search_to_exported_file(tmp_path, monkeypatch):
+    monkeypatch.setitem(named.TASKS, "captioned", CaptionedDigits)
+    monkeypatch.setenv("NASTK_CHECKPOINT_SECONDS", "0")
+    how = {"data": "captioned", "steps": 12, "quiet": True}
+    expected = asking.search(Captions, "90%", out=tmp_path / "whole", **how)
+
+    def stop(event):
+        if (event["phase"], event["step"]) == ("supernet", 6):
+            raise KeyboardInterrupt
+
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        asking.search(Captions, "90%", out=run, report=stop, **how | {"quiet": False})
+    found = asking.resume(run, space=Captions, quiet=True)
+    assert found["arch_id"] == expected["arch_id"] and found["dead"] == []
+    made = asking.retrain(run, steps=30, quiet=True)
+    assert nastk.evaluate(run)["metrics"]["test_loss_nats"] == made["metrics"]["test_loss_nats"]
+    file = nastk.export(run, tmp_path / "a.pt2")
+    assert file["input"] == "image float32 [B, 3, 8, 8]; tokens int64 [B, 6]"
+    problem = problem_of(Run.open(run))
+    whole = SPACE.cost.count({"hidden": 1, "kernel": 1})["flops"] + 8 * 5
+    # What folds kernels comes on top.
+    assert whole <= supernet_flops(problem, features=False) < 1.002 * whole
+    pytest.importorskip("onnxruntime")
+    assert nastk.export(run, tmp_path / "a.onnx")["max_difference"] <= 1e-5

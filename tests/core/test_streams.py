@@ -6,6 +6,7 @@ import json
 import logging
 from pathlib import Path
 
+import asking
 import nastk
 import numpy as np
 import pytest
@@ -108,7 +109,7 @@ def test_a_run_of_other_random_numbers_says_so_when_it_goes_on(tmp_path, monkeyp
     monkeypatch.setenv("NASTK_CHECKPOINT_SECONDS", "0")
     how = {"strategy": "logits", "steps": 5, "data": "digits"}
     with pytest.raises(KeyboardInterrupt):
-        nastk.search("toy", "55K", out=tmp_path / "run", report=stop, **how)
+        asking.search("toy", "55K", out=tmp_path / "run", report=stop, **how)
     file, folder = tmp_path / "run/manifest.json", tmp_path / "run/checkpoints"
     manifest = json.loads(file.read_text()) | {"git_commit": "0123456789abcdef"}
     manifest["versions"]["nastk"] = "0.1.9"
@@ -117,7 +118,7 @@ def test_a_run_of_other_random_numbers_says_so_when_it_goes_on(tmp_path, monkeyp
     del state["streams"]  # as no version before wrote it
     save_checkpoint(folder, "last", weights, state)
     with caplog.at_level(logging.WARNING):
-        found = nastk.resume(tmp_path / "run", quiet=True)
+        found = asking.resume(tmp_path / "run", quiet=True)
     said = [r.message for r in caplog.records if "random numbers" in r.message]
     assert len(said) == 1 and "\n" not in said[0]
     assert "by nastk 0.1.9 (commit 0123456789)" in said[0]

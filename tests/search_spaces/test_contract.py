@@ -176,6 +176,7 @@ class Images:
 
     number: int = 1000
     is_demonstration: bool = False
+    short_recipe: str | None = None
 
     def size(self, split):
         return self.number
