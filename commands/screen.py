@@ -196,20 +196,23 @@ def print_comparison(result: dict[str, Any]) -> None:
 def print_proxy(result: dict[str, Any]) -> None:
     """Print what a proxy can rank, and a warning where that is little."""
     table = new_table("", "value", "")
+    metrics = metrics_of(result["data"])
+    first, way = metrics[0], "higher" if metrics[0].maximises else "lower"
     for name, meaning in (
-        ("icc_loss", "share of the loss's variance that is due to the arch"),
-        ("icc_accuracy", "the same of the accuracy"),
+        ("icc_loss", f"share of the {first.word}'s variance that is due to the arch"),
+        ("icc_accuracy", f"the same of the {gaining(metrics).word}"),
         ("ceiling_tau", "Kendall tau of one training and the mean of the others"),
-        ("params_tau", "Kendall tau of more params and lower loss"),
+        ("params_tau", f"Kendall tau of more params and {way} {first.word}"),
     ):
         value = result[name]
         table.add_row(name, "-" if value is None else f"{value:.2f}", meaning)
     say(table)
     say(
         f"{result['archs']} random archs x {result['seeds']} seeds of {result['space']} at "
-        f"{result['flops']} on {result['data']}, recipe {result['recipe']}: loss "
-        f"{result['loss_mean_nats']:.3f}, spread {result['loss_between_archs_nats']:.3f} between "
-        f"archs, {result['loss_between_seeds_nats']:.3f} between seeds; "
+        f"{result['flops']} on {result['data']}, recipe {result['recipe']}: "
+        f"{first.word} {result[first.key('mean')]:.3f}, spread "
+        f"{result[first.key('between_archs')]:.3f} between archs, "
+        f"{result[first.key('between_seeds')]:.3f} between seeds; "
         f"{result['cpu_seconds']:.0f} CPU s; trainings in {result['out']}",
     )
     if result["warning"]:

@@ -56,6 +56,18 @@ class Metric:
         return self.name.rpartition("_")[2]
 
     @property
+    def word(self) -> str:
+        """What it is called in a sentence, whatever was measured.
+
+        Example:
+            >>> Metric(name="loss_nats", title="test loss").word
+            'loss'
+            >>> Metric(name="top1_percent", title="", long="test accuracy (top-1)").word
+            'accuracy'
+        """
+        return (self.long or self.title).removeprefix("test ").partition(" (")[0]
+
+    @property
     def spread(self) -> str:
         """The key of its standard deviation over seeds.
 
@@ -63,8 +75,17 @@ class Metric:
             >>> Metric(name="loss_nats", title="loss").spread, Metric(name="mae", title="").spread
             ('loss_spread_nats', 'spread_mae')
         """
+        return self.key("spread")
+
+    def key(self, word: str) -> str:
+        """Return the key of a figure about its values, which has their unit.
+
+        Example:
+            >>> Metric(name="loss_nats", title="loss").key("mean")
+            'loss_mean_nats'
+        """
         stem, line, unit = self.name.rpartition("_")
-        return f"{stem}{line}spread_{unit}"
+        return f"{stem}{line}{word}_{unit}"
 
     @property
     def values(self) -> str:

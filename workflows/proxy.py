@@ -28,7 +28,7 @@ from ..records.execution import Execution
 from ..records.manifest import absolute_space, circumstances
 from ..records.naming import check_numbers, space_for
 from ..tasks.named import DATA, family_of, find_data, make_task
-from ..training.task import aimed, fitted
+from ..training.task import Metric, aimed, fitted, gaining
 
 # Below this share of variance one training says more about its seed than about its arch.
 ENOUGH = 0.5
@@ -82,8 +82,8 @@ def bench_proxy(
 
     Returns:
         `icc_loss icc_accuracy ceiling_tau params_tau` of `nastk.comparison.signal` (None where
-        undefined), `warning` (None if the loss has an ICC of at least 0.5), what was trained, and
-        means and spreads.
+        undefined; of the task's first metric and of the first that grows), `warning` (None if the
+        first has an ICC of at least 0.5), what was trained, and means and spreads.
 
     Raises:
         ValueError: if an argument is wrong, or the band has too few archs.
@@ -137,7 +137,7 @@ def bench_proxy(
         "steps": steps,
         "archs": archs,
         "seeds": seeds,
-        **_figures(entrants, [results[job.key] for job in jobs]),
+        **_figures(entrants, [results[job.key] for job in jobs], learned.metrics),
         "seconds": time.perf_counter() - start,
         "out": str(folder),
         "record": circumstances(execution) | execution.numerics | {"data_record": about},
@@ -179,33 +179,36 @@ def random_archs(
     return result
 
 
-def _figures(entrants: Sequence[Contestant], results: Sequence[Result]) -> dict[str, Any]:
+def _figures(
+    entrants: Sequence[Contestant], results: Sequence[Result], metrics: Sequence[Metric]
+) -> dict[str, Any]:
     """Return the statistics of finished trainings, which come seed by seed."""
+    first, other = metrics[0], gaining(metrics)
 
-    def table(metric: str) -> Any:
-        values = [result.metrics[metric] for result in results]
+    def table(metric: Metric) -> Any:
+        values = [result.metrics[f"architecture_{metric.name}"] for result in results]
         return np.array(values).reshape(-1, len(entrants)).T
 
-    losses_AS, top1_AS = table("architecture_loss_nats"), table("architecture_top1_percent")
-    if not np.isfinite(losses_AS).all():
+    values_AS, others_AS = table(first), table(other)
+    if not np.isfinite(values_AS).all():
         raise RuntimeError("a training diverged; take a recipe with a lower learning rate")
     params_A = [float(entrant.params) for entrant in entrants]
-    figures = signal(losses_AS, top1_AS, params_A)
+    figures = signal(first.cost(values_AS), others_AS, params_A)
     icc = figures["icc_loss"]
     warning = None
     if icc is None or icc < ENOUGH:
         share = "no share" if icc is None else f"{icc:.2f}"
         warning = (
-            f"{share} of the variance of the loss is due to the arch, less than {ENOUGH}: one "
-            "training can hardly rank archs here; train longer or shorter, widen the space, or "
+            f"{share} of the variance of the {first.word} is due to the arch, less than {ENOUGH}: "
+            "one training can hardly rank archs here; train longer or shorter, widen the space, or "
             "average over seeds"
         )
     return {
         **figures,
         "warning": warning,
-        "loss_mean_nats": float(losses_AS.mean()),
-        "loss_between_archs_nats": float(losses_AS.mean(1).std(ddof=1)),
-        "loss_between_seeds_nats": float(np.sqrt(losses_AS.var(1, ddof=1).mean())),
-        "top1_mean_percent": float(top1_AS.mean()),
+        first.key("mean"): float(values_AS.mean()),
+        first.key("between_archs"): float(values_AS.mean(1).std(ddof=1)),
+        first.key("between_seeds"): float(np.sqrt(values_AS.var(1, ddof=1).mean())),
+        other.key("mean"): float(others_AS.mean()),
         "cpu_seconds": sum(result.cpu_seconds for result in results),
     }
