@@ -4,53 +4,27 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..comparison.contestants import Contestant, contestant, contestants
-from ..comparison.jobs import TRAININGS, train_all, trainings
+from ..comparison.jobs import train_all, trainings
 from ..comparison.summary import summary
-from ..core.arch import Arch
 from ..core.arguments import typed_arguments
-from ..core.budget import recorded_budget
 from ..core.files import hash_of, make_folder
 from ..core.loop import Report
-from ..core.resolution import as_typed, resolution_of, sides_of
-from ..core.run import Run, write_json
-from ..core.space import Space
+from ..core.run import write_json
 from ..evaluators.best import LOWER
-from ..evaluators.recipe import (
-    Recipe,
-    check_changes,
-    default_recipe,
-    find_recipe,
-    recipe_hash,
-    with_changes,
-)
+from ..evaluators.recipe import check_changes
 from ..evaluators.train import measured_on
 from ..records.data import chosen_data
 from ..records.execution import Execution, computed_as
-from ..records.front import front_choices
 from ..records.manifest import circumstances
-from ..records.naming import (
-    check_length,
-    check_numbers,
-    found_in,
-    resolve,
-    space_for,
-    spaces_of,
-    trained_space,
-)
-from ..records.trust import code_name
-from ..tasks.named import DATA, find_data, is_embedded, make_task
-from ..training.task import Task, fitted
+from ..records.naming import check_length, check_numbers
+from .field import Asked, field_of
 from .guarding import guarded_call
 from .planning import trainings_told
 from .progress import shown
-
-NUM_RANDOM = 8  # archs around that of a search
 
 
 @typed_arguments
@@ -140,7 +114,7 @@ def compare(
         strict=strict,
         seed=seed,
     )
-    asked = _Asked(
+    asked = Asked(
         data=data,
         recipe=recipe,
         changes=changes,
@@ -148,12 +122,7 @@ def compare(
         out=out,
         split="weights" if hold_out else "train",
     )
-    if len(names) == 1 and Path(names[0]).is_dir():
-        field = _around(Path(names[0]), asked, NUM_RANDOM if random is None else random)
-    elif random:
-        raise ValueError("random archs need a budget: give one run of a search, or no --random")
-    else:
-        field = _given(names, asked)
+    field = field_of(names, asked, random)
     about = field.task.describe()
     entries = trainings(
         field.entrants,
@@ -198,144 +167,3 @@ def _finite(told: dict[str, Any]) -> dict[str, Any]:
     if all(row["num_diverged"] == row["seeds"] for row in told["rows"]):
         raise RuntimeError(f"all trainings diverged ({told['num_trainings']}): {LOWER}")
     return told
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Asked:
-    """How a comparison was asked for."""
-
-    data: str | None
-    recipe: str | None
-    changes: Mapping[str, Any]
-    execution: Execution
-    out: str | Path | None
-    split: str
-
-    def recipe_of(self, spaces: Sequence[Space], task: Task) -> Recipe:
-        """Return the recipe by which all are trained."""
-        if self.recipe:
-            return with_changes(find_recipe(self.recipe), **self.changes)
-        recipes = {s.name: default_recipe(s, task) for s in spaces}
-        if len(set(recipes.values())) > 1:
-            ways = ", ".join(f"{name} by {recipe.name!r}" for name, recipe in recipes.items())
-            raise ValueError(f"these networks train differently, {ways}: give one --recipe for all")
-        return with_changes(recipes[spaces[0].name], **self.changes)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Field:
-    """Who is compared, on what data and by what recipe, and where that is written."""
-
-    entrants: list[Contestant]
-    data: str
-    task: Task
-    recipe: Recipe
-    trainings: Path
-    file: Path | None = None  # None where each comparison has one of its own
-    run: Path | None = None
-
-    @property
-    def lines(self) -> list[str]:
-        """What the user has to know of it."""
-        if self.run is None or not (self.run / "compare").is_dir():
-            return []
-        return [
-            f"{self.run / 'compare'} holds trainings as versions before 0.2 kept them; they are "
-            "not found again, and what is compared is trained anew"
-        ]
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What a result says of the field."""
-        return {
-            "run": None if self.run is None else str(self.run),
-            "data": self.data,
-            "recipe": self.recipe.name,
-            "recipe_sha256": recipe_hash(self.recipe),
-        }
-
-
-def _around(path: Path, asked: _Asked, num_random: int) -> _Field:
-    """Return the arch of a search and its neighbours."""
-    if asked.out is not None:
-        raise ValueError(f"{path} is a run, which is compared in its own folder: no --out")
-    run = Run.open(path)
-    (target, arch), manifest = found_in(run), run.manifest
-    if manifest.limits is None:
-        raise ValueError(f"{path} is no search, so there is no budget to compare under")
-    data = asked.data or manifest["data"]
-    trained = trained_space(run, data)
-    task = make_task(data, trained.resolution, strict=asked.execution.strict)
-    entrants = contestants(
-        family=code_name("space", manifest, path),
-        target=target,
-        proxy=fitted(trained, task),
-        arch=arch,
-        budget=recorded_budget(manifest),
-        num_random=num_random,
-        seed=asked.execution.seed,
-        front=front_choices(run),
-    )
-    return _Field(
-        entrants=entrants,
-        data=data,
-        task=task,
-        recipe=asked.recipe_of([target], task),
-        trainings=run.path / TRAININGS,
-        file=run.path / ("compare.json" if asked.split == "train" else "compare-held-out.json"),
-        run=run.path,
-    )
-
-
-def _given(names: Sequence[str | Path], asked: _Asked) -> _Field:
-    """Return archs by name, file or run, which stand beside each other."""
-    data = asked.data or _data_of(names)
-    find_data(data)
-    found = [_resolved(what, data) for what in names]
-    spaces = [trained for _, trained, _, _ in found]
-    task = make_task(data, spaces[0].resolution, strict=asked.execution.strict)
-    recipe = asked.recipe_of(spaces, task)
-    if len(sizes := {sides_of(space.resolution) for space in spaces}) > 1:
-        px = ", ".join(as_typed(resolution_of(sides)) for sides in sorted(sizes))
-        raise ValueError(f"these networks train at {px} px: compare those of one resolution")
-    entrants = []
-    for name, (family, trained, target, arch) in zip(_short(names), found, strict=True):
-        sized = fitted(trained, task)
-        counted = target if is_embedded(data) else sized
-        entrants.append(
-            contestant(name, "given", family=family, target=counted, trained=sized, arch=arch)
-        )
-    return _Field(
-        entrants=entrants,
-        data=data,
-        task=task,
-        recipe=recipe,
-        trainings=Path(asked.out) if asked.out else Path("runs", "compare"),
-    )
-
-
-def _data_of(names: Sequence[str | Path]) -> str:
-    """Return the data that all runs among some archs searched on."""
-    folders = [Path(name) for name in names if Path(name).is_dir()]
-    known = sorted({Run.open(folder).manifest["data"] for folder in folders})
-    if len(known) > 1:
-        raise ValueError(f"these runs are of {' and '.join(known)}: say on which --data")
-    return known[0] if known else DATA
-
-
-def _resolved(what: str | Path, data: str) -> tuple[str, Space, Space, Arch]:
-    """Return family, the space that is trained, the one whose cost is counted, and the arch."""
-    target, arch = resolve(what)
-    run = Run.open(Path(what)) if Path(what).is_dir() else None
-    proxy = None if run is None else spaces_of(run)[1]
-    family = target.name if run is None else code_name("space", run.manifest, run.path)
-    return family, space_for(data, target, proxy), target, arch
-
-
-def _short(names: Sequence[str | Path]) -> list[str]:
-    """Return names without folder and .json, or as they were typed if those are not distinct."""
-    for texts in ([Path(n).name.removesuffix(".json") for n in names], [str(n) for n in names]):
-        if len(set(texts)) == len(texts):
-            return texts
-    twice = next(n for n in texts if texts.count(n) > 1)
-    raise ValueError(f"{twice} is given twice: a comparison takes every arch once")

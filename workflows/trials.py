@@ -31,7 +31,7 @@ from ..training.strategy import Problem
 from ..training.task import Metrics
 from .appointing import make_evaluator
 
-_TRIALS = "trials"
+_EVALUATIONS = "evaluations"
 """The folder of what is evaluated for a search alone, and removed at its end."""
 
 _asked: dict[str, Evaluator] = {}
@@ -115,7 +115,7 @@ def open_pool(
     processes = 1 if is_alone else min(execution.at_a_time, at_a_time)
     share_held()
     _asked[str(run.path)] = evaluator
-    folder = TRAININGS if type(evaluator) is Train else _TRIALS
+    folder = TRAININGS if type(evaluator) is Train else _EVALUATIONS
     try:
         with opened(run.path / folder, processes_for(names, processes)) as executor:
             yield _Trials(run, evaluator, each, executor, tell)
@@ -193,7 +193,8 @@ def close_trials(run: Run) -> int:
 
     Trainings are kept: `compare` and evidence find them.
     """
-    folders = (run.path / TRAININGS, run.path / _TRIALS)
+    folders = (run.path / TRAININGS, run.path / _EVALUATIONS)
     results = [read_result(f) for folder in folders for f in folder.glob("*/result.json")]
-    shutil.rmtree(run.path / _TRIALS, ignore_errors=True)
+    for folder in (_EVALUATIONS, "trials"):  # that of a search which version 0.1 began
+        shutil.rmtree(run.path / folder, ignore_errors=True)
     return max((result.peak_memory_bytes for result in results), default=0)

@@ -35,7 +35,7 @@ class Small(nastk.Evaluator):
     pause: str = ""
 
     def evaluate(self, arch):
-        if self.pause and len(list(Path(self.pause).parent.glob("run/trials/*"))) > 2:
+        if self.pause and len(list(Path(self.pause).parent.glob("run/evaluations/*"))) > 2:
             if Path(self.pause).exists():
                 raise KeyboardInterrupt
         size = sum(w.numel() for w in self.problem.proxy.build(arch).parameters())
@@ -75,6 +75,7 @@ def test_a_class_of_a_program_evaluates_and_an_instance_searches(tmp_path):
     assert manifest.strategy_options == {"by": 3, "evaluations": 5}
     assert manifest.code["strategy"].file == manifest.code["evaluator"].file
     assert found["params"] == max(event["size"] for event in trials(found.run))
+    assert not (found.run / "evaluations").exists()
     with pytest.raises(ValueError, match="to Named or to its instance, not both"):
         asking.search(**OPTIONS | {"strategy": strategy})
     named = asking.search(**options, strategy=RandomArch(evaluations=2), out=tmp_path / "b")

@@ -102,7 +102,7 @@ def test_the_best_of_the_fully_evaluated_archs_is_found_and_trials_are_recorded(
     chooses = STRATEGIES[name]().sampler(Toy(), Budget.parse("55K"), 0).choose() is not None
     assert found["arch_id"] in {trial["arch"] for trial in full} if chooses else [lowest]
     assert all(trial["loss"] == trial["architecture_loss_nats"] for trial in trials)
-    assert not (tmp_path / "run/trials").exists()
+    assert not (tmp_path / "run/evaluations").exists()
 
 
 @pytest.mark.slow

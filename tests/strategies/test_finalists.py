@@ -53,7 +53,7 @@ def test_every_supernet_trains_its_finalists_and_finds_one(strategy, tmp_path, t
     events = [e for e in Run.open(tmp_path / "run").events() if "share" in e]
     assert len(events) == 3 and len({event["arch"] for event in events}) == 3
     assert found["arch_id"] in {event["arch"] for event in events}
-    assert found["flops"] <= 800_000 and not (tmp_path / "run/trials").exists()
+    assert found["flops"] <= 800_000 and not (tmp_path / "run/evaluations").exists()
 
 
 def test_the_model_has_the_last_word(tmp_path, monkeypatch, trained_at_once):

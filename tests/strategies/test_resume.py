@@ -426,7 +426,11 @@ def test_a_trial_that_diverged_just_before_a_kill_is_told_as_such(tmp_path):
     result = results[file]
     diverged = dict.fromkeys(result["metrics"], float("nan"))
     write_json(file, result | {"metrics": diverged})
+    older = folder / f"trials/{first['arch']}-1/result.json"  # as version 0.1 left it
+    older.parent.mkdir(parents=True)
+    write_json(older, {"trial": older.parent.name, "metrics": {"loss": 0.1}, "skipped": []})
     found = asking.resume(folder)
+    assert not older.exists()
     events = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [event["loss"] is None for event in events] == [True, False, False]
     assert found["arch_id"] != first["arch"]

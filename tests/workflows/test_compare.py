@@ -24,7 +24,7 @@ from nastk.core.run import Run
 from nastk.search_spaces import Sandglass, SandglassMicro, Toy
 from nastk.tasks import named
 from nastk.tasks.images.digits import digits
-from nastk.workflows import compare
+from nastk.workflows import field
 
 NASTK = [sys.executable, "-m", "nastk"]
 SMALL = {"seeds": 2, "random": 2, "steps": 3, "data": "digits"}
@@ -104,7 +104,7 @@ def trained_to(monkeypatch):
 
         monkeypatch.setattr(TrainingJob, "measure", measure)
         own = partial(contestants, with_references=False)
-        monkeypatch.setattr(compare, "contestants", own)
+        monkeypatch.setattr(field, "contestants", own)
 
     return tell
 
@@ -301,7 +301,7 @@ def test_trainings_of_an_older_version_are_said_to_be_done_again(run, trained_to
 @pytest.fixture
 def measured(monkeypatch):
     """Titles of the trainings that are done, and not found; no references."""
-    monkeypatch.setattr(compare, "contestants", partial(contestants, with_references=False))
+    monkeypatch.setattr(field, "contestants", partial(contestants, with_references=False))
     titles, measure = [], TrainingJob.measure
 
     def noted(self, run, report):
@@ -316,7 +316,7 @@ def measured(monkeypatch):
     "strategy, options", [("random", {"evaluations": 3}), ("gumbel", {"finalists": 2})]
 )
 def test_what_a_search_has_trained_is_found_by_a_comparison(
-    strategy, options, tmp_path, measured, monkeypatch
+    strategy, options, tmp_path, measured, monkeypatch, capfd
 ):
     """The search trains all archs of its band, with its seed 0."""
 
@@ -333,6 +333,10 @@ def test_what_a_search_has_trained_is_found_by_a_comparison(
     row = result["rows"][0]
     assert row["losses_nats"][0] == losses[found["arch_id"]] and result["split"] == "architecture"
     assert result["file"].endswith("compare-held-out.json")
+    capfd.readouterr()
+    screen.print_comparison(result)
+    said = capfd.readouterr().out
+    assert "held-out loss" in said and "test loss" not in said and "nastk report" not in said
 
 
 def test_what_was_retrained_is_found_by_a_comparison_to_the_bit(run, tmp_path, measured):
