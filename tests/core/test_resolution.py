@@ -16,6 +16,7 @@ from nastk.records.weights import metadata_of
 from nastk.reports.arch_picture import blocks_of
 from nastk.search_spaces import SPACES, Toy
 from nastk.tasks.named import make_task
+from nastk.tasks.saliency import composite as composites
 from nastk.training.task import training_batch
 from PIL import Image
 
@@ -156,3 +157,35 @@ def test_a_drawn_network_says_height_and_width_of_its_features():
         for layer in block.layers
     ]
     assert sizes == [(16, 8), (8, 4), (8, 4), 0]
+
+
+def test_masks_are_rectangles_as_their_images(tmp_path):
+    for part, count in (("TR", 8), ("TE", 2)):
+        for kind, mode in (("Image", "RGB"), ("Mask", "L")):
+            folder = tmp_path / f"DUTS-{part}" / f"DUTS-{part}-{kind}"
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = np.zeros((40, 60, 3) if mode == "RGB" else (40, 60), np.uint8)
+                pixels[:20] = 255  # the upper half
+                name = f"{number}.{'jpg' if mode == 'RGB' else 'png'}"
+                Image.fromarray(pixels, mode).save(folder / name)
+    task = make_task(f"duts:{tmp_path}", (64, 48))
+    batch = training_batch(task, "train", seed=0, step=0, batch_size=4)
+    assert batch.inputs[0].shape == (4, 3, 64, 48)
+    assert (
+        batch.targets["mask"][:, 0, :30].min() == 1 and batch.targets["mask"][:, 0, 34:].max() == 0
+    )
+    made = Toy(resolution=(64, 48), task="saliency", num_classes=1)
+    network = made.build(sample_archs(made, 1, 0)[0])
+    assert network(batch.inputs[0]).shape == batch.targets["mask"].shape
+    found = task.baselines()
+    assert set(found) == {"constant", "centre", "colour"}
+    assert found["colour"]["mae"] < found["constant"]["mae"]
+
+
+def test_composed_rectangles_are_the_middle_of_composed_squares(monkeypatch):
+    monkeypatch.setattr(composites, "_SIZES", {"weights": 3, "architecture": 2, "test": 2})
+    (wide, masks), (square, whole) = (
+        make_task("composite", sides).pairs("train", range(5)) for sides in ((48, 64), 64)
+    )
+    assert np.array_equal(wide, square[:, :, 8:56]) and np.array_equal(masks, whole[:, 8:56])
