@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ..core import streams
 from ..core.arch import Arch
 from ..core.executor import opened
 from ..core.files import file_sha256
@@ -91,6 +92,7 @@ class TrainingJob(Job):
             "steps": self.steps,
             "split": self.split,
             "seed": how.seed,
+            "streams": streams.VERSION,
             "device": how.place.type,
             **how.numerics,
         }

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..core import streams
 from ..core.executor import opened
 from ..core.files import write_atomically
 from ..core.job import Job, Result
@@ -80,7 +81,8 @@ class Row(Job):
         """All that decides the result, so not the band."""
         plan = dataclasses.asdict(self.plan)
         del plan["band"]
-        return plan | {"arch": self.row, "data_sha256": self.data_sha256}
+        about = {"arch": self.row, "data_sha256": self.data_sha256}
+        return plan | about | {"streams": streams.VERSION}
 
     @property
     def needs(self) -> Sequence[str]:
