@@ -34,11 +34,11 @@ from nastk.core.budget import parse_budget
 from nastk.core.job import Result
 from nastk.core.run import write_json
 from nastk.core.sampler import sample_archs
-from nastk.evaluators.recipe import RECIPES
 from nastk.evaluators.train import Training
 from nastk.records.execution import Execution
 from nastk.search_spaces import SPACES
 from nastk.tasks.named import make_task
+from nastk.training.recipes import RECIPES
 from nastk.training.task import Task
 from nastk.training.task import measure as measured_on
 

@@ -27,10 +27,10 @@ from nastk.core.budget import Budget
 from nastk.core.ranked import as_ranked
 from nastk.core.run import write_json
 from nastk.core.sampler import sample_archs
-from nastk.evaluators.recipe import DEMONSTRATION
 from nastk.evaluators.train import Training
 from nastk.search_spaces import SandglassMicro
 from nastk.tasks.named import make_task
+from nastk.training.recipes import DEMONSTRATION
 from nastk.training.task import measure as measured_on
 
 SEEDS = 3

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+from textwrap import fill
 from typing import Any
 
 from ..core.resolution import as_typed
-from ..evaluators.recipe import FEW_IMAGES
+from ..strategies.length import LONG_STEPS
+from ..training.changes import SETTINGS
+from ..training.recipe import Recipe
+from ..training.recipes import FEW_IMAGES
 from ..workflows.progress import short
 from .console import new_table, say
 
@@ -51,17 +56,27 @@ def print_space(found: dict[str, Any]) -> None:
 
 def print_recipes(rows: list[dict[str, Any]]) -> None:
     """Print what each recipe contains; what is zero is not used and left out."""
+    usual = {field.name: field.default for field in dataclasses.fields(Recipe)}
+    hidden = {"name", "optimizer", "spaces"}
     for row in rows:
-        settings = {k: v for k, v in row.items() if k not in ("name", "spaces", "optimizer") and v}
-        told = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in settings.items())
+        settings = {k: v for k, v in row.items() if k not in hidden and v != usual[k]}
+        told = ", ".join(f"{key.replace('_', ' ')} {_said(v)}" for key, v in settings.items())
         users = ", ".join(row["spaces"]) or "only where asked for"
         print(f"{row['name']}\n    {row['optimizer']}, {told}\n    spaces: {users}")
     print(
         "\nwarmup is a share of the updates; behind it the rate falls as a cosine to 0 or "
         f"the final lr.\nA space of your own trains by small on up to {FEW_IMAGES:,} images, else "
-        "by mobilenet; on embedded\ndata by demonstration. Change a recipe by --epochs, "
-        "--batch-size and --lr, or in its name:\n--recipe small:epochs=10,lr=0.002."
+        "by mobilenet; on embedded\ndata by demonstration; its supernet by supernet, in searches "
+        f"of {LONG_STEPS:,} updates and\nmore by supernet-long. Change a recipe by --epochs, "
+        "--batch-size and --lr, in its name:\n--recipe small:epochs=10,lr=0.002, or in a file: "
+        "--recipe mine.toml. What may be changed:\n"
+        + fill(", ".join(SETTINGS), 80, initial_indent="    ", subsequent_indent="    ")
     )
+
+
+def _said(value: Any) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:g}" if is_number else str(value).lower()
 
 
 def print_references(rows: list[dict[str, Any]]) -> None:

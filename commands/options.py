@@ -170,8 +170,9 @@ TaskKind = Annotated[
 Recipe = Annotated[
     str | None,
     typer.Option(
-        help="A name of `nastk recipes`, or one with changes as small:epochs=10,lr=0.002; that of "
-        "the space unless given."
+        help="How weights learn: a name of `nastk recipes`, one with changes as "
+        "small:epochs=10,lr=0.002, changes alone as :clip=1, or FILE.toml with fields of a recipe; "
+        "the usual one unless given."
     ),
 ]
 What = Annotated[str, typer.Argument(help="Run folder, arch.json or published name.")]

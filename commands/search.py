@@ -19,6 +19,7 @@ from .options import (
     Precision,
     Processes,
     Rate,
+    Recipe,
     Seed,
     SpaceSet,
     Strict,
@@ -156,6 +157,7 @@ def search(
     supernet: Annotated[
         Path | None, typer.Option(help="Run whose supernet --evaluator inherit uses.")
     ] = None,
+    recipe: Recipe = None,
     seed: Seed = 0,
     steps: Annotated[
         int | None,

@@ -52,7 +52,7 @@ def search_arguments(words: Mapping[str, Any]) -> dict[str, Any]:
         "space": Named(rest.pop("space", "sandglass"), {**options, **sizes}, proxy),
         "strategy": Named(rest.pop("strategy", "meta_kernel"), settings),
         "budget": budget,
-        "recipe": _taken(rest, *_CHANGES),
+        "recipe": _recipe(rest),
         "execution": execution,
     }
     evaluator = rest.pop("evaluator", None)
@@ -74,10 +74,14 @@ def retrain_arguments(words: Mapping[str, Any]) -> dict[str, Any]:
 
     rest = dict(words)
     execution = Execution.asked(**_taken(rest, *_EXECUTION))
-    changes = _taken(rest, *_CHANGES)
-    if name := rest.pop("recipe", None):
-        changes = {"name": name} | changes
-    return {**rest, "recipe": changes, "execution": execution}
+    recipe = _recipe(rest)
+    return {**rest, "recipe": recipe, "execution": execution}
+
+
+def _recipe(words: dict[str, Any]) -> dict[str, Any]:
+    """Take out of words what is asked for of a recipe."""
+    name = words.pop("recipe", None)
+    return ({} if name is None else {"name": name}) | _taken(words, *_CHANGES)
 
 
 def _taken(words: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from ..core.loop import Report
 from ..core.resolution import Resolution
 from ..core.run import Run
 from ..core.space import Space
-from ..evaluators.recipe import Recipe
 from ..evaluators.train import Training, measured_on
 from ..nasbench.families import find_space, make_space
 from ..records.execution import Execution
@@ -31,6 +30,7 @@ from ..tasks.images.held import share_held
 from ..tasks.named import Added, added, make_task, metrics_of
 from ..tasks.own import KIND as OWN
 from ..tasks.own import is_own, place_of, source_of
+from ..training.recipe import Recipe
 from ..training.skipped import remember_skipped
 from ..training.task import Task
 from .contestants import Contestant

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any
 
 from .cost import METRICS
@@ -51,23 +51,42 @@ class Length(Record):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RecipeChanges(Record):
-    """What a user changed of the recipe by which single networks train.
+    """What a user asked to be other than usual of the recipe by which weights learn.
 
     Attributes:
-        epochs: passes over the training images; of a supernet too.
-        batch_size: images an update.
-        lr: peak learning rate.
+        name: of the recipe to which the others are changes; the usual one if None. These are
+            explained at `nastk.training.recipe.Recipe`; epochs are of a supernet too.
     """
 
+    name: str | None = None
     epochs: Annotated[int, Between(1)] | None = None
     batch_size: Annotated[int, Between(1)] | None = None
     lr: Annotated[float, Between(0)] | None = None
+    final_lr: Annotated[float, Between(0)] | None = None
+    optimizer: str | None = None
+    schedule: str | None = None
+    warmup: Annotated[float, Between(0, 1)] | None = None
+    layer_decay: Annotated[float, Between(0, 1)] | None = None
+    weight_decay: Annotated[float, Between(0)] | None = None
+    decay_all: bool | None = None
+    clip: Annotated[float, Between(0)] | None = None
+    accumulation: Annotated[int, Between(1)] | None = None
+    least_steps: Annotated[int, Between(0)] | None = None
+    label_smoothing: Annotated[float, Between(0, 1)] | None = None
+    ema_decay: Annotated[float, Between(0, 1)] | None = None
+    drop_path: Annotated[float, Between(0, 1)] | None = None
+    mixup: Annotated[float, Between(0)] | None = None
+    cutmix: Annotated[float, Between(0)] | None = None
+    rand_augment: Annotated[float, Between(0, 10)] | None = None
+    erasing: Annotated[float, Between(0, 1)] | None = None
 
     @property
     def given(self) -> dict[str, Any]:
-        """The settings that were changed."""
-        every = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
-        return {name: value for name, value in every.items() if value is not None}
+        """The settings that were asked for."""
+        names = (field.name for field in fields(self))
+        return {
+            n: value for n in names if n != "source" and (value := getattr(self, n)) is not None
+        }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

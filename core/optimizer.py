@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch.optim import Optimizer
 
 
 def weights_optimizer(
-    parameters: Iterable[nn.Parameter],
+    parameters: Iterable[nn.Parameter] | Sequence[Mapping[str, Any]],
     kind: str,
     *,
     lr: float,
@@ -21,10 +22,11 @@ def weights_optimizer(
     """Return a fused optimiser.
 
     Args:
-        parameters: all of them on `device`.
+        parameters: all of them on `device`; or groups of them, each with what it has of its own:
+            `weight_decay`, and as `factor` that on the learning rate.
         kind: `sgd`, with momentum 0.9, or `adamw`.
         lr: learning rate; `set_learning_rate` changes it.
-        weight_decay: of all parameters.
+        weight_decay: of all parameters, where their group says no other.
         device: where they are.
         is_recorded: whether its steps are recorded, so that the rate has to lie in memory.
     """
@@ -33,6 +35,9 @@ def weights_optimizer(
         # CUDA's fused kernels read float32; elsewhere the rate stays exact.
         dtype = torch.float32 if device.type == "cuda" else torch.float64
         rate = torch.tensor(lr, dtype=dtype, device=device)
+    parameters = list(parameters)
+    if isinstance(parameters[0], Mapping):  # each with a rate that no other changes
+        parameters = [{**g, "lr": rate.clone() if is_recorded else rate} for g in parameters]
     if kind == "sgd":
         # It keeps no count of steps, so that any of its steps may be recorded.
         return torch.optim.SGD(
@@ -44,12 +49,13 @@ def weights_optimizer(
 
 
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
-    """Set the learning rate, in place where it lies in memory."""
-    group = optimizer.param_groups[0]
-    if isinstance(group["lr"], Tensor):
-        group["lr"].fill_(lr)
-    else:
-        group["lr"] = lr
+    """Set the learning rate, in place where it lies in memory; of each group by its factor."""
+    for group in optimizer.param_groups:
+        rate = lr * group.get("factor", 1.0)
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def backward(loss: Tensor, network: nn.Module, scaler: torch.amp.GradScaler) -> None:

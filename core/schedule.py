@@ -1,6 +1,7 @@
 """Learning-rate schedules as functions of the share of steps done."""
 
 import math
+from collections.abc import Callable, Mapping
 
 
 def warmup_cosine(share: float, warmup: float) -> float:
@@ -11,8 +12,30 @@ def warmup_cosine(share: float, warmup: float) -> float:
         warmup: share of the steps spent going up.
     """
     if share < warmup:
-        return 0.04 + 0.96 * share / warmup
+        return _warming(share, warmup)
     return 0.5 * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup)))
+
+
+def warmup_linear(share: float, warmup: float) -> float:
+    """Return the same with a straight line to 0 behind the warm-up."""
+    return _warming(share, warmup) if share < warmup else (1 - share) / (1 - warmup)
+
+
+def warmup_constant(share: float, warmup: float) -> float:
+    """Return the same with 1 behind the warm-up."""
+    return _warming(share, warmup) if share < warmup else 1.0
+
+
+SCHEDULES: Mapping[str, Callable[[float, float], float]] = {
+    "cosine": warmup_cosine,
+    "linear": warmup_linear,
+    "constant": warmup_constant,
+}
+"""Factors on the learning rate by name, from the share of steps done and that of the warm-up."""
+
+
+def _warming(share: float, warmup: float) -> float:
+    return 0.04 + 0.96 * share / warmup
 
 
 def geometric(share: float, start: float, end: float) -> float:

@@ -36,20 +36,20 @@ class Space(ABC):
         resolution: side of the square input in pixels; height and width of another one.
         num_classes: number of outputs: classes, maps, numbers of an embedding...
         task: kind of task whose head the networks have, one of `tasks`; the first if empty.
-        learning_rates: peak rates at which networks of the space train well, by optimiser; the
-            optimiser of long trainings comes first.
         recipe: by which networks of the space train on the user's data; a name in
-            `nastk.evaluators.recipe.RECIPES`, chosen by the number of images if None...
+            `nastk.training.recipes.RECIPES`, chosen by the number of images if None...
         short_recipe: ...and the one on embedded data.
+        supernet_recipes: by which supernets train, one an optimiser; that of long searches comes
+            first.
         search_steps: updates of a supernet on embedded data, in a search that is not told how
             many; on data of the user's the length of a training decides.
         tasks: kinds of task that the space fits; `network` builds for `kind`.
     """
 
     name: ClassVar[str]
-    learning_rates: ClassVar[Mapping[str, float]] = {"sgd": 0.1, "adamw": 3e-2}
     recipe: ClassVar[str | None] = None
     short_recipe: ClassVar[str] = "demonstration"
+    supernet_recipes: ClassVar[tuple[str, ...]] = ("supernet-long", "supernet")
     search_steps: ClassVar[int] = 300
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
 
@@ -62,6 +62,11 @@ class Space(ABC):
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:
             cls.name = cls.__name__
+        if "learning_rates" in cls.__dict__:
+            raise ValueError(
+                f"space {cls.name} says learning_rates, as of version 0.1: name recipes in "
+                "supernet_recipes, the one of long searches first (nastk recipes lists them)"
+            )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "resolution", resolution_of(self.resolution, self.name))

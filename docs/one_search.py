@@ -5,13 +5,13 @@ from nastk.core.best import best_arch
 from nastk.core.budget import parse_budget
 from nastk.core.sampler import sample_archs
 from nastk.core.schedule import geometric, warmup_cosine
-from nastk.evaluators.recipe import DEMONSTRATION
 from nastk.evaluators.train import Training
 from nastk.ops.chain import set_memory
 from nastk.ops.mixture import dirichlet
 from nastk.search_spaces import SandglassMicro
 from nastk.strategies.reading import read_ranking
 from nastk.tasks.named import make_task
+from nastk.training.recipes import DEMONSTRATION
 from nastk.training.task import measure, training_batch
 
 UPDATES, ARCHS, SEED = 100, 30, 0

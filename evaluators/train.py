@@ -14,21 +14,21 @@ from torch import Tensor, nn
 
 from ..core.arch import Arch
 from ..core.loop import Loop, Report, silent
-from ..core.optimizer import backward, set_learning_rate, step_all, weights_optimizer
-from ..core.precision import computing, default_precision, grad_scaler
+from ..core.precision import computing, default_precision
 from ..core.run import Run
-from ..core.schedule import warmup_cosine
 from ..core.streams import Stream
 from ..ops.chain import default_memory, set_memory
 from ..ops.residual import set_drop_path
 from ..training.batch import Batch
 from ..training.evaluator import Evaluator, Metrics
+from ..training.learning import Learning
+from ..training.recipe import Recipe
+from ..training.recipes import DEMONSTRATION
 from ..training.static_step import StaticStep
 from ..training.strategy import CPU
-from ..training.task import Task, first_cost, measure, training_batch
+from ..training.task import Task, first_cost, measure
 from .best import Best, are_finite
 from .curve import CurveWriter, check_notes, note_held_out
-from .recipe import DEMONSTRATION, Recipe
 
 
 def measured_on(split: str) -> str:
@@ -104,14 +104,19 @@ class Training:
         if average is not None:
             model["average"] = average
         chosen = self.network if average is None else average
-        optimizer = self._optimizer(trained)
-        scaler = grad_scaler(self.precision or default_precision(self.device), self.device)
-        update = self._updates(trained, optimizer, scaler)
-        state = {"weights": optimizer, **({"scaler": scaler} if scaler.is_enabled() else {})}
+        learning = Learning(
+            recipe,
+            self.network,
+            objective,
+            device=self.device,
+            precision=self.precision or default_precision(self.device),
+            is_recorded=self.cuda_graph,
+        )
+        update = self._updates(learning)
         total = self.steps or recipe.num_steps(self.task.size(self.split))
         loop = Loop(
             model=model,
-            optimizers=state,
+            optimizers=learning.state,
             total=total,
             run=self.run,
             name=f"{self.name}-last",
@@ -122,13 +127,12 @@ class Training:
         for step in loop:
             if watch.has_diverged:  # before an interruption
                 break
-            factor = warmup_cosine(step / total, recipe.warmup)
-            rate = recipe.final_lr + (recipe.lr - recipe.final_lr) * factor
-            set_learning_rate(optimizer, rate)
+            learning.begin(step / total)
             trained.train()
             # Drawn from the step, so that a resumed training drops the same features.
             torch.manual_seed(Stream.DROPOUT.seed(self.seed, step))
-            loss = float(update(self._batch(step), torch.tensor(step / total)))
+            batches = learning.batches(self.task, self.split, seed=self.seed, step=step)
+            loss = float(update(torch.tensor(step / total), *batches))
             if average is not None:
                 _follow(average, self.network, min(recipe.ema_decay, (1 + step) / (10 + step)))
             watch.after(step, loss)
@@ -143,52 +147,23 @@ class Training:
         return CurveWriter(
             file=self.run.path / f"{self.name}-curve.json",
             total=total,
-            steps_an_epoch=num_items // min(self.recipe.batch_size, num_items),
+            steps_an_epoch=self.recipe.steps_an_epoch(num_items),
             metrics=[metric.name for metric in self.task.metrics],
         )
 
-    def _optimizer(self, trained: nn.Module) -> torch.optim.Optimizer:
-        recipe = self.recipe
-        return weights_optimizer(
-            trained.parameters(),
-            recipe.optimizer,
-            lr=recipe.lr,
-            weight_decay=recipe.weight_decay,
-            device=self.device,
-            is_recorded=self.cuda_graph,
-        )
-
-    def _updates(
-        self,
-        trained: nn.ModuleDict,
-        optimizer: torch.optim.Optimizer,
-        scaler: torch.amp.GradScaler,
-    ) -> Callable[[Batch, Tensor], Tensor]:
-        """Return what does one update on a batch and returns its loss."""
+    def _updates(self, learning: Learning) -> Callable[..., Tensor]:
+        """Return what does one update on batches and returns its loss."""
         network = computing(
             self.network, self.precision or default_precision(self.device), self.device
         )
+        objective = learning.trained["objective"]
 
-        def update(batch: Batch, share: Tensor) -> Tensor:
-            loss: Tensor = trained["objective"](network, batch, share)
-            backward(loss, trained, scaler)
-            step_all(scaler, optimizer)
-            return loss.detach()
+        def update(share: Tensor, *batches: Batch) -> Tensor:
+            return learning.update(lambda batch: objective(network, batch, share), batches)
 
         if self.cuda_graph:
             return StaticStep(update, self.device)
-        return lambda batch, share: update(batch.to(self.device), share.to(self.device))
-
-    def _batch(self, step: int) -> Batch:
-        """Return the augmented batch of a step, on the CPU."""
-        return training_batch(
-            self.task,
-            self.split,
-            seed=self.seed,
-            step=step,
-            batch_size=self.recipe.batch_size,
-            amounts=self.recipe.amounts,
-        ).to(CPU)
+        return lambda *inputs: update(*(x.to(self.device) for x in inputs))
 
 
 class _Watch:

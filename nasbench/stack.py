@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.schedule import warmup_cosine
-from ..evaluators.recipe import Recipe
 from ..tasks.images.classification import Classification
+from ..training.recipe import Recipe
 
 # B batch, S networks, C channels of one network, R resolution, K classes
 

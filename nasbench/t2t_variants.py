@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -38,7 +38,7 @@ class T2TVariant(Space):
     """
 
     name: ClassVar[str] = "t2t-variant"
-    learning_rates: ClassVar[Mapping[str, float]] = T2T.learning_rates
+    supernet_recipes: ClassVar[tuple[str, ...]] = T2T.supernet_recipes
     recipe: ClassVar[str] = T2T.recipe
     short_recipe: ClassVar[str] = T2T.short_recipe
 

@@ -29,9 +29,10 @@ from ..core.machine import cpu_name
 from ..core.resolution import Resolution
 from ..core.run import Run
 from ..core.space import Space
-from ..evaluators.recipe import DEMONSTRATION, Recipe
 from ..search_spaces import SPACES
 from ..tasks.named import make_task
+from ..training.recipe import Recipe
+from ..training.recipes import DEMONSTRATION
 from ..training.task import Task
 from .stack import train_stack
 from .table import SCHEMA, hash_of_content

@@ -42,6 +42,7 @@ def problem_of(run: Run) -> Problem:
         memory=how.memory,
         precision=how.precision,
         cuda_graph=how.cuda_graph,
+        recipe=manifest.recipe_changes.given if manifest.recipe_changes else {},
     )
 
 

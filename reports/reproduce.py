@@ -31,6 +31,7 @@ def commands(story: Story) -> list[str]:
     words += _flags(manifest, "cuda_graph", "strict", "target_classes", "evidence")
     changes = manifest.get("recipe_changes") or {}
     words += _flags(changes, "epochs", "batch_size", "lr")
+    words += _recipe(changes)
     words += _sizes(story)
     for name, value in options.items():
         if name in ("steps", "evaluations", "finalists"):
@@ -66,8 +67,20 @@ def _data(made: Mapping[str, Any]) -> list[str]:
     return ["--task", place_of(data)] if is_own(data) else ["--data", data]
 
 
+def _recipe(changes: Mapping[str, Any]) -> list[str]:
+    """Return the flag of a recipe, as far as others do not say what was asked for."""
+    others = ("name", "epochs", "batch_size", "lr")
+    rest = [f"{k}={_word(v)}" for k, v in changes.items() if k not in others]
+    text = str(changes.get("name", "")) + (":" + ",".join(rest) if rest else "")
+    return ["--recipe", text] if text else []
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def _assignment(name: str, value: Any) -> str:
-    return f"{name}={value if isinstance(value, str) else json.dumps(value)}"
+    return f"{name}={_word(value)}"
 
 
 # What the commands take without being told; the others depend on the device or the data.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -98,7 +98,7 @@ class T2T(Space):
     """
 
     name: ClassVar[str] = "t2t"
-    learning_rates: ClassVar[Mapping[str, float]] = {"adamw": 2e-3, "sgd": 0.05}
+    supernet_recipes: ClassVar[tuple[str, ...]] = ("supernet-tokens", "supernet-tokens-sgd")
     recipe: ClassVar[str | None] = "t2t-vit"
     short_recipe: ClassVar[str] = "demonstration-tokens"
 

@@ -16,11 +16,9 @@ from ..core.loop import Report
 from ..core.ranked import as_ranked
 from ..core.run import Run
 from ..core.space import Space
+from ..training.setting import counted
 from ..training.strategy import Problem, Strategy
 from ..training.task import Metrics
-
-MOST_EVALUATIONS = 1_000_000
-"""And as much of anything else that a strategy counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,22 +34,8 @@ class BlackBox(Strategy):
             when they are asked for.
     """
 
-    evaluations: int = 16
-    in_flight: int = 2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, least in self.least().items():
-            value = getattr(self, name)
-            if value is not None and not least <= value <= MOST_EVALUATIONS:
-                raise ValueError(
-                    f"{self.name} takes as {name} at least {least} and at most "
-                    f"{MOST_EVALUATIONS:,}; got {value}"
-                )
-
-    def least(self) -> dict[str, int]:
-        """Return for numbers, unless they are None, the smallest that makes sense."""
-        return {"evaluations": 1, "in_flight": 1}
+    evaluations: int = counted(16)
+    in_flight: int = counted(2)
 
     @abstractmethod
     def sampler(self, space: Space, budget: Budget, seed: int) -> Sampler:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -22,6 +21,7 @@ from ..core.streams import Stream
 from ..ops.mixture import MIXTURES, Logits, dirichlet, snapshot
 from ..ops.score import ScoreFunction
 from ..training.batch import Batch
+from ..training.setting import setting
 from ..training.strategy import Problem
 from .budget_term import BUDGET_TERMS, aims_of, with_aims
 from .length import LONG_STEPS
@@ -41,8 +41,6 @@ class Differentiable(SupernetStrategy, ABC):
     ones are single-level with AdamW.
 
     Attributes:
-        kinds: the mixtures among which `mixture` chooses.
-        terms: the budget terms among which `budget_term` chooses.
         is_sampled: whether a mixture leaves candidates out, in the warm-up too. Weights that took
             no part in a step then keep still: neither momentum nor decay moves them.
         level: `single` trains weights and logits on one batch; `bilevel` (first order) trains the
@@ -67,47 +65,23 @@ class Differentiable(SupernetStrategy, ABC):
         budget_weight: factor of `smooth` and `three_case`.
     """
 
-    kinds: ClassVar[tuple[str, ...]] = MIXTURES
-    terms: ClassVar[tuple[str, ...]] = (EXACT, *BUDGET_TERMS)
     is_sampled: ClassVar[bool] = False
+    accumulates: ClassVar[bool] = False
 
-    level: str | None = None
-    mixture: str = "gumbel"
-    warmup: float = 0.1
-    temperature_start: float = 5.0
-    temperature_end: float | None = None
-    logits_lr: float | None = None
-    budget_term: str = EXACT
-    budget_weight: float = 2.0
+    level: str | None = setting(None, among=LEVELS)
+    mixture: str = setting("gumbel", among=MIXTURES)
+    warmup: float = setting(0.1, least=0, below=1)
+    temperature_start: float = setting(5.0, above=0)
+    temperature_end: float | None = setting(None, above=0)
+    logits_lr: float | None = setting(None, above=0)
+    budget_term: str = setting(EXACT, among=(EXACT, *BUDGET_TERMS))
+    budget_weight: float = setting(2.0, least=0)
 
-    def known_values(self) -> dict[str, tuple[str | None, ...]]:
-        """Return for settings that are names those that exist."""
-        return {
-            **super().known_values(),
-            "level": (*LEVELS, None),
-            "mixture": self.kinds,
-            "budget_term": self.terms,
-        }
-
-    def ranges(self) -> dict[str, tuple[bool, str]]:
-        """Return for numbers whether anything can be learned with them, and what is wanted."""
-        above_zero: dict[str, tuple[bool, str]] = {
-            name: ((value := getattr(self, name)) is None or value > 0, "a number above 0")
-            for name in ("temperature_start", "temperature_end", "logits_lr")
-        }
-        return {
-            **super().ranges(),
-            **above_zero,
-            "warmup": (0 <= self.warmup < 1, "a share of at least 0 and below 1"),
-            "budget_weight": (self.budget_weight >= 0, "at least 0"),
-        }
-
-    def defaults(self, total: int, rates: Mapping[str, float]) -> dict[str, Any]:
+    def defaults(self, total: int) -> dict[str, Any]:
         """Return the settings that depend on the length of a search of `total` steps."""
         is_long = total >= LONG_STEPS
         rate = 0.05 if not is_long else 0.015 if self.budget_term == EXACT else 3e-3
         return {
-            **super().defaults(total, rates),
             "level": "bilevel" if is_long else "single",
             "temperature_end": 0.1 if is_long else 0.2,
             "logits_lr": rate,
@@ -126,7 +100,7 @@ class Differentiable(SupernetStrategy, ABC):
     def learn(self, problem: Problem, run: Run, report: Report) -> Learned:
         """Train the supernet on the proxy; the most probable arch within the budget is the best."""
         total = self.num_steps(problem.space)
-        search = _Search(self.resolved(total, problem.proxy.learning_rates), problem)
+        search = _Search(self.resolved(total, problem.proxy.supernet_recipes), problem)
         loop = Loop(model=search.model, optimizers=search.optimizers, total=total, run=run)
         for step in loop:
             event = search.step(step)
@@ -143,6 +117,7 @@ class _Search:
     def __init__(self, options: Differentiable, problem: Problem) -> None:
         self.options, self.problem, self.total = options, problem, cast(int, options.steps)
         self.training = SupernetTraining(options, problem)
+        self.learning = self.training.learning
         self.supernet = self.training.supernet
         logits = Logits(self.supernet.num_candidates, self.supernet.sampled)
         self.logits = logits.to(problem.device)
@@ -210,7 +185,8 @@ class _Search:
             drawn = dirichlet(self.supernet.num_candidates, 1.0, generator)
         else:
             drawn = self.logits.noise(generator)
-        return self.training.batch(step, split), drawn, torch.tensor(temperature)
+        (batch,) = self.training.batches(step, split)
+        return batch, drawn, torch.tensor(temperature)
 
     def _draws_mixture(self, step: int) -> bool:
         return self.is_warmup(step) and not self.options.is_sampled
@@ -218,20 +194,20 @@ class _Search:
     def _learn_weights(self, batch: Batch, drawn: Tensor, temperature: Tensor) -> Tensor:
         mixture = None if self.options.is_sampled else drawn
         loss = self._loss(batch, drawn, temperature, mixture, teaches=False)
-        self._update(loss, self.training.optimizer)
+        self._update(loss)
         return self._figures(loss)
 
     def _learn_both(self, batch: Batch, noise: Tensor, temperature: Tensor) -> Tensor:
         loss = self._loss(batch, noise, temperature)
-        self._teach(loss, self.training.optimizer, self.logits_optimizer)
+        self._teach(loss, learns=True)
         return self._figures(loss)
 
     def _learn_in_turn(self, *inputs: Any) -> Tensor:
         half = len(inputs) // 2
         loss = self._loss(*inputs[:half])
-        self._teach(loss, self.logits_optimizer)
+        self._teach(loss, learns=False)
         loss = self._loss(*inputs[half:], teaches=False)
-        self._update(loss, self.training.optimizer)
+        self._update(loss)
         return self._figures(loss)
 
     def _loss(
@@ -254,25 +230,33 @@ class _Search:
         self.supernet.mix(mixture, features=options.sums_features, taught_DN=taught)
         return self.training.loss(batch)
 
-    def _teach(self, loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
-        """Update logits, and maybe weights, by a loss and by the budget."""
+    def _teach(self, loss: Tensor, *, learns: bool) -> None:
+        """Update logits, and weights where they learn by it, by a loss and by the budget."""
         loss = self.score(loss, self.logits.log_probs())
         if self.multiplier is None:
             term, weight = self.options.budget_term, self.options.budget_weight
             probs = self.logits.probs()
-            self._update(with_aims(loss, probs, self.aims, term, weight), *optimizers)
+            self._update(with_aims(loss, probs, self.aims, term, weight), True, learns)
             return
         self._mixture.retain_grad()
-        backward(loss, self.model, self.training.scaler)
+        backward(loss, self.model, self.learning.scaler)
         self.logits.values.grad = direction(self.logits, self._mixture)
-        step_all(self.training.scaler, *optimizers)
+        self._step(True, learns)
         self.multiplier.update(self.logits)
 
-    def _update(self, loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
-        backward(loss, self.model, self.training.scaler)
+    def _update(self, loss: Tensor, teaches: bool = False, learns: bool = True) -> None:
+        backward(loss, self.model, self.learning.scaler)
         if self.options.is_sampled:
             _forget_zeros(self.supernet)
-        step_all(self.training.scaler, *optimizers)
+        self._step(teaches, learns)
+
+    def _step(self, teaches: bool, learns: bool) -> None:
+        """Let the optimisers step of weights, of logits, or of both."""
+        others = [self.logits_optimizer] if teaches else []
+        if learns:
+            self.learning.step(*others)
+        else:
+            step_all(self.learning.scaler, *others)
 
     @torch.no_grad()
     def _figures(self, loss: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from ..core.budget import Budget
 from ..core.neighbours import Draws, Key, Neighbours
 from ..core.space import Space
 from ..core.streams import Stream
+from ..training.setting import counted
 from .black_box import BlackBox
 
 _MAX_MUTATIONS = 20
@@ -35,12 +36,8 @@ class Evolution(BlackBox):
 
     name: ClassVar[str] = "evolution"
 
-    population: int | None = None
-    tournament: int | None = None
-
-    def least(self) -> dict[str, int]:
-        """Return for numbers the smallest that makes sense."""
-        return super().least() | {"population": 1, "tournament": 1}
+    population: int | None = counted(None)
+    tournament: int | None = counted(None)
 
     def sampler(self, space: Space, budget: Budget, seed: int) -> Sampler:
         """Return what breeds."""

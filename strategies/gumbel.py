@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..ops.mixture import SAMPLED_MIXTURES
+from ..training.setting import setting
 from .budget_term import BUDGET_TERMS
 from .differentiable import Differentiable
 
@@ -24,9 +25,7 @@ class Gumbel(Differentiable):
     """
 
     name: ClassVar[str] = "gumbel"
-    kinds: ClassVar[tuple[str, ...]] = SAMPLED_MIXTURES
-    terms: ClassVar[tuple[str, ...]] = BUDGET_TERMS
     is_sampled: ClassVar[bool] = True
 
-    mixture: str = "two_path"
-    budget_term: str = "smooth"
+    mixture: str = setting("two_path", among=SAMPLED_MIXTURES)
+    budget_term: str = setting("smooth", among=tuple(BUDGET_TERMS))

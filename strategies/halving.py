@@ -13,6 +13,7 @@ from ..core.band import band_of
 from ..core.budget import Budget
 from ..core.neighbours import Draws, Key, Neighbours
 from ..core.space import Space
+from ..training.setting import counted
 from .black_box import BlackBox
 
 
@@ -31,13 +32,9 @@ class Halving(BlackBox):
 
     name: ClassVar[str] = "halving"
 
-    in_flight: int = 64
-    eta: int = 2
-    rungs: int = 3
-
-    def least(self) -> dict[str, int]:
-        """Return for numbers the smallest that makes sense."""
-        return super().least() | {"eta": 2, "rungs": 1}
+    in_flight: int = counted(64)
+    eta: int = counted(2, least=2)
+    rungs: int = counted(3)
 
     def rung_sizes(self) -> list[int]:
         """Return the number of archs of each rung, the shortest trainings first."""

@@ -55,5 +55,5 @@ class ArchTest:
 
 def images_for(archs: int, training: SupernetTraining, updates: int) -> int:
     """Return on how many images each arch is tested: in all at most a seventh of the training."""
-    share = 3 * updates * training.batch_size // (7 * max(archs, 1))
+    share = 3 * updates * training.items_an_update // (7 * max(archs, 1))
     return min(max(share, _IMAGES[0]), _IMAGES[1])

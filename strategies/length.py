@@ -100,7 +100,7 @@ def updates_for(strategy: SupernetStrategy, problem: Problem, images: int) -> in
         images: that one training of the found network processes.
     """
     ratio = strategy.image_flops(problem) / plain_flops(problem)
-    passes = images / (ratio * strategy.images_a_step(problem.proxy))
+    passes = images / (ratio * strategy.items_an_update(problem))
     single = max(LEAST_UPDATES, round(passes))
     factor = strategy.work_left(0, single) / single
     updates = max(LEAST_UPDATES, round(passes / factor))

@@ -15,6 +15,7 @@ from ..core.budget import Budget
 from ..core.neighbours import Draws, Key, Neighbours
 from ..core.space import Space
 from ..core.streams import Stream
+from ..training.setting import counted
 from .black_box import BlackBox
 
 
@@ -35,12 +36,8 @@ class LocalSearch(BlackBox):
 
     name: ClassVar[str] = "local"
 
-    starts: int = 8
-    patience: int | None = 3
-
-    def least(self) -> dict[str, int]:
-        """Return for numbers the smallest that makes sense."""
-        return super().least() | {"starts": 1, "patience": 1}
+    starts: int = counted(8)
+    patience: int | None = counted(3)
 
     def sampler(self, space: Space, budget: Budget, seed: int) -> Sampler:
         """Return what walks."""

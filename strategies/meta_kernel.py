@@ -7,13 +7,13 @@ settings are nastk's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..core.loop import Loop, Report
 from ..core.run import Run
 from ..core.space import Space
+from ..training.setting import setting
 from ..training.strategy import Problem
 from .learned import learned_from
 from .mixed import MixedSearch
@@ -52,31 +52,16 @@ class MetaKernel(SupernetStrategy):
     name: ClassVar[str] = "meta_kernel"
     ranks_all: ClassVar[bool] = True
 
-    concentration_start: float | None = None
-    concentration_end: float = 0.05
-    archs: int | None = None
-    untrained: int | None = None
-    supernets: int = 1
+    concentration_start: float | None = setting(None, above=0)
+    concentration_end: float = setting(0.05, above=0)
+    archs: int | None = setting(None, least=0, most=_MOST)
+    untrained: int | None = setting(None, least=0, most=_MOST)
+    supernets: int = setting(1, least=1, most=100)
 
-    def ranges(self) -> dict[str, tuple[bool, str]]:
-        """Return for numbers whether anything can be learned with them, and what is wanted."""
-        return {
-            **super().ranges(),
-            "concentration_start": (
-                self.concentration_start is None or self.concentration_start > 0,
-                "a number above 0",
-            ),
-            "concentration_end": (self.concentration_end > 0, "a number above 0"),
-            "archs": (0 <= (self.archs or 0) <= _MOST, f"at least 0, at most {_MOST:,}"),
-            "untrained": (0 <= (self.untrained or 0) <= _MOST, f"at least 0, at most {_MOST:,}"),
-            "supernets": (1 <= self.supernets <= 100, "at least 1 and at most 100"),
-        }
-
-    def defaults(self, total: int, rates: Mapping[str, float]) -> dict[str, Any]:
+    def defaults(self, total: int) -> dict[str, Any]:
         """Return the settings that depend on the length of a search of `total` updates."""
         numbers = {"archs": (150, total // 4), "untrained": (120, total // 5)}
-        own = {name: min(most, max(_FEWEST, few)) for name, (most, few) in numbers.items()}
-        return {**super().defaults(total, rates), **own}
+        return {name: min(most, max(_FEWEST, few)) for name, (most, few) in numbers.items()}
 
     def first_concentration(self, space: Space) -> float:
         """Return the concentration of the first mixture."""
@@ -106,7 +91,7 @@ class MetaKernel(SupernetStrategy):
     def learn(self, problem: Problem, run: Run, report: Report) -> Learned:
         """Train and read the supernets on the proxy; the arch of the highest score is the best."""
         updates = self.num_steps(problem.space)
-        search = MixedSearch(self.resolved(updates, problem.proxy.learning_rates), problem)
+        search = MixedSearch(self.resolved(updates, problem.proxy.supernet_recipes), problem)
         loop = Loop(model=search.model, optimizers=search.optimizers, total=search.total, run=run)
         for step in loop:
             event = search.step(step)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..core.naswot import NoActivationsError, naswot
-from ..core.optimizer import backward, step_all
 from ..core.sampler import sample
 from ..core.schedule import geometric
 from ..core.streams import Stream
@@ -137,14 +136,11 @@ class MixedSearch:
         """Do one update of a supernet and return its loss."""
         training = self.trainings[number]
         training.begin(step)
-        inputs = (training.batch(step, "weights"), mixture)
+        inputs = (mixture, *training.batches(step, "weights"))
 
-        def update(batch: Batch, mixture: Tensor) -> Tensor:
+        def update(mixture: Tensor, *batches: Batch) -> Tensor:
             training.supernet.mix(mixture)
-            loss = training.loss(batch)
-            backward(loss, training.trained, training.scaler)
-            step_all(training.scaler, training.optimizer)
-            return loss.detach()
+            return training.learning.update(training.loss, batches)
 
         loss = float(training.run(f"train {number}", update, inputs))
         training.check(step, loss=loss)

@@ -18,6 +18,7 @@ from ..core.lookup import lookup
 from ..core.neighbours import Draws, Key, Neighbours
 from ..core.space import Space
 from ..core.streams import Stream
+from ..training.setting import counted
 from .black_box import BlackBox
 
 DRIVERS = {"evolution": "RegularizedEvolution", "random": "Random", "tpe": "TPE"}
@@ -44,17 +45,13 @@ class OnNni(BlackBox):
     name: ClassVar[str] = "on_nni"
 
     driver: str = "evolution"
-    population: int | None = None
-    tournament: int | None = None
+    population: int | None = counted(None)
+    tournament: int | None = counted(None)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         lookup("driver of on_nni", self.driver, DRIVERS)
         import_nni()
-
-    def least(self) -> dict[str, int]:
-        """Return for numbers the smallest that makes sense."""
-        return super().least() | {"population": 1, "tournament": 1}
 
     def sampler(self, space: Space, budget: Budget, seed: int) -> Sampler:
         """Return what asks NNI."""

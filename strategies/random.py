@@ -11,6 +11,7 @@ from ..core.loop import Report
 from ..core.neighbours import Draws, Key, Neighbours
 from ..core.run import Run
 from ..core.space import Space
+from ..training.setting import counted
 from ..training.strategy import Problem
 from .black_box import BlackBox
 
@@ -24,8 +25,8 @@ class RandomArch(BlackBox):
 
     name: ClassVar[str] = "random"
 
-    evaluations: int = 1
-    in_flight: int = 64
+    evaluations: int = counted(1)
+    in_flight: int = counted(64)
 
     def sampler(self, space: Space, budget: Budget, seed: int) -> Sampler:
         """Return what draws the archs."""

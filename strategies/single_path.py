@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from ..core.band import band_of
 from ..core.loop import Loop, Report
-from ..core.optimizer import backward, step_all
 from ..core.run import Run
 from ..core.sampler import sample
 from ..core.space import Space
 from ..core.streams import Stream
 from ..training.batch import Batch
+from ..training.setting import MOST_COUNTED, setting
 from ..training.strategy import Problem
-from .black_box import MOST_EVALUATIONS
 from .inherited import ArchTest, images_for
 from .learned import learned_from
 from .length import mean_flops, plain_flops
@@ -49,22 +48,10 @@ class SinglePath(SupernetStrategy):
     name: ClassVar[str] = "single_path"
     share_of_steps: ClassVar[float] = 0.95  # the rest of the time tests archs
 
-    sampling: str = "band"
-    evaluations: int = 150
-
-    def known_values(self) -> dict[str, tuple[str | None, ...]]:
-        """Return for settings that are names those that exist."""
-        return {**super().known_values(), "sampling": SAMPLINGS}
-
-    def ranges(self) -> dict[str, tuple[bool, str]]:
-        """Return for numbers whether anything can be learned with them, and what is wanted."""
-        return {
-            **super().ranges(),
-            "evaluations": (
-                FEWEST <= self.evaluations <= MOST_EVALUATIONS,
-                f"at least {FEWEST}, from which something is learned, at most {MOST_EVALUATIONS:,}",
-            ),
-        }
+    sampling: str = setting("band", among=SAMPLINGS)
+    evaluations: int = setting(
+        150, least=FEWEST, why=", from which something is learned,", most=MOST_COUNTED
+    )
 
     def image_flops(self, problem: Problem) -> float:
         """Return the multiply-adds of one image in a step: of the archs that it trains."""
@@ -82,7 +69,7 @@ class SinglePath(SupernetStrategy):
     def learn(self, problem: Problem, run: Run, report: Report) -> Learned:
         """Train the supernet on the proxy and test archs; the arch of the best score is found."""
         num_updates = self.num_steps(problem.space)
-        search = _Search(self.resolved(num_updates, problem.proxy.learning_rates), problem)
+        search = _Search(self.resolved(num_updates, problem.proxy.supernet_recipes), problem)
         total = num_updates + self.evaluations
         loop = Loop(model=search.model, optimizers=search.training.state, total=total, run=run)
         for step in loop:
@@ -134,16 +121,13 @@ class _Search:
         choices = self.supernet.choices
         path = {name: choices[name].candidates[c[step]] for name, c in self._trained.items()}
         self.supernet.select(path)
-        inputs = [self.training.batch(step, "weights")]
+        inputs = self.training.batches(step, "weights")
         loss = float(self.training.run("train", self._learn, inputs))
         self.training.check(step, loss=loss)
         return loss
 
-    def _learn(self, batch: Batch) -> torch.Tensor:
-        loss = self.training.loss(batch)
-        backward(loss, self.training.trained, self.training.scaler)
-        step_all(self.training.scaler, self.training.optimizer)
-        return loss.detach()
+    def _learn(self, *batches: Batch) -> torch.Tensor:
+        return self.training.learning.update(self.training.loss, batches)
 
     def test(self, number: int) -> dict[str, Any]:
         """Test an arch and return what to log."""

@@ -5,29 +5,39 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..core.arch import Arch
 from ..core.loop import Report
-from ..core.optimizer import set_learning_rate, weights_optimizer
-from ..core.precision import computing, grad_scaler
+from ..core.precision import computing
 from ..core.run import Run
-from ..core.schedule import warmup_cosine
 from ..core.space import Space
 from ..core.streams import Stream
 from ..ops.chain import set_memory
 from ..training.batch import Batch
+from ..training.changes import asked_changes, check_for_supernet
+from ..training.learning import Learning
+from ..training.recipe import Recipe, of_supernet
+from ..training.recipes import asked_recipe, supernet_recipe
+from ..training.setting import setting
 from ..training.static_step import Inputs, StaticStep
-from ..training.strategy import CPU, Problem, Strategy
-from ..training.task import training_batch
+from ..training.strategy import Problem, Strategy
 from .black_box import Trials
 from .length import LONG_STEPS, supernet_flops
 from .thompson import Learned, Thompson
+
+OF_RECIPE = {
+    "batch_size": "batch_size",
+    "lr": "weights_lr",
+    "optimizer": "optimizer",
+    "weight_decay": "weight_decay",
+}
+"""Settings of a recipe that are settings of these strategies too, by what they are called here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,77 +50,97 @@ class SupernetStrategy(Strategy):
     Attributes:
         batch_size: images a step; 64 up to 64 px, else 32, unless given.
         optimizer: of the weights: `adamw` in short searches, the space's own in long ones: `sgd`
-            with momentum 0.9, `adamw` for transformers.
-        weights_lr: peak learning rate of the weights, the space's own for the optimiser: 3e-2
-            with AdamW and 0.1 with SGD in convolutional spaces.
+            with momentum 0.9, `adamw` for transformers; like rate and decay that of the recipe
+            which the space names for supernets (`nastk recipes`), or that was asked for.
+        weights_lr: peak learning rate of the weights: 3e-2 with AdamW and 0.1 with SGD in
+            convolutional spaces.
         weight_decay: of the weights: 0.02 with AdamW, 4e-5 with SGD.
         finalists: archs that are trained by themselves behind the supernet, the best of which is
             found, see `nastk.strategies.thompson`.
         sums_features: whether candidates run one by one and their features are summed.
+        accumulates: whether an update may be that of several batches.
     """
 
     # Updates as a share of the space's, so that searches of all strategies take about as long.
     share_of_steps: ClassVar[float] = 1.0
     sums_features: ClassVar[bool] = False
+    accumulates: ClassVar[bool] = True
 
-    finalists: int = 0
-    batch_size: int | None = None
-    optimizer: str | None = None
-    weights_lr: float | None = None
-    weight_decay: float | None = None
+    finalists: int = setting(0, least=0, most=1000)
+    batch_size: int | None = setting(None, least=1)
+    optimizer: str | None = setting(None, among=("adamw", "sgd"))
+    weights_lr: float | None = setting(None, above=0)
+    weight_decay: float | None = setting(None, least=0)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, known in self.known_values().items():
-            if (value := getattr(self, name)) not in known:
-                raise ValueError(
-                    f"{self.name} takes as {name} one of {', '.join(filter(None, known))}; "
-                    f"got {value!r:.60}"
-                )
-        for name, (is_fine, wanted) in self.ranges().items():
-            if not is_fine:
-                value = getattr(self, name)
-                raise ValueError(f"{self.name} takes as {name} {wanted}; got {value}")
-
-    def known_values(self) -> dict[str, tuple[str | None, ...]]:
-        """Return for settings that are names those that exist."""
-        return {"optimizer": ("adamw", "sgd", None)}
-
-    def ranges(self) -> dict[str, tuple[bool, str]]:
-        """Return for numbers whether anything can be learned with them, and what is wanted."""
-        above_zero = (self.weights_lr is None or self.weights_lr > 0, "a number above 0")
-        return {
-            "finalists": (0 <= self.finalists <= 1000, "at least 0 and at most 1,000"),
-            "batch_size": (self.batch_size is None or self.batch_size >= 1, "at least 1"),
-            "weights_lr": above_zero,
-            "weight_decay": (self.weight_decay is None or self.weight_decay >= 0, "at least 0"),
-        }
-
-    def defaults(self, total: int, rates: Mapping[str, float]) -> dict[str, Any]:
-        """Return the settings that depend on the length of a search and on its space.
+    def defaults(self, total: int) -> dict[str, Any]:
+        """Return the settings of its own that depend on the length of a search.
 
         Args:
             total: number of updates.
-            rates: peak learning rates by optimiser, the one for long trainings first.
         """
-        optimizer = self.optimizer or (next(iter(rates)) if total >= LONG_STEPS else "adamw")
-        return {
-            "steps": total,
-            "optimizer": optimizer,
-            "weights_lr": rates[optimizer],
-            "weight_decay": 4e-5 if optimizer == "sgd" else 0.02,
-        }
+        return {}
 
-    def resolved(self, total: int, rates: Mapping[str, float] = Space.learning_rates) -> Self:
+    def resolved(self, total: int, recipes: Sequence[str] = Space.supernet_recipes) -> Self:
         """Return the strategy with every setting that depends on length and space filled in.
 
         Args:
             total: number of updates.
-            rates: `learning_rates` of the space.
+            recipes: `supernet_recipes` of the space.
         """
-        defaults = self.defaults(total, rates)
+        recipe = self.usual_recipe(total, recipes)
+        defaults = {
+            "steps": total,
+            "optimizer": recipe.optimizer,
+            "weights_lr": recipe.lr,
+            "weight_decay": recipe.weight_decay,
+            **self.defaults(total),
+        }
         missing = {k: v for k, v in defaults.items() if getattr(self, k) is None}
         return dataclasses.replace(self, **missing)
+
+    def usual_recipe(self, total: int, recipes: Sequence[str]) -> Recipe:
+        """Return by which recipe of those that a space names the weights learn."""
+        return supernet_recipe(recipes, is_long=total >= LONG_STEPS, optimizer=self.optimizer)
+
+    def recipe(self, problem: Problem) -> Recipe:
+        """Return how the weights learn: as the settings say, else as was asked for, else as usual.
+
+        The strategy is a resolved one.
+        """
+        usual = self.usual_recipe(cast(int, self.steps), problem.proxy.supernet_recipes)
+        return dataclasses.replace(
+            of_supernet(asked_recipe(problem.recipe, usual)),
+            optimizer=self.optimizer,
+            lr=self.weights_lr,
+            weight_decay=self.weight_decay,
+            batch_size=self.images_a_step(problem.proxy),
+        )
+
+    def items_an_update(self, problem: Problem) -> int:
+        """Return the images of all batches of an update."""
+        usual = self.usual_recipe(0, problem.proxy.supernet_recipes)
+        count = asked_recipe(problem.recipe, usual).accumulation
+        return self.images_a_step(problem.proxy) * count
+
+    def decided_by(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings that a recipe decides: those of its changes, of its name the rest.
+
+        Args:
+            asked: see `nastk.training.changes.asked_changes`.
+
+        Raises:
+            ValueError: if the weights of a supernet cannot learn so.
+        """
+        name, changes = asked_changes(asked)
+        check_for_supernet(changes)
+        recipe = asked_recipe(asked, supernet_recipe(Space.supernet_recipes, is_long=False))
+        if recipe.accumulation > 1 and not self.accumulates:
+            raise ValueError(f"{self.name} learns by one batch an update: leave out accumulation")
+        return {
+            setting: getattr(recipe, key)
+            for key, setting in OF_RECIPE.items()
+            if key in changes or (name is not None and getattr(self, setting) is None)
+        }
 
     def num_steps(self, space: Space) -> int:
         """Return the updates asked for, else a share of the space's, rounded to tens."""
@@ -173,52 +203,50 @@ class SupernetTraining:
     Attributes:
         supernet: of the proxy, on the problem's device.
         objective: of the task, there too.
-        trained: both of them.
-        optimizer: of their weights.
-        scaler: of gradients in float16.
+        learning: how they learn.
     """
 
     def __init__(self, options: SupernetStrategy, problem: Problem) -> None:
         self.problem, self.total = problem, cast(int, options.steps)
+        recipe = options.recipe(problem)
         self.supernet = problem.proxy.supernet(seed=problem.seed)
         self.supernet.to(problem.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.supernet.train()
         set_memory(self.supernet, problem.memory)
-        self.objective = problem.task.objective().to(problem.device)
-        self.trained = nn.ModuleList([self.supernet, self.objective])
+        self.objective = problem.task.objective(recipe.amounts).to(problem.device)
         self._network = computing(self.supernet, problem.precision, problem.device)
-        self._peak = cast(float, options.weights_lr)
-        self.optimizer = weights_optimizer(
-            self.trained.parameters(),
-            cast(str, options.optimizer),
-            lr=self._peak,
-            weight_decay=cast(float, options.weight_decay),
+        self.learning = Learning(
+            recipe,
+            self.supernet,
+            self.objective,
             device=problem.device,
+            precision=problem.precision,
             is_recorded=problem.cuda_graph,
         )
-        self.scaler = grad_scaler(problem.precision, problem.device)
-        self.batch_size = options.images_a_step(problem.proxy)
         self._share = torch.zeros((), device=problem.device)
         self._recorded: tuple[str, StaticStep] | None = None
 
     @property
     def state(self) -> dict[str, Any]:
         """What a checkpoint needs of the training beside the network's own state."""
-        scaler = {"scaler": self.scaler} if self.scaler.is_enabled() else {}
-        return {"weights": self.optimizer, **scaler}
+        return self.learning.state
+
+    @property
+    def items_an_update(self) -> int:
+        """Items of the batches of an update."""
+        return self.learning.recipe.items_an_update
 
     def begin(self, step: int) -> None:
         """Set what depends on the step alone: learning rate, random numbers, share that is done."""
         self._share.fill_(step / self.total)
-        set_learning_rate(self.optimizer, self._peak * warmup_cosine(step / self.total, 0.15))
+        self.learning.begin(step / self.total)
         # Dropout draws from the step, so that a resumed search drops the same features.
         torch.manual_seed(Stream.DROPOUT.seed(self.problem.seed, step))
 
-    def batch(self, step: int, split: str) -> Batch:
-        """Return the batch of a step, not yet on the device."""
-        task, seed = self.problem.task, self.problem.seed
-        found = training_batch(task, split, seed=seed, step=step, batch_size=self.batch_size)
-        return found.to(CPU)
+    def batches(self, step: int, split: str) -> list[Batch]:
+        """Return the batches of a step, not yet on the device."""
+        problem = self.problem
+        return self.learning.batches(problem.task, split, seed=problem.seed, step=step)
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the loss of a batch under the current mixtures."""
@@ -231,11 +259,12 @@ class SupernetTraining:
         Raises:
             RuntimeError: if the search diverged.
         """
+        rate = self.learning.recipe.lr
         for name, value in figures.items():
             if not math.isfinite(value):
                 raise RuntimeError(
                     f"the search diverged at update {step + 1}: {name} is {value}; lower --set "
-                    f"weights_lr (now {self._peak:g}) and search again in another folder"
+                    f"weights_lr (now {rate:g}) and search again in another folder"
                 )
 
     def run(self, phase: str, update: Callable[..., Tensor], inputs: Inputs) -> Tensor:

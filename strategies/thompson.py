@@ -20,6 +20,7 @@ from ..core.budget import NEARLY, Budget
 from ..core.polynomial import Polynomial
 from ..core.space import Space
 from ..core.streams import Stream
+from ..training.setting import setting
 from .black_box import BlackBox
 from .linear_model import LinearModel, Prior
 
@@ -53,12 +54,7 @@ class Thompson(BlackBox):
 
     name: ClassVar[str] = "thompson"
 
-    temperature: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.temperature >= 0:
-            raise ValueError(f"thompson takes as temperature at least 0; got {self.temperature}")
+    temperature: float = setting(0.5, least=0)
 
     def sampler(
         self, space: Space, budget: Budget, seed: int, learned: Learned | None = None

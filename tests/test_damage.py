@@ -9,9 +9,9 @@ import asking
 import pytest
 from nastk.comparison.jobs import TrainingJob, train_all
 from nastk.core.job import perform
-from nastk.evaluators.recipe import RECIPES
 from nastk.records.execution import Execution
 from nastk.search_spaces import Toy
+from nastk.training.recipes import RECIPES
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "NASTK_CHECKPOINT_SECONDS": "0"}
 

@@ -11,12 +11,12 @@ import torch
 from nastk.core.checkpoint import load_checkpoint
 from nastk.core.loop import silent
 from nastk.core.run import Run
-from nastk.evaluators.recipe import DEMONSTRATION
 from nastk.evaluators.train import Training
 from nastk.records.naming import check_recording
 from nastk.search_spaces import SPACES
 from nastk.strategies import STRATEGIES as ALL_STRATEGIES
 from nastk.tasks.named import make_task
+from nastk.training.recipes import DEMONSTRATION
 from nastk.training.static_step import StaticStep
 from nastk.training.strategy import CPU
 

@@ -16,10 +16,10 @@ from nastk.comparison.jobs import TrainingJob
 from nastk.core import files
 from nastk.core.choice import Slot
 from nastk.core.run import Run
-from nastk.evaluators.recipe import RECIPES
 from nastk.nasbench.families import find_space
 from nastk.records.execution import Execution
 from nastk.records.weights import load_weights, save_weights
+from nastk.training.recipes import RECIPES
 from nastk.workflows import export as workflow
 
 MINE = """

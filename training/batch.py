@@ -23,7 +23,7 @@ class Draw:
         epoch: passes over the split before this one.
         position: number of the batch in the epoch.
         step: number of the batch in the training.
-        amounts: of a recipe, see `nastk.evaluators.recipe.Recipe.amounts`; a task reads those that
+        amounts: of a recipe, see `nastk.training.recipe.Recipe.amounts`; a task reads those that
             it knows, and one that is missing is 0.
     """
 

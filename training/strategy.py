@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -17,6 +17,7 @@ from ..core.check import check_types
 from ..core.loop import Report
 from ..core.run import Run
 from ..core.space import Space
+from .setting import check_settings
 from .task import Task
 
 CPU = torch.device("cpu")
@@ -36,6 +37,8 @@ class Problem:
         memory: what networks keep for their backward pass, see `nastk.ops.chain.MEMORY`.
         precision: in which networks compute, see `nastk.core.precision.PRECISIONS`.
         cuda_graph: whether to record the training step and to replay it.
+        recipe: what was asked for of the recipe of the weights, see
+            `nastk.training.changes.asked_changes`.
         pool: opens what evaluates archs for strategies that ask and tell.
     """
 
@@ -48,6 +51,7 @@ class Problem:
     memory: str = "high"
     precision: str = "float32"
     cuda_graph: bool = False
+    recipe: Mapping[str, Any] = field(default_factory=dict)
     pool: Callable[[], AbstractContextManager[Pool]] | None = None
 
 
@@ -74,6 +78,7 @@ class Strategy(ABC):
 
     def __post_init__(self) -> None:
         check_types(self.name, self)
+        check_settings(self.name, self)
         if self.steps is not None and self.steps < 1:
             raise ValueError(f"a search needs at least 1 step, got {self.steps}")
 

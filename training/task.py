@@ -123,6 +123,10 @@ class Objective(nn.Module, ABC):
             step: [] in [0, 1], share of the training that is done.
         """
 
+    def rates(self) -> Mapping[str, float]:
+        """Return factors on the learning rate of its own parts, by the names of its children."""
+        return {}
+
 
 class Meter(ABC):
     """Measures a network over a whole split; metrics need not be means over items."""

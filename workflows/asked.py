@@ -11,7 +11,6 @@ from ..core.check import typed_options
 from ..core.lookup import lookup
 from ..core.space import Space
 from ..evaluators import Inherit
-from ..evaluators.recipe import asked_changes
 from ..nasbench.families import find_space, make_space
 from ..records.execution import Execution
 from ..records.given import Budgets, Front, budget_texts, by_cost, check_recordable
@@ -20,8 +19,11 @@ from ..records.named import find_evaluator, find_strategy, given
 from ..records.naming import check_length, check_numbers
 from ..records.plugins import make_strategy
 from ..records.reading import proxy_of
-from ..strategies.supernet_strategy import SupernetStrategy
+from ..strategies.supernet_strategy import OF_RECIPE, SupernetStrategy
 from ..tasks.named import family_of, find_data
+from ..training.changes import asked_changes
+from ..training.recipe import ANY
+from ..training.recipes import asked_recipe
 from ..training.strategy import Strategy
 from ..training.task import Task, aimed
 from .appointing import check_evaluator
@@ -61,7 +63,7 @@ def asked_search(
     data: str,
     strategy: Any,
     evaluator: Any,
-    recipe: Mapping[str, Any] | None,
+    recipe: str | Mapping[str, Any] | None,
     execution: Execution,
 ) -> Asked:
     """Return what is asked for, everything in it checked.
@@ -119,7 +121,7 @@ def target_of(
     return dataclasses.replace(target, **sizes), sizes.get("num_classes")
 
 
-def method_of(strategy: Any, evaluator: Any, recipe: Mapping[str, Any] | None) -> Method:
+def method_of(strategy: Any, evaluator: Any, recipe: str | Mapping[str, Any] | None) -> Method:
     """Return how a search chooses.
 
     Raises:
@@ -128,22 +130,25 @@ def method_of(strategy: Any, evaluator: Any, recipe: Mapping[str, Any] | None) -
     named = given("strategy", "meta_kernel" if strategy is None else strategy)
     family, options = find_strategy(str(named.what)), dict(named.options)
     check_numbers(steps=options.get("steps"))
-    _, changes = asked_changes(recipe)
+    name, changes = asked_changes(recipe)
+    asked = asked_recipe(recipe, ANY)  # its name and its settings exist
+    changes = {key: getattr(asked, key) for key in changes}
     check_length(options.get("steps"), changes.get("epochs"))
-    own = dict(options)
-    if issubclass(family, SupernetStrategy):
-        weights = {"batch_size": changes.get("batch_size"), "weights_lr": changes.get("lr")}
-        options |= {key: value for key, value in weights.items() if value is not None}
-    made = make_strategy(family, options)
+    made, own = make_strategy(family, options), dict(options)
     check_recordable(made.name, options)
     judge = given("evaluator", evaluator) if evaluator is not None else None
-    name = None if judge is None or judge.what is None else str(judge.what)
+    judged_by = None if judge is None or judge.what is None else str(judge.what)
     settings = {} if judge is None else dict(judge.options)
-    supernet = _supernet_of(name, settings)
-    evaluation = check_evaluator(made, name, supernet, settings)
-    check_followed(made, name, changes, own)
+    evaluation = check_evaluator(made, judged_by, _supernet_of(judged_by, settings), settings)
+    if name is not None:
+        changes = {"name": name, **changes}
+    check_followed(made, judged_by, changes, own)
     if isinstance(made, SupernetStrategy):
-        changes.pop("lr", None)  # the supernet's, not that of single networks
+        decided = made.decided_by(changes)
+        options |= decided
+        made = dataclasses.replace(made, **decided)
+        # The supernet's, not those of single networks.
+        changes = {k: v for k, v in changes.items() if k not in OF_RECIPE or k == "batch_size"}
     entries = {"strategy": named.what, "strategy_options": options}
     return Method(
         strategy=made,

@@ -15,12 +15,12 @@ from ..core.files import hash_of, make_folder
 from ..core.loop import Report
 from ..core.run import write_json
 from ..evaluators.best import LOWER
-from ..evaluators.recipe import check_changes
 from ..evaluators.train import measured_on
 from ..records.data import chosen_data
 from ..records.execution import Execution, computed_as
 from ..records.manifest import circumstances
 from ..records.naming import check_length, check_numbers
+from ..training.changes import check_changes
 from .field import Asked, field_of
 from .guarding import guarded_call
 from .planning import trainings_told

@@ -23,13 +23,13 @@ from ..core.record import checked, read_record
 from ..core.run import Run, held, write_json
 from ..core.space import Space
 from ..evaluators.inherit import Inherit, load_supernet
-from ..evaluators.recipe import recipe_hash
 from ..records.execution import Execution
 from ..records.naming import space_for
 from ..records.reading import problem_of
 from ..records.results import Evidence, Figure, SearchResult
 from ..records.trust import code_name
 from ..strategies.reading import has_ranking, read_log_probs, read_ranking
+from ..training.recipe import recipe_hash
 from ..training.strategy import Problem
 from ..training.task import first_cost, fitted
 from .planning import recipe_of, trainings_told

@@ -14,12 +14,14 @@ from ..core.budget import recorded_budget
 from ..core.resolution import as_typed, resolution_of, sides_of
 from ..core.run import Run
 from ..core.space import Space
-from ..evaluators.recipe import Recipe, default_recipe, find_recipe, recipe_hash, with_changes
 from ..records.execution import Execution
 from ..records.front import front_choices
 from ..records.naming import found_in, resolve, space_for, spaces_of, trained_space
 from ..records.trust import code_name
 from ..tasks.named import DATA, find_data, is_embedded, make_task
+from ..training.changes import with_changes
+from ..training.recipe import Recipe, recipe_hash
+from ..training.recipes import default_recipe, find_recipe
 from ..training.task import Task, fitted
 
 NUM_RANDOM = 8  # archs around that of a search

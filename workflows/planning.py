@@ -13,11 +13,12 @@ from ..core.loop import Report
 from ..core.manifest import Manifest
 from ..core.run import Run
 from ..core.space import Space
-from ..evaluators.recipe import Recipe, default_recipe, with_changes
 from ..records.plugins import recorded_strategy
 from ..strategies import BlackBox
 from ..strategies.length import updates_for
 from ..strategies.supernet_strategy import SupernetStrategy
+from ..training.recipe import Recipe
+from ..training.recipes import asked_recipe, default_recipe
 from ..training.strategy import Problem, Strategy
 from ..training.task import Task, sizes_of_kind
 
@@ -28,7 +29,7 @@ _SECONDS_TIMED = 2.0
 def recipe_of(manifest: Manifest, space: Space, task: Task) -> Recipe:
     """Return the recipe by which a search trains single networks."""
     changes = manifest.recipe_changes
-    return with_changes(default_recipe(space, task), **(changes.given if changes else {}))
+    return asked_recipe(changes.given if changes else None, default_recipe(space, task))
 
 
 def check_followed(
@@ -42,14 +43,15 @@ def check_followed(
     Args:
         strategy: with all of its options.
         evaluator: of a black-box strategy.
-        changes: those of `epochs`, `batch_size` and `lr` that are given.
+        changes: what is asked for of a recipe, `name` and settings.
         options: fields of the strategy that are given besides.
 
     Raises:
         ValueError: naming the flag.
     """
     for name in changes:
-        flag = f"--{name.replace('_', '-')}"
+        is_flag = name in ("epochs", "batch_size", "lr")
+        flag = f"--{name.replace('_', '-')}" if is_flag else "--recipe"
         same = {"lr": "weights_lr"}.get(name, name)
         if isinstance(strategy, SupernetStrategy):
             if same in options:
@@ -96,7 +98,7 @@ def _length(strategy: Strategy, manifest: Manifest, problem: Problem) -> dict[st
     task = problem.task
     if manifest.recipe_changes and (epochs := manifest.recipe_changes.epochs):
         size = task.size("train")
-        return {"steps": epochs * max(1, size // strategy.images_a_step(problem.proxy))}
+        return {"steps": epochs * max(1, size // strategy.items_an_update(problem))}
     if task.is_demonstration:
         return {"steps": strategy.num_steps(problem.space)}
     recipe = recipe_of(manifest, problem.space, task)

@@ -21,13 +21,13 @@ from ..core.loop import Report, silent
 from ..core.run import write_json
 from ..core.sampler import sample
 from ..core.space import Space
-from ..evaluators.recipe import default_recipe, find_recipe
 from ..nasbench.families import find_space
 from ..records.data import chosen_data
 from ..records.execution import Execution
 from ..records.manifest import absolute_space, circumstances
 from ..records.naming import check_numbers, space_for
 from ..tasks.named import DATA, family_of, find_data, make_task
+from ..training.recipes import default_recipe, find_recipe
 from ..training.task import Metric, aimed, fitted, gaining
 
 # Below this share of variance one training says more about its seed than about its arch.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from ..evaluators.recipe import RECIPES
 from ..search_spaces import SPACES
+from ..training.recipes import RECIPES
 
 
 def list_recipes() -> list[dict[str, Any]]:
@@ -15,5 +15,6 @@ def list_recipes() -> list[dict[str, Any]]:
     for name, recipe in RECIPES.items():
         users = [s for s, family in SPACES.items() if name == family.recipe]
         users += [f"{s} (embedded data)" for s, f in SPACES.items() if name == f.short_recipe]
+        users += [f"{s} (supernet)" for s, f in SPACES.items() if name in f.supernet_recipes]
         rows.append({**dataclasses.asdict(recipe), "spaces": users})
     return rows

@@ -23,13 +23,6 @@ from ..core.run import Run, fresh_run, held, write_json
 from ..core.space import Space
 from ..evaluators.best import LOWER, check_finite
 from ..evaluators.inherit import load_supernet
-from ..evaluators.recipe import (
-    asked_changes,
-    default_recipe,
-    find_recipe,
-    recipe_hash,
-    with_changes,
-)
 from ..evaluators.train import Training
 from ..records.data import chosen_data
 from ..records.execution import Execution, executed
@@ -46,7 +39,10 @@ from ..records.naming import (
 from ..records.trust import keep_code
 from ..records.weights import save_weights
 from ..tasks.named import DATA, family_of, find_data, make_task
+from ..training.changes import asked_changes
 from ..training.inherit import inherit as inherit_weights
+from ..training.recipe import ANY, recipe_hash
+from ..training.recipes import asked_recipe, default_recipe
 from ..training.skipped import remember_skipped
 from ..training.task import Task, aimed, first_cost, fitted
 from .evaluate import answers_file, by_class, test_answers, test_baselines, write_answers
@@ -85,9 +81,8 @@ def retrain(
         task: as for search.
         inherit: start from the supernet's weights instead of from scratch.
         hold_out: train on three quarters, and keep the weights that do best on the last one.
-        recipe: name in `RECIPES`, also with changes as `small:epochs=10,lr=0.002`; or a dict of
-            what is other than usual: `name`, `epochs`, `batch_size`, `lr`. The usual one is the
-            short one on embedded data, else the space's.
+        recipe: as for search; the short one on embedded data, else the space's, with what is
+            asked for.
         steps: number of updates; the recipe's epochs if None.
         execution: on which device, in which precision... The network is tested in float32.
         seed: of initialisation and batches, the execution's if None.
@@ -102,8 +97,8 @@ def retrain(
     """
     check_numbers(steps=steps)
     execution = executed(execution, seed)
-    name, changes = asked_changes(recipe)
-    named = None if name is None else find_recipe(name)
+    _, changes = asked_changes(recipe)
+    asked_recipe(recipe, ANY)  # refused before anything is read
     check_length(steps, changes.get("epochs"))
     data, _alive = chosen_data(data, task)
     how = circumstances(execution)
@@ -117,14 +112,13 @@ def retrain(
         about = task.describe()
         if inherit and data == run.manifest["data"]:
             check_same_data(run, task)
-        usual = named or default_recipe(space, task)
-        chosen = with_changes(usual, **changes)
+        chosen = asked_recipe(recipe, default_recipe(space, task))
         start = "inherit" if inherit else "held-out" if hold_out else "scratch"
         length = "full" if steps is None else steps
         way = execution.memory
         way += "" if execution.precision == "float32" else f"-{execution.precision}"
         way += "-graph" * execution.cuda_graph
-        about_it = (_short(data, task, about), execution.seed, start, chosen.name, length, way)
+        about_it = (_short(data, task, about), execution.seed, start, chosen.slug, length, way)
         name = "-".join(map(str, ("retrain", *about_it)))
         if "data_record" not in run.manifest:
             run.update_manifest({"data_record": about})

@@ -48,7 +48,7 @@ def search(
     task: Any = None,
     strategy: StrategyLike = "meta_kernel",
     evaluator: EvaluatorLike | None = None,
-    recipe: Mapping[str, Any] | None = None,
+    recipe: str | Mapping[str, Any] | None = None,
     execution: Execution | None = None,
     evidence: str | None = None,
     out: str | Path | None = None,
@@ -82,10 +82,12 @@ def search(
             `nastk.evaluators.EVALUATORS`, `FILE.py:CLASS`, a class derived from
             `nastk.Evaluator`, or `nastk.Named` with its options, for `inherit` the `supernet`: a
             run folder whose supernet it takes; `train` if None.
-        recipe: what is other than in the recipe of the supernet's weights, or of each training
-            where there is none: `epochs` (passes over the training images), `batch_size`, `lr`
-            (the peak). A supernet without `epochs` or `steps` trains as long as its space says on
-            embedded data, on the user's about as long as one training of the found network costs.
+        recipe: how weights learn, of the supernet or in each training where there is none: a
+            name of `nastk recipes`, also with changes as `small:clip=1`, a TOML file whose keys are
+            the fields of `nastk.training.recipe.Recipe`, or a dict of these, `{"epochs": 3}` for
+            example; what is not said is as usual. A supernet without `epochs` or `steps` trains as
+            long as its space says on embedded data, on the user's about as long as one training of
+            the found network costs.
         execution: on which device, in which precision, in how many processes...
         evidence: `quick` or `full`: train random archs of the band too, see
             `nastk.workflows.evidence`.

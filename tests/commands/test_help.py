@@ -44,7 +44,7 @@ def test_the_help_of_search_names_all_embedded_data():
 
 
 def test_the_help_of_retrain_leads_to_every_recipe(command):
-    from nastk.evaluators.recipe import RECIPES
+    from nastk.training.recipes import RECIPES
 
     assert "nastk recipes" in run("retrain", "--help", env=os.environ | {"COLUMNS": "200"}).stdout
     said = command("recipes").stdout.splitlines()

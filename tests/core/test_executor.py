@@ -16,11 +16,11 @@ from nastk.core.blame import job_of
 from nastk.core.executor import InProcess, Processes, opened
 from nastk.core.job import perform, read_result
 from nastk.core.pool import worker_pool
-from nastk.evaluators.recipe import DEMONSTRATION
 from nastk.records.execution import Execution
 from nastk.tasks import named
 from nastk.tasks.images.arrays import ArrayTask
 from nastk.tasks.named import added
+from nastk.training.recipes import DEMONSTRATION
 
 # In a file of its own, since workers find classes by the names of their modules.
 JOBS = """

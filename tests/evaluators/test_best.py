@@ -8,10 +8,10 @@ import torch
 from nastk.core.ranked import as_ranked
 from nastk.core.run import Run
 from nastk.evaluators.best import Best, check_finite
-from nastk.evaluators.recipe import DEMONSTRATION
 from nastk.evaluators.train import Training
 from nastk.search_spaces import Toy
 from nastk.tasks.named import make_task
+from nastk.training.recipes import DEMONSTRATION
 from torch import nn
 
 

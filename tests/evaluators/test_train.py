@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 import torch
-from nastk.evaluators.recipe import Recipe
 from nastk.evaluators.train import Training
 from nastk.tasks.images.classification import Classification
+from nastk.training.recipe import Recipe
 from torch import nn
 
 RECIPE = Recipe(

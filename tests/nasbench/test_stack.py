@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 import torch
 from nastk.core.sampler import sample
-from nastk.evaluators.recipe import DEMONSTRATION, MOBILENEXT
 from nastk.evaluators.train import Training
 from nastk.nasbench.stack import stack, train_stack
 from nastk.search_spaces import SandglassMicro, SandglassMicroTab
 from nastk.tasks.named import make_task
+from nastk.training.recipes import DEMONSTRATION, MOBILENEXT
 from nastk.training.task import measure
 from torch import nn
 

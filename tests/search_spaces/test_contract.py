@@ -8,11 +8,11 @@ import pytest
 import torch
 from nastk.core.sampler import sample
 from nastk.evaluators.efficiency import outside_flops
-from nastk.evaluators.recipe import default_recipe
 from nastk.nasbench.families import FAMILIES
 from nastk.search_spaces import SPACES, T2T, NasBench201, T2TMicro
 from nastk.strategies import MetaKernel
 from nastk.strategies.budget_term import BUDGET_TERMS, with_budget
+from nastk.training.recipes import default_recipe
 from torch import nn
 
 SMALL = {

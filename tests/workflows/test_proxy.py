@@ -7,11 +7,11 @@ import pytest
 from nastk.commands.screen import print_proxy
 from nastk.comparison.jobs import TrainingJob, train_all
 from nastk.comparison.signal import intraclass_correlation
-from nastk.evaluators.recipe import DEMONSTRATION
 from nastk.evaluators.train import Training
 from nastk.records.execution import Execution
 from nastk.search_spaces import SandglassMicroTab
 from nastk.tasks.named import make_task
+from nastk.training.recipes import DEMONSTRATION
 from nastk.training.task import measure
 from nastk.workflows.proxy import bench_proxy, random_archs
 

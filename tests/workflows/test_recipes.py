@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from nastk.core.run import Run
 from nastk.core.standing import Parts, noted_in, share_done
-from nastk.evaluators.recipe import RECIPES, find_recipe, with_changes
 from nastk.records.reading import problem_of
+from nastk.training.changes import with_changes
+from nastk.training.recipes import RECIPES, find_recipe
 from nastk.workflows.planning import planned, recipe_of
 from nastk.workflows.progress import progress
 

@@ -9,10 +9,10 @@ import torch
 from nastk.comparison import jobs
 from nastk.comparison.jobs import TrainingJob
 from nastk.core.run import write_json
-from nastk.evaluators.recipe import DEMONSTRATION
 from nastk.evaluators.train import Training
 from nastk.records import execution
 from nastk.records.execution import Execution
+from nastk.training.recipes import DEMONSTRATION
 from nastk.workflows import evidence
 from nastk.workflows.evidence import Level
 from nastk.workflows.proxy import bench_proxy

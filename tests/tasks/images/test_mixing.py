@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 from nastk.evaluators import train
-from nastk.evaluators.recipe import DEMONSTRATION, RECIPES, T2T_VIT
 from nastk.evaluators.train import Training
 from nastk.ops.residual import Residual
 from nastk.search_spaces import SandglassMicro, T2TMicro
 from nastk.tasks.images.augment import OPERATIONS, rand_augment
 from nastk.tasks.images.mixing import erase, mix
 from nastk.tasks.named import make_task
+from nastk.training.recipes import DEMONSTRATION, RECIPES, T2T_VIT
 from PIL import Image
 
 
