@@ -83,10 +83,8 @@ class RecipeChanges(Record):
     @property
     def given(self) -> dict[str, Any]:
         """The settings that were asked for."""
-        names = (field.name for field in fields(self))
-        return {
-            n: value for n in names if n != "source" and (value := getattr(self, n)) is not None
-        }
+        names = [field.name for field in fields(self) if field.name not in ("content", "source")]
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -31,7 +31,7 @@ def commands(story: Story) -> list[str]:
     words += _flags(manifest, "cuda_graph", "strict", "target_classes", "evidence")
     changes = manifest.get("recipe_changes") or {}
     words += _flags(changes, "epochs", "batch_size", "lr")
-    words += _recipe(changes)
+    words += recipe_flags(changes)
     words += _sizes(story)
     for name, value in options.items():
         if name in ("steps", "evaluations", "finalists"):
@@ -67,7 +67,7 @@ def _data(made: Mapping[str, Any]) -> list[str]:
     return ["--task", place_of(data)] if is_own(data) else ["--data", data]
 
 
-def _recipe(changes: Mapping[str, Any]) -> list[str]:
+def recipe_flags(changes: Mapping[str, Any]) -> list[str]:
     """Return the flag of a recipe, as far as others do not say what was asked for."""
     others = ("name", "epochs", "batch_size", "lr")
     rest = [f"{k}={_word(v)}" for k, v in changes.items() if k not in others]

@@ -174,7 +174,7 @@ def find_recipe(text: str) -> Recipe:
     """
     name, changes = asked_changes(text)
     if name is None:
-        raise ValueError(f'{text} says no name: add name = "small", the recipe it starts from')
+        raise ValueError(f"{text} names no recipe to which it would be a change, as small:epochs=2")
     return with_changes(lookup("recipe", name, RECIPES), **changes)
 
 

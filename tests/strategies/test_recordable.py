@@ -7,8 +7,9 @@ import torch
 from nastk.core import precision
 from nastk.core.budget import parse_budget
 from nastk.search_spaces import SPACES
-from nastk.strategies import STRATEGIES, differentiable, supernet_strategy
+from nastk.strategies import STRATEGIES, differentiable
 from nastk.tasks.named import make_task
+from nastk.training import learning
 from nastk.training.strategy import Problem
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -47,7 +48,7 @@ def test_a_warm_step_asks_nothing_of_the_host(name, level, term, kernels, monkey
     monkeypatch.setattr(precision, "autocast", lambda *_: nullcontext())
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)  # unknown for meta tensors
     monkeypatch.setattr(
-        supernet_strategy,
+        learning,
         "weights_optimizer",
         lambda parameters, *_, lr, **__: torch.optim.SGD(parameters, lr, 0.9, foreach=False),
     )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from typing import ClassVar
 
 import asking
 import nastk
@@ -10,8 +11,12 @@ import pytest
 from nastk.core.run import Run
 from nastk.core.standing import Parts, noted_in, share_done
 from nastk.records.reading import problem_of
+from nastk.reports.reproduce import recipe_flags
+from nastk.search_spaces import Toy
+from nastk.strategies import MetaKernel
 from nastk.training.changes import with_changes
 from nastk.training.recipes import RECIPES, find_recipe
+from nastk.workflows.asked import method_of
 from nastk.workflows.planning import planned, recipe_of
 from nastk.workflows.progress import progress
 
@@ -147,3 +152,72 @@ def test_a_changed_search_is_made_again_by_its_commands(arrays, tmp_path):
     assert "--set batch_size" not in page
     updates = [event for event in Run.open(tmp_path / "run").events() if "loss" in event]
     assert len(updates) == 2  # 320 images in batches of 160
+
+
+@pytest.mark.slow
+def test_a_supernet_that_learns_by_a_recipe_goes_on_as_it_was_begun(tmp_path, monkeypatch):
+    monkeypatch.setenv("NASTK_CHECKPOINT_SECONDS", "0")
+    (tmp_path / "mine.toml").write_text(
+        "clip = 0.5\naccumulation = 2\ndecay_all = false\nlayer_decay = 0.8\n"
+        'schedule = "linear"\nbatch_size = 8\nlabel_smoothing = 0.1\n'
+    )
+    options = {"strategy": MetaKernel(steps=4, archs=2, untrained=0), "data": "digits"}
+    options["recipe"] = str(tmp_path / "mine.toml")
+    whole = nastk.search("toy", "90%", **options, out=tmp_path / "whole", progress=False)
+
+    def stop(event):
+        if event["phase"] == "supernet" and event["step"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        nastk.search("toy", "90%", **options, out=tmp_path / "run", progress=stop)
+    (tmp_path / "mine.toml").unlink()  # the run knows what it said
+    found = nastk.resume(tmp_path / "run", progress=False)
+    logs = [(folder.run / "metrics.jsonl").read_bytes() for folder in (whole, found)]
+    assert logs[0] == logs[1] and found["arch_id"] == whole["arch_id"]
+    manifest = Run.open(found.run).manifest
+    assert manifest.strategy_options["batch_size"] == 8
+    assert manifest.recipe_changes.given["accumulation"] == 2
+    plain = {**options, "recipe": {"batch_size": 8}}
+    other = nastk.search("toy", "90%", **plain, out=tmp_path / "plain", progress=False)
+    assert (other.run / "metrics.jsonl").read_bytes() != logs[0]
+
+
+@pytest.mark.parametrize(
+    "strategy, recipe, words",
+    [
+        ("meta_kernel", ":ema_decay=0.9", "a supernet has no ema_decay"),
+        ("logits", ":accumulation=2", "logits learns by one batch an update"),
+        ("random", ":clip=1", "trains none; leave out --recipe"),
+        (MetaKernel(optimizer="sgd"), ":optimizer=adamw", "--recipe and --set optimizer are one"),
+        ("meta_kernel", "smal", "did you mean 'small'"),
+        ("meta_kernel", {"epochs": 2, "steps": 3}, "unknown setting of a recipe 'steps'"),
+    ],
+)
+def test_a_recipe_that_a_search_cannot_follow_is_one_line(strategy, recipe, words, tmp_path):
+    with pytest.raises(ValueError, match=words) as caught:
+        nastk.search("toy", "90%", strategy=strategy, recipe=recipe, out=tmp_path / "run")
+    assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
+
+
+def test_a_named_recipe_decides_how_the_weights_of_a_supernet_learn():
+    told = method_of("meta_kernel", None, "mobilenet:clip=1,lr=0.05").entries
+    weights = {"batch_size": 256, "weights_lr": 0.05, "optimizer": "sgd", "weight_decay": 4e-5}
+    assert told["strategy_options"] == weights
+    assert told["recipe_changes"] == {"name": "mobilenet", "clip": 1.0}
+    own = method_of(MetaKernel(weights_lr=0.2), None, "mobilenet").entries
+    assert own["strategy_options"]["weights_lr"] == 0.2
+
+
+def test_the_page_says_the_recipe_by_which_a_search_is_made_again():
+    words = recipe_flags({"name": "small", "epochs": 3, "clip": 1.0, "decay_all": False})
+    assert words == ["--recipe", "small:clip=1.0,decay_all=false"]
+    assert find_recipe(words[1]).decay_all is False and recipe_flags({"lr": 0.1}) == []
+    assert recipe_flags({"clip": 2.0}) == ["--recipe", ":clip=2.0"]
+
+
+def test_a_space_of_version_01_is_told_what_its_rates_became():
+    with pytest.raises(ValueError, match=r"space Old says learning_rates, as of version 0\.1"):
+
+        class Old(Toy):
+            learning_rates: ClassVar = {"sgd": 0.1}

@@ -5,13 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from nastk.evaluators import train
 from nastk.evaluators.train import Training
 from nastk.ops.residual import Residual
 from nastk.search_spaces import SandglassMicro, T2TMicro
 from nastk.tasks.images.augment import OPERATIONS, rand_augment
 from nastk.tasks.images.mixing import erase, mix
 from nastk.tasks.named import make_task
+from nastk.training import learning
 from nastk.training.recipes import DEMONSTRATION, RECIPES, T2T_VIT
 from PIL import Image
 
@@ -107,9 +107,9 @@ def test_a_recipe_with_every_part_trains_any_space_and_leaves_it_plain(space):
 
 def test_the_rate_ends_at_the_final_one(monkeypatch):
     space, seen = T2TMicro(), []
-    original = train.set_learning_rate
+    original = learning.set_learning_rate
     monkeypatch.setattr(
-        train,
+        learning,
         "set_learning_rate",
         lambda optimizer, rate: seen.append(rate) or original(optimizer, rate),
     )
