@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 
 def weights_optimizer(
-    parameters: Iterable[nn.Parameter] | Sequence[Mapping[str, Any]],
+    parameters: Sequence[nn.Parameter] | Sequence[dict[str, Any]],
     kind: str,
     *,
     lr: float,
@@ -35,16 +35,17 @@ def weights_optimizer(
         # CUDA's fused kernels read float32; elsewhere the rate stays exact.
         dtype = torch.float32 if device.type == "cuda" else torch.float64
         rate = torch.tensor(lr, dtype=dtype, device=device)
-    parameters = list(parameters)
-    if isinstance(parameters[0], Mapping):  # each with a rate that no other changes
-        parameters = [{**g, "lr": rate.clone() if is_recorded else rate} for g in parameters]
+    learned: Any = parameters
+    if parameters and isinstance(parameters[0], dict):  # each with a rate that no other changes
+        rates = (rate.clone() if isinstance(rate, Tensor) else rate for _ in parameters)
+        learned = [group | {"lr": own} for group, own in zip(learned, rates, strict=True)]
     if kind == "sgd":
         # It keeps no count of steps, so that any of its steps may be recorded.
         return torch.optim.SGD(
-            parameters, lr=rate, momentum=0.9, weight_decay=weight_decay, fused=True
+            learned, lr=rate, momentum=0.9, weight_decay=weight_decay, fused=True
         )
     return torch.optim.AdamW(
-        parameters, lr=rate, weight_decay=weight_decay, fused=True, capturable=is_recorded
+        learned, lr=rate, weight_decay=weight_decay, fused=True, capturable=is_recorded
     )
 
 

@@ -159,7 +159,7 @@ PLAIN = ("ema_decay", "drop_path")
 
 def of_supernet(recipe: Recipe) -> Recipe:
     """Return a recipe for the weights of a supernet, without what only single networks have."""
-    return dataclasses.replace(recipe, **dict.fromkeys(PLAIN, 0.0))
+    return dataclasses.replace(recipe, ema_decay=0.0, drop_path=0.0)
 
 
 def recipe_hash(recipe: Recipe) -> str:

@@ -218,12 +218,17 @@ def told(
         report(phase | {"say": line})
     start: tuple[float, float] | None = None
     first: float | None = None
+    under_way: tuple[str, int] | None = None
     is_said = False
 
     def tell(event: dict[str, Any]) -> None:
-        nonlocal start, first, is_said
+        nonlocal start, first, under_way, is_said
+        if "say" in event:
+            report(event)
+            return
         now, work = time.monotonic(), left(event)
-        first = work if first is None else first
+        if under_way != (event["phase"], event["total"]):  # its work is counted anew
+            under_way, first, start = (event["phase"], event["total"]), work, None
         if start is None or start[1] == first:  # what comes before the first progress is no measure
             start = now, work
         elapsed, done = now - start[0], start[1] - work

@@ -199,3 +199,17 @@ def test_time_before_the_first_progress_is_not_taken_for_work(monkeypatch):
         tell({"phase": "train", "step": 0, "total": 1, "done": done})
     lines = [event["say"] for event in said if "say" in event]
     assert lines == ["expected to take 2 min from here on; hint"]
+
+
+def test_workers_that_start_are_not_taken_for_work_where_something_else_was_told_before(
+    monkeypatch,
+):
+    """A line about the band counts one; then 4 trainings of 150 s, whose workers start for 80 s."""
+    said, clock = [], iter([20.0, 100.0, 101.0, 102.0, 103.0])
+    monkeypatch.setattr(planning.time, "monotonic", lambda: next(clock))
+    tell = told(said.append, [], left_of, "hint")
+    tell({"phase": "band", "step": 0, "total": 1, "say": "looking in 1 to 2 FLOPs"})
+    for second in (0, 1, 2, 3, 4):
+        tell({"phase": "evaluate", "step": 0, "total": 4, "done": second / 150})
+    lines = [event["say"] for event in said if "say" in event]
+    assert lines == ["looking in 1 to 2 FLOPs", "expected to take 10 min from here on; hint"]
