@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from ..core.check import MOST_NUMBER
 from ..core.lookup import lookup
 from ..core.schedule import SCHEDULES
 
@@ -125,11 +126,11 @@ class Recipe:
 
 
 _RANGES: Mapping[str, tuple[float, float]] = {
-    "lr": (0, MOST),
-    "final_lr": (0, MOST),
-    "weight_decay": (0, MOST),
+    "lr": (0, MOST_NUMBER),
+    "final_lr": (0, MOST_NUMBER),
+    "weight_decay": (0, MOST_NUMBER),
     "layer_decay": (0, 1),
-    "clip": (0, MOST),
+    "clip": (0, MOST_NUMBER),
     "warmup": (0, 1),
     "batch_size": (1, MOST),
     "accumulation": (1, MOST),
