@@ -7,7 +7,7 @@ the size of the largest, summed features that of all. So many fewer images are w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -18,9 +18,6 @@ from ..core.sampler import sample
 from ..core.spec import examples
 from ..ops.mixture import dirichlet
 from ..training.strategy import Problem
-
-if TYPE_CHECKING:
-    from .supernet_strategy import SupernetStrategy
 
 LEAST_UPDATES = 1000
 # From so many updates on a supernet is trained as networks are in long trainings.
@@ -87,22 +84,3 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if isinstance(product, Product):
             self.flops += product.flops(args, out)
         return out
-
-
-def updates_for(strategy: SupernetStrategy, problem: Problem, images: int) -> int:
-    """Return the updates of a supernet that cost about as much as one training.
-
-    It follows from counts alone, so that it is the same on every machine.
-
-    Args:
-        strategy: which may ask for several passes a step, also depending on their number.
-        problem: what is searched.
-        images: that one training of the found network processes.
-    """
-    ratio = strategy.image_flops(problem) / plain_flops(problem)
-    passes = images / (ratio * strategy.items_an_update(problem))
-    single = max(LEAST_UPDATES, round(passes))
-    factor = strategy.work_left(0, single) / single
-    updates = max(LEAST_UPDATES, round(passes / factor))
-    is_alike = strategy.work_left(0, updates) / updates > 0.99 * factor
-    return updates if is_alike else LONG_STEPS  # the fewest of so many passes

@@ -15,7 +15,7 @@ from ..core.run import Run
 from ..core.space import Space
 from ..records.plugins import recorded_strategy
 from ..strategies import BlackBox
-from ..strategies.length import updates_for
+from ..strategies.length import LEAST_UPDATES, LONG_STEPS, plain_flops
 from ..strategies.supernet_strategy import SupernetStrategy
 from ..training.recipe import Recipe
 from ..training.recipes import asked_recipe, default_recipe
@@ -103,6 +103,25 @@ def _length(strategy: Strategy, manifest: Manifest, problem: Problem) -> dict[st
         return {"steps": strategy.num_steps(problem.space)}
     recipe = recipe_of(manifest, problem.space, task)
     return {"steps": updates_for(strategy, problem, recipe.num_images(task.size("train")))}
+
+
+def updates_for(strategy: SupernetStrategy, problem: Problem, images: int) -> int:
+    """Return the updates of a supernet that cost about as much as one training.
+
+    It follows from counts alone, so that it is the same on every machine.
+
+    Args:
+        strategy: which may ask for several passes a step, also depending on their number.
+        problem: what is searched.
+        images: that one training of the found network processes.
+    """
+    ratio = strategy.image_flops(problem) / plain_flops(problem)
+    passes = images / (ratio * strategy.items_an_update(problem))
+    single = max(LEAST_UPDATES, round(passes))
+    factor = strategy.work_left(0, single) / single
+    updates = max(LEAST_UPDATES, round(passes / factor))
+    is_alike = strategy.work_left(0, updates) / updates > 0.99 * factor
+    return updates if is_alike else LONG_STEPS  # the fewest of so many passes
 
 
 def announced(run: Run, problem: Problem, strategy: Strategy, report: Report) -> Report:

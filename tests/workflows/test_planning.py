@@ -14,12 +14,11 @@ from nastk.strategies.length import (
     LONG_STEPS,
     plain_flops,
     supernet_flops,
-    updates_for,
 )
 from nastk.tasks.named import make_task
 from nastk.training.strategy import Problem
 from nastk.workflows import planning
-from nastk.workflows.planning import left_of, told, what_was_read
+from nastk.workflows.planning import left_of, told, updates_for, what_was_read
 
 
 @pytest.fixture
