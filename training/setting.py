@@ -79,14 +79,25 @@ def check_settings(owner: str, options: Any) -> None:
 
     Args:
         owner: whose they are, for the message.
-        options: a dataclass.
+        options: a dataclass; where it gives a setting another default, the limits stay those of
+            the class that it is derived from.
 
     Raises:
         ValueError: naming the setting.
     """
-    for field in dataclasses.fields(options):
-        limits, value = field.metadata.get("limits"), getattr(options, field.name)
-        if limits is None or value is None or limits.hold(value):
+    for name, limits in _limits_of(type(options)).items():
+        value = getattr(options, name)
+        if value is None or limits.hold(value):
             continue
         got = f"{value!r:.60}" if limits.among is not None else value
-        raise ValueError(f"{owner} takes as {field.name} {limits.wanted}; got {got}")
+        raise ValueError(f"{owner} takes as {name} {limits.wanted}; got {got}")
+
+
+def _limits_of(family: type) -> dict[str, Limits]:
+    """Return the limits of settings by name, those of the most derived class that says any."""
+    found: dict[str, Limits] = {}
+    for base in reversed(family.__mro__):
+        for field in base.__dict__.get("__dataclass_fields__", {}).values():
+            if "limits" in field.metadata:
+                found[field.name] = field.metadata["limits"]
+    return found
