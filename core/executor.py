@@ -133,6 +133,7 @@ class Processes(_InFolder):
                 try:
                     result = future.result()
                 except Exception as error:  # also that of a worker which was killed
+                    del self._sent[job.key]  # who asks again has it done again
                     name_job(error, job.title)
                     raise
                 yield Finished(job, result, result.cpu_seconds)

@@ -145,15 +145,15 @@ def test_what_is_done_is_read_to_the_bit_and_not_done_again(executor, jobs, tmp_
 
 
 def test_an_error_names_its_job_and_the_others_lose_nothing(executor, jobs, tmp_path):
-    fault = tmp_path / "fault"
+    fault, here = tmp_path / "fault", executor()
     fault.touch()
     (fine,), (broken,) = jobs(1), jobs(2, fault=str(fault))
     with pytest.raises(ValueError, match="no luck") as caught:
-        executor().run([fine, broken, *jobs(3)])
+        here.run([fine, broken, *jobs(3)])
     assert job_of(caught.value) == "the counting to 2"
     assert "in the counting to 2" in caught.value.__notes__
     fault.unlink()
-    results = executor().run([fine, broken, *jobs(3)])
+    results = here.run([fine, broken, *jobs(3)])
     assert [result.metrics["third"] for result in results.values()] == [1 / 3, 2 / 3, 1]
     assert len(steps(tmp_path)) == 9  # also the broken one went on from its checkpoint
 
