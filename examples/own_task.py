@@ -14,10 +14,11 @@ SIZES = {"weights": 600, "architecture": 200, "train": 800, "test": 200}
 class Defects(nastk.Task):
     kind, like = "defects", "classification"  # its networks: an image in, numbers out
     metrics = (nastk.Metric(name="error_px", title="error", digits=2),)  # a search minimises it
+    sizes = {"num_classes": 1}  # one number
     is_demonstration = True  # short recipes; without it those for data of a user's
 
     def __init__(self, resolution):
-        self.side, self.sizes = resolution, {"num_classes": 1}  # one number
+        self.side = resolution
 
     def size(self, split):
         return SIZES[split]

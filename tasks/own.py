@@ -55,7 +55,7 @@ def open_task(data: str, place: str) -> type[Task]:
     Raises:
         ValueError: if there is none, or it is no whole task.
     """
-    family = find_class(place, Task, "task", {})
+    family = find_class(place, Task, "task", {})  # type: ignore[type-abstract]
     _check(family)
     os.environ[_PLACES] = json.dumps(_places() | {data: place})
     return family
@@ -70,7 +70,7 @@ def own_family(data: str) -> type[Task]:
         ValueError: if neither is known.
     """
     if (place := _places().get(data)) is not None:
-        return find_class(place, Task, "task", {})
+        return find_class(place, Task, "task", {})  # type: ignore[type-abstract]
     if data in _recorded:
         return _recorded[data]
     raise ValueError(

@@ -201,3 +201,9 @@ def test_every_command_that_takes_data_takes_a_task():
     for command in (["search"], ["retrain"], ["evaluate"], ["compare"], ["bench", "proxy"]):
         shown = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200"}).output
         assert "--data" in shown and "--task" in shown
+
+
+def test_the_page_shows_the_example_as_it_is():
+    code = Path(PLACE.rpartition(":")[0]).read_text()
+    page = (ROOT / "docs" / "own-task.md").read_text()
+    assert code.partition('"""\n\n')[2] in page
