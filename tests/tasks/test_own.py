@@ -88,6 +88,7 @@ def test_a_search_of_a_task_resumes_bit_for_bit(tmp_path, monkeypatch):
     assert events[0] == events[1]
 
 
+@pytest.mark.slow
 def test_a_class_and_an_object_of_python_are_taken(tmp_path, example):
     by_class = nastk.search("toy", "90%", task=example.Defects, out=tmp_path / "class", **SEARCH)
     task = example.Defects(28)
