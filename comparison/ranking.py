@@ -240,16 +240,17 @@ def _sentence(
     first: Sequence[str],
     title: str,
 ) -> str:
+    one = ("an " if title[:1].lower() in "aeiou" else "a ") + title
     if is_worth_it is False:
         comma = "," if "," in first[0] else ""
         return (
-            f"The search was not worth its cost: {first[0]}{comma} has a {title} of "
+            f"The search was not worth its cost: {first[0]}{comma} has {one} of "
             f"{rivals[first[0]]:.3f}, its own arch {found:.3f}"
         )
     claim = "The search was worth its cost" if is_worth_it else "It cannot be told whether"
     claim += "" if is_worth_it else " the search was worth its cost"
     against = "; ".join(f"{rivals[name]:.3f} for {name}" for name in first)
-    return f"{claim}: its arch has a {title} of {found:.3f}, against {against}"
+    return f"{claim}: its arch has {one} of {found:.3f}, against {against}"
 
 
 def _doubt(error: float | None, share: float) -> str:
