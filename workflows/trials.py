@@ -15,9 +15,11 @@ from ..comparison.jobs import TRAININGS, TrainingJob, processes_for
 from ..core.arch import Arch
 from ..core.asktell import Pool
 from ..core.executor import Executor, opened
+from ..core.files import load_json
 from ..core.job import Job, read_result
 from ..core.loop import Report
-from ..core.run import Run
+from ..core.record import checked
+from ..core.run import Run, write_json
 from ..evaluators import Train
 from ..records.execution import Execution
 from ..records.plugins import check_found
@@ -33,6 +35,9 @@ from .appointing import make_evaluator
 
 _EVALUATIONS = "evaluations"
 """The folder of what is evaluated for a search alone, and removed at its end."""
+
+_CHARGED = "charged.json"
+"""The keys of the jobs whose cost the search has counted, until its end."""
 
 _asked: dict[str, Evaluator] = {}
 """By run folder, the evaluator that this process asks: it keeps data and supernet."""
@@ -136,7 +141,9 @@ class _Trials(Pool):
     ) -> None:
         self.run, self.evaluator, self.tell = run, evaluator, tell
         self.execution, self.executor = execution, executor
-        self.charged = {(event.get("arch"), event.get("share")) for event in run.events()}
+        self.file = file = run.path / _CHARGED  # events are cut where a supernet goes on
+        known = checked(load_json(file), list[str], str(file)) if file.is_file() else []
+        self.charged: set[str] = set(known)
 
     def submit(self, arch: Arch, share: float = 1.0) -> Callable[[], Metrics]:
         """Have an arch evaluated; what is returned waits for it.
@@ -161,10 +168,11 @@ class _Trials(Pool):
     def _waited(self, job: Trial) -> Metrics:
         """Wait for a trial; take over what it cost elsewhere, once, and what it could not read."""
         (done,) = self.executor.finished([job], self.tell)
-        if (job.arch.id, job.share) not in self.charged:
-            self.charged.add((job.arch.id, job.share))
+        if job.key not in self.charged:
+            self.charged.add(job.key)
             self.run.clock.charge(done.elsewhere)
             self.run.save_spent()
+            write_json(self.file, sorted(self.charged))
         self.evaluator.problem.task.skipped |= frozenset(done.result.skipped)
         return with_loss(self.evaluator, done.result.metrics)
 
@@ -195,6 +203,7 @@ def close_trials(run: Run) -> int:
     """
     folders = (run.path / TRAININGS, run.path / _EVALUATIONS)
     results = [read_result(f) for folder in folders for f in folder.glob("*/result.json")]
+    (run.path / _CHARGED).unlink(missing_ok=True)
     for folder in (_EVALUATIONS, "trials"):  # that of a search which version 0.1 began
         shutil.rmtree(run.path / folder, ignore_errors=True)
     return max((result.peak_memory_bytes for result in results), default=0)
