@@ -193,9 +193,11 @@ def train_all(jobs: Sequence[TrainingJob], folder: Path, report: Report) -> dict
     """
     first = jobs[0]
     names = [*{job.space: None for job in jobs}, place_of(first.data)]
-    share_held()
+    processes = processes_for(names, first.execution.at_a_time)
+    if processes > 1:
+        share_held()
     try:
-        with opened(folder, processes_for(names, first.execution.at_a_time)) as executor:
+        with opened(folder, processes) as executor:
             return executor.run(jobs, report)
     finally:
         _task.cache_clear()  # it holds data, which may be others at the next call

@@ -117,12 +117,13 @@ def open_pool(
     each = dataclasses.replace(execution, threads=max(1, execution.threads // at_a_time))
     is_alone = evaluator.is_cheap and execution.processes is None
     names = [str(run.manifest.get(role)) for role in ROLES]
-    processes = 1 if is_alone else min(execution.at_a_time, at_a_time)
-    share_held()
+    processes = processes_for(names, 1 if is_alone else min(execution.at_a_time, at_a_time))
+    if processes > 1:
+        share_held()
     _asked[str(run.path)] = evaluator
     folder = TRAININGS if type(evaluator) is Train else _EVALUATIONS
     try:
-        with opened(run.path / folder, processes_for(names, processes)) as executor:
+        with opened(run.path / folder, processes) as executor:
             yield _Trials(run, evaluator, each, executor, tell)
     finally:
         _asked.clear()

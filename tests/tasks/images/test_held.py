@@ -7,10 +7,16 @@ import nastk
 import numpy as np
 import pytest
 import torch
+from nastk.comparison.jobs import TrainingJob, train_all
+from nastk.core.loop import silent
 from nastk.core.pool import worker_pool
+from nastk.core.sampler import sample_archs
+from nastk.records.execution import Execution
 from nastk.records.manifest import absolute_data
+from nastk.search_spaces import Toy
 from nastk.tasks.images.held import hold, share_held
 from nastk.tasks.named import make_task
+from nastk.training.recipes import DEMONSTRATION
 from PIL import Image
 
 X = np.random.default_rng(0).integers(0, 256, (40, 9, 9, 3), dtype=np.uint8)
@@ -164,3 +170,24 @@ def test_a_search_in_worker_processes_takes_what_is_held(tmp_path):
     trained = asking.retrain(tmp_path / "run", steps=2, recipe="demonstration")
     tested = nastk.evaluate(tmp_path / "run")["metrics"]
     assert tested["test_loss_nats"] == trained["metrics"]["test_loss_nats"]
+
+
+def test_one_process_writes_no_arrays_for_others(monkeypatch, tmp_path):
+    def refused(*args, **arrays):
+        raise AssertionError("arrays are written")
+
+    monkeypatch.setattr(np, "savez", refused)
+    source = hold((X, Y, *TEST))
+    (arch, *_) = sample_archs(Toy(), 1, 0)
+    job = TrainingJob(
+        title="a training",
+        space="toy",
+        options={"num_classes": 4},
+        choices=arch.choices,
+        data=source.name,
+        data_sha256=make_task(source.name, 12).describe()["train_sha256"],
+        recipe=DEMONSTRATION,
+        steps=1,
+        execution=Execution(processes=1),
+    )
+    assert train_all([job], tmp_path, silent)[job.key].metrics["test_loss_nats"] > 0
