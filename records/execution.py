@@ -131,11 +131,13 @@ class Way:
 
     Attributes:
         precision: in which networks compute.
+        memory: what they keep for their backward pass.
         cuda_graph: whether the update is recorded and replayed.
         lines: what the user has to know of it.
     """
 
     precision: str
+    memory: str
     cuda_graph: bool
     lines: list[str]
 
@@ -147,6 +149,8 @@ def computed_as(
     device: str,
 ) -> Way:
     """Return how trainings compute: as asked for, else as the searches among some archs did.
+
+    Memory is that of the searches on such a device, of the device where they differ.
 
     Args:
         names: of the archs; run folders among them are of searches.
@@ -167,13 +171,17 @@ def computed_as(
         if precision != default_precision(place):
             lines.append(f"networks compute in {precision}, as the search did")
     precision = find_precision(precision, place)
+    theirs = {m.memory for m in searches if torch.device(m.device).type == place.type}
+    if cuda_graph:
+        theirs.discard("lowest")  # as which no updates are recorded
+    memory = theirs.pop() if len(theirs) == 1 else default_memory(place)
     if cuda_graph is None and any(manifest.cuda_graph for manifest in searches):
         try:
-            check_recording(place, precision=precision, memory=default_memory(place))
+            check_recording(place, precision=precision, memory=memory)
             cuda_graph = True
         except ValueError as error:
             lines.append(f"updates are not recorded as those of the search were: {error}")
-    return Way(precision=precision, cuda_graph=bool(cuda_graph), lines=lines)
+    return Way(precision=precision, memory=memory, cuda_graph=bool(cuda_graph), lines=lines)
 
 
 def precision_of(manifest: Manifest) -> str:

@@ -108,6 +108,7 @@ def compare(
     execution = Execution.asked(
         device=device,
         precision=way.precision,
+        memory=way.memory,
         cuda_graph=way.cuda_graph,
         workers=workers,
         processes=processes,

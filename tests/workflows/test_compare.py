@@ -298,6 +298,17 @@ def test_trainings_of_an_older_version_are_said_to_be_done_again(run, trained_to
     assert {row["loss_nats"] for row in rows} == {0.5, 0.6, 0.7}
 
 
+def test_networks_keep_for_their_backward_pass_what_those_of_the_search_kept(
+    run, trained_to, tmp_path
+):
+    run = shutil.copytree(run, tmp_path / "run")
+    Run.open(run).update_manifest({"memory": "lowest"})
+    trained_to(found=[0.5], most_params=[0.6], random_1=[0.7])
+    assert nastk.compare(run, seeds=1, random=1)["record"]["memory"] == "lowest"
+    files = list(run.glob("trainings/*/result.json"))
+    assert {json.loads(file.read_text())["job"]["memory"] for file in files} == {"lowest"}
+
+
 @pytest.fixture
 def measured(monkeypatch):
     """Titles of the trainings that are done, and not found; no references."""
