@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from ..core import streams
 from ..core.arch import Arch
 from ..core.executor import opened
 from ..core.files import file_sha256
-from ..core.in_memory import is_in_file, is_in_memory
+from ..core.in_memory import code_hash, is_in_file, is_in_memory
 from ..core.job import Job, Result, keep_result
 from ..core.loop import Report
 from ..core.resolution import Resolution
@@ -25,6 +26,7 @@ from ..core.space import Space
 from ..evaluators.train import Training, measured_on
 from ..nasbench.families import find_space, make_space
 from ..records.execution import Execution
+from ..records.imported import imported_files
 from ..records.trust import code_name
 from ..tasks.images.held import share_held
 from ..tasks.named import Added, added, make_task, metrics_of
@@ -95,7 +97,19 @@ class TrainingJob(Job):
             "streams": streams.VERSION,
             "device": how.place.type,
             **how.numerics,
+            **({"code": code} if (code := self._code) else {}),
         }
+
+    @property
+    def _code(self) -> list[str]:
+        """Return hashes of code that the names of space and data do not tell: of files of the
+        user's that theirs import, and of a kind of data that a program has added."""
+        task = source_of(self.data) if is_own(self.data) else ""
+        files = [_file_of(name) for name in (self.space, task)]
+        imports = (imported_files(file) for file in files if file is not None)
+        found = {sha256 for each in imports for sha256 in each.values()}
+        kind = added(self.data)
+        return sorted(found | ({_hash_of_code(kind.family)} if kind else set()))
 
     @property
     def needs(self) -> Sequence[str]:
@@ -265,10 +279,21 @@ def keep_training(
 
 def _essence(name: str) -> str:
     """Return a space or a task by its name; one in a file by the content of that file alone."""
-    if not is_in_file(name):
-        return name
-    path, _, attribute = name.rpartition(":")
-    return f"{file_sha256(Path(path))}:{attribute}"
+    file = _file_of(name)
+    return name if file is None else f"{file_sha256(file)}:{name.rpartition(':')[2]}"
+
+
+def _file_of(name: str) -> Path | None:
+    """Return the file of `FILE.py:CLASS`, None for what is known by name or held in memory."""
+    return Path(name.rpartition(":")[0]) if is_in_file(name) else None
+
+
+def _hash_of_code(family: type) -> str:
+    """Return a hash of the file of a class, of its methods where it is in none."""
+    try:
+        return file_sha256(Path(inspect.getfile(family)))
+    except (TypeError, OSError):  # of a notebook
+        return code_hash(family)
 
 
 @lru_cache(maxsize=2)

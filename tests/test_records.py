@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import importlib
 import json
 import os
 import sys
@@ -19,6 +20,7 @@ from nastk.core.run import Run
 from nastk.nasbench.families import find_space
 from nastk.records.execution import Execution
 from nastk.records.weights import load_weights, save_weights
+from nastk.tasks import named
 from nastk.training.recipes import RECIPES
 from nastk.workflows import export as workflow
 
@@ -163,6 +165,27 @@ def test_a_training_is_another_in_another_space_or_on_other_data(tmp_path):
     assert len({before, key(f"{file}:Mine"), key("toy"), key("mbconv")}) == 4
     assert task != key("toy", data=f"task:{file}:Mine")
     assert key("toy") != key("toy", "1")
+
+
+def test_a_training_is_another_where_code_changed_that_its_file_imports(tmp_path, monkeypatch):
+    def key(space, data="digits"):
+        given = {"options": {}, "choices": {}, "data": data, "data_sha256": "0"}
+        given |= {"recipe": RECIPES["small"], "steps": 1, "execution": Execution()}
+        return TrainingJob(title="a training", space=space, **given).key
+
+    blocks, file, kind = (tmp_path / f"{name}.py" for name in ("my_blocks", "mine", "my_kind"))
+    blocks.write_text("width = 8\n")
+    file.write_text("from my_blocks import width\n" + MINE)
+    kind.write_text("class Kind:\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    find_space(f"{file}:Mine")
+    monkeypatch.setitem(named.TASKS, "mine", importlib.import_module("my_kind").Kind)
+    before = [key(f"{file}:Mine"), key("toy", f"task:{file}:Mine"), key("toy", "mine")]
+    blocks.write_text("width = 9\n")
+    assert before[2] == key("toy", "mine")
+    kind.write_text("class Kind:\n    weight = 2\n")
+    after = [key(f"{file}:Mine"), key("toy", f"task:{file}:Mine"), key("toy", "mine")]
+    assert all(old != new for old, new in zip(before, after, strict=True))
 
 
 def test_a_training_is_known_by_what_its_recipe_does(monkeypatch):
