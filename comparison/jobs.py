@@ -63,6 +63,7 @@ class TrainingJob(Job):
         steps: number of updates.
         execution: how it computes; with its seed.
         split: on which.
+        test_sha256: of the test data, where it is measured on them and they say it.
         kind: of the data, where a program has added it.
     """
 
@@ -75,6 +76,7 @@ class TrainingJob(Job):
     steps: int
     execution: Execution
     split: str = "train"
+    test_sha256: str = ""
     kind: Added | None = None
 
     @cached_property
@@ -97,6 +99,7 @@ class TrainingJob(Job):
             "streams": streams.VERSION,
             "device": how.place.type,
             **how.numerics,
+            **({"test_sha256": self.test_sha256} if self.test_sha256 else {}),
             **({"code": code} if (code := self._code) else {}),
         }
 
@@ -174,6 +177,7 @@ def trainings(
         split: on which.
     """
     sha256 = task.describe()["train_sha256"]
+    test_sha256 = task.test_sha256() if split == "train" else ""
     return [
         (
             entrant,
@@ -189,6 +193,7 @@ def trainings(
                 steps=steps or recipe.num_steps(task.size(split)),
                 execution=execution.each(seed),
                 split=split,
+                test_sha256=test_sha256,
                 kind=added(data),
             ),
         )
@@ -269,6 +274,7 @@ def keep_training(
         steps=training.steps or training.recipe.num_steps(task.size(training.split)),
         execution=execution,
         split=training.split,
+        test_sha256=task.test_sha256() if training.split == "train" else "",
     )
     place = run.path / TRAININGS / job.key
     if not (place / "result.json").is_file():

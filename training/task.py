@@ -258,6 +258,13 @@ class Task(ABC):
         """
         return []
 
+    def test_sha256(self) -> str:
+        """Return a hash of the test split, which tells a training that is measured on it.
+
+        Searches do not ask for it. Empty where a kind has none.
+        """
+        return ""
+
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Return what was read and what was left out; it goes into the record of a run.

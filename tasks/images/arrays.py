@@ -221,12 +221,13 @@ class ArrayTask(Classification):
             (chunk == chunk[:, :1]).all() for chunk in map(_channels_first, chunks)
         )
 
+    def test_sha256(self) -> str:
+        """Return a hash of the images and labels of the test."""
+        return _hash_of(self._arrays("test"))
+
     @cached_property
     def _sha256(self) -> str:
-        digest = hashlib.sha256()
-        for array in self._arrays("train"):
-            digest.update(np.ascontiguousarray(array).reshape(-1).data)
-        return digest.hexdigest()
+        return _hash_of(self._arrays("train"))
 
 
 def _augmented(
@@ -234,6 +235,13 @@ def _augmented(
 ) -> NDArray[np.uint8]:
     image = Image.fromarray(np.ascontiguousarray(image_CHW.transpose(1, 2, 0)))
     return np.asarray(rand_augment(image, magnitude, generator)).transpose(2, 0, 1)
+
+
+def _hash_of(arrays: Arrays) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).reshape(-1).data)
+    return digest.hexdigest()
 
 
 def _channels_first(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -191,10 +191,17 @@ class ImageFolder(Classification):
         train, test = ([file for file, _ in items] for items in (self._splits["train"], self._test))
         return num_repeated(train, test)
 
+    def test_sha256(self) -> str:
+        """Return a hash of the names and sizes of the files of the test."""
+        return self._hash_of(self._test)
+
     @cached_property
     def _sha256(self) -> str:
+        return self._hash_of(self._splits["train"])
+
+    def _hash_of(self, items: Sequence[Item]) -> str:
         digest = hashlib.sha256()
-        for file, _ in self._splits["train"]:
+        for file, _ in items:
             name = os.fsencode(Path(file).relative_to(self.path))
             digest.update(name + f" {_num_bytes(file)}\n".encode())
         return digest.hexdigest()

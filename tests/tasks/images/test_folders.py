@@ -4,9 +4,14 @@ import os
 import shutil
 
 import asking
+import numpy as np
 import pytest
+from nastk.comparison.contestants import Contestant
+from nastk.comparison.jobs import trainings
+from nastk.records.execution import Execution
 from nastk.tasks.images import repeated
 from nastk.tasks.named import make_task
+from nastk.training.recipes import RECIPES
 from nastk.workflows.planning import what_was_read
 from PIL import Image
 
@@ -167,3 +172,33 @@ def test_names_that_are_no_utf_8_reach_records_and_page(data, tmp_path):
     assert asking.retrain(tmp_path / "run", steps=2, recipe="demonstration")["num_skipped"] == 1
     assert nastk.evaluate(tmp_path / "run")["num_skipped"] == 0
     nastk.report([tmp_path / "run"])
+
+
+@pytest.mark.parametrize("split", ["train", "weights"])
+def test_a_training_is_another_where_images_of_the_test_move_and_it_is_measured_on_them(
+    data, split
+):
+    entrant = Contestant(
+        name="a", kind="given", family="toy", options={}, choices={}, flops=1, params=1
+    )
+
+    def key():
+        made = {"data": f"imagefolder:{data}", "task": task_of(data), "steps": 1, "split": split}
+        made |= {"recipe": RECIPES["small"], "execution": Execution()}
+        ((_, job),) = trainings([entrant], 1, **made)
+        return job.key
+
+    before = key()
+    moved = next((data / "val/cat").iterdir())
+    os.rename(moved, data / "val/dog" / f"moved-{moved.name}")
+    assert (key() == before) == (split == "weights")
+
+
+def test_other_images_to_test_on_have_another_hash(tmp_path):
+    x, y = np.zeros((40, 9, 9), np.uint8), np.arange(40) % 4
+    hashes = []
+    for name, labels in (("a", y[:8]), ("b", y[1:9])):
+        np.savez(tmp_path / f"{name}.npz", x=x, y=y, x_test=x[:8], y_test=labels)
+        task = make_task(f"npz:{tmp_path / name}.npz", 12)
+        hashes.append((task.describe()["train_sha256"], task.test_sha256()))
+    assert hashes[0][0] == hashes[1][0] and hashes[0][1] != hashes[1][1]
