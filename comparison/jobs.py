@@ -239,30 +239,21 @@ def processes_for(names: Iterable[str], at_a_time: int) -> int:
     return 1 if held else at_a_time
 
 
-def keep_training(
-    run: Run,
-    training: Training,
-    space: Space,
-    arch: Arch,
-    data: str,
-    execution: Execution,
-    metrics: Mapping[str, float],
-    spent: tuple[float, float],
-) -> None:
-    """Keep in a run what was trained from scratch as a job of its own, where there is none yet.
+def job_of(
+    run: Run, training: Training, space: Space, arch: Arch, data: str, execution: Execution
+) -> TrainingJob:
+    """Return a training from scratch of the arch of a run as a job of its own.
 
     Args:
         run: whose arch it is.
-        training: that is done.
-        space: that was trained.
+        training: of it.
+        space: that is trained.
         arch: of it.
         data: by name.
-        execution: how it computed.
-        metrics: what was measured.
-        spent: wall and CPU seconds.
+        execution: how it computes.
     """
-    task = training.task
-    job = TrainingJob(
+    task, split = training.task, training.split
+    return TrainingJob(
         title=training.name,
         threads=torch.get_num_threads(),
         space=code_name("space", run.manifest, run.path),
@@ -271,16 +262,33 @@ def keep_training(
         data=data,
         data_sha256=task.describe()["train_sha256"],
         recipe=training.recipe,
-        steps=training.steps or training.recipe.num_steps(task.size(training.split)),
+        steps=training.steps or training.recipe.num_steps(task.size(split)),
         execution=execution,
-        split=training.split,
-        test_sha256=task.test_sha256() if training.split == "train" else "",
+        split=split,
+        test_sha256=task.test_sha256() if split == "train" else "",
     )
+
+
+def keep_training(
+    run: Run,
+    job: TrainingJob,
+    metrics: Mapping[str, float],
+    skipped: Iterable[str],
+    spent: tuple[float, float],
+) -> None:
+    """Keep in a run the result of a training that was done elsewhere, where there is none yet.
+
+    Args:
+        run: whose arch it is.
+        job: that is done.
+        metrics: what was measured.
+        skipped: items that could not be read.
+        spent: wall and CPU seconds.
+    """
     place = run.path / TRAININGS / job.key
     if not (place / "result.json").is_file():
         place.mkdir(parents=True, exist_ok=True)
-        measured = {name: metrics[name] for name in job.needs}
-        keep_result(place, job, measured, task.skipped, spent)
+        keep_result(place, job, {name: metrics[name] for name in job.needs}, skipped, spent)
 
 
 def _essence(name: str) -> str:

@@ -136,6 +136,7 @@ class Manifest(Record):
         data_record: what the data say of themselves.
         threads: with which the run computes.
         threads_of_trainings: by name, those that a retraining began with.
+        jobs_of_trainings: by name, the key of the job that a retraining from scratch began as.
     """
 
     space: str
@@ -151,6 +152,7 @@ class Manifest(Record):
     threads_of_trainings: dict[str, Annotated[int, Between(1, MOST_PROCESSES)]] = field(
         default_factory=dict
     )
+    jobs_of_trainings: dict[str, str] = field(default_factory=dict)
     command: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     git_commit: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import math
 import os
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..comparison.jobs import keep_training
+from ..comparison.jobs import TrainingJob, job_of, keep_training
 from ..core.arch import Arch
 from ..core.arguments import known_arguments, typed_arguments
 from ..core.checkpoint import load_checkpoint
@@ -146,11 +147,14 @@ def retrain(
                 **execution.numerics,
                 "data_record": about,
             }
+            job = None
+            if start == "scratch":  # as `compare` trains it too
+                job = job_of(run, training, space, arch, data, execution)
+                _note(run, job)
             with following(progress) as report:
                 result = _train(run, training, space, arch, data, record, report)
-            if start == "scratch":  # as `compare` trains it too
-                spent = _spent(run, name)
-                keep_training(run, training, space, arch, data, execution, result["metrics"], spent)
+            if job is not None and run.manifest.jobs_of_trainings.get(name) == job.key:
+                keep_training(run, job, result["metrics"], task.skipped, _spent(run, name))
             return result
 
 
@@ -169,6 +173,16 @@ def _threads_of(run: Run, name: str) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _note(run: Run, job: TrainingJob) -> None:
+    """Note as which job the training of that name begins; what has a checkpoint has begun.
+
+    Weights that another version or other code has trained are not those of the job of today.
+    """
+    if not any((run.path / "checkpoints").glob(f"{glob.escape(job.title)}-last*")):
+        begun = run.manifest.jobs_of_trainings | {job.title: job.key}
+        run.update_manifest({"jobs_of_trainings": begun})
 
 
 def _short(data: str, task: Task, about: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ import nastk
 import pytest
 import torch
 from nastk import resume
+from nastk.core import streams
 from nastk.core.run import Run
 from nastk.workflows.export import export
 
@@ -123,6 +124,18 @@ def test_a_finished_training_that_is_repeated_costs_the_same(arch_file, tmp_path
     results = [asking.retrain(arch_file, out=tmp_path / "run", steps=2) for _ in range(2)]
     assert results[0]["metrics"] == results[1]["metrics"]
     assert results[0]["metrics"]["train_seconds"] > 0
+
+
+def test_what_another_version_has_trained_is_not_kept_as_of_this_one(
+    arch_file, tmp_path, monkeypatch
+):
+    options = {"out": tmp_path / "run", "steps": 2}
+    with monkeypatch.context() as patched:
+        patched.setattr(streams, "VERSION", 0)
+        asking.retrain(arch_file, **options)
+    asking.retrain(arch_file, **options)
+    (kept,) = (tmp_path / "run/trainings").glob("*/result.json")
+    assert json.loads(kept.read_text())["job"]["streams"] == 0
 
 
 def test_a_training_goes_on_with_the_threads_that_it_began_with(arch_file, tmp_path, monkeypatch):
