@@ -209,6 +209,9 @@ def train_all(jobs: Sequence[TrainingJob], folder: Path, report: Report) -> dict
         jobs: trainings, equal ones of which are done once.
         folder: of results.
         report: receives progress events.
+
+    Raises:
+        ValueError: also if unreadable images are refused, and one that is done has left some out.
     """
     first = jobs[0]
     names = [*{job.space: None for job in jobs}, place_of(first.data)]
@@ -217,9 +220,16 @@ def train_all(jobs: Sequence[TrainingJob], folder: Path, report: Report) -> dict
         share_held()
     try:
         with opened(folder, processes) as executor:
-            return executor.run(jobs, report)
+            results = executor.run(jobs, report)
     finally:
         _task.cache_clear()  # it holds data, which may be others at the next call
+    lacking = [name for result in results.values() for name in result.skipped]
+    if first.execution.strict and lacking:
+        raise ValueError(
+            f"cannot read image {lacking[0]}, which a training that is done has left out; remove "
+            "it, or run without --strict"
+        )
+    return results
 
 
 def processes_for(names: Iterable[str], at_a_time: int) -> int:

@@ -309,6 +309,16 @@ def test_networks_keep_for_their_backward_pass_what_those_of_the_search_kept(
     assert {json.loads(file.read_text())["job"]["memory"] for file in files} == {"lowest"}
 
 
+def test_strict_holds_for_what_was_trained_without_it(run, trained_to, tmp_path, monkeypatch):
+    run = shutil.copytree(run, tmp_path / "run")
+    trained_to(found=[0.5], most_params=[0.6], random_1=[0.7])
+    whole = TrainingJob.measure
+    monkeypatch.setattr(TrainingJob, "measure", lambda *given: (whole(*given)[0], ["a.png"]))
+    nastk.compare(run, seeds=1, random=1)
+    with pytest.raises(ValueError, match=r"cannot read image a\.png, .* without --strict"):
+        nastk.compare(run, seeds=1, random=1, strict=True)
+
+
 @pytest.fixture
 def measured(monkeypatch):
     """Titles of the trainings that are done, and not found; no references."""
