@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 import math
 import shutil
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +23,14 @@ from .files import jsonable
 from .loop import Report, silent
 from .machine import peak_memory_bytes
 from .record import Between, Count, Record, Seconds, checked, read_record
-from .run import Run, held, write_json
+from .run import Run, RunInUseError, held, write_json
 from .standing import NAME as STANDING
 from .standing import noted_in
 from .torch_state import own_torch_state
 from .worker import check_stop
+
+_log = logging.getLogger(__name__)
+_SECONDS = 0.5  # between two looks whether another process has ended
 
 _Figures = float | None | list[float | None] | list[list[float | None]]
 
@@ -103,21 +108,38 @@ class Job(ABC):
 def perform(folder: Path, job: Job, report: Report = silent) -> Result:
     """Do a job, or go on with it, and return its result; of one that is done it is read.
 
+    One that another process works on, for another command say, is waited for.
+
     Args:
         folder: in which each job has one of its own.
         job: to do.
         report: is told `step` and `total`.
 
     Raises:
-        RunInUseError: if a live process works on it.
         ValueError: if the result that lies there is damaged, or is one of another job.
     """
     run = Run(folder / job.key)
     run.path.mkdir(parents=True, exist_ok=True)
+    _wait_for(run, job)
     with held(run):
         if not (run.path / "result.json").is_file():
             _measure(run, job, report)
         return read_result(run.path / "result.json", job)
+
+
+def _wait_for(run: Run, job: Job) -> None:
+    """Take the lock of a job's folder as soon as no other process holds it."""
+    is_said = False
+    while True:
+        try:
+            run.acquire()
+            return
+        except RunInUseError:
+            if not is_said:
+                _log.warning("%s is under way in another process, and is waited for", job.title)
+                is_said = True
+            check_stop()
+            time.sleep(_SECONDS)
 
 
 def known_result(folder: Path, job: Job) -> Result | None:

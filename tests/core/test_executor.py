@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 
@@ -16,6 +17,7 @@ from nastk.core.blame import job_of
 from nastk.core.executor import InProcess, Processes, opened
 from nastk.core.job import perform, read_result
 from nastk.core.pool import worker_pool
+from nastk.core.run import Run
 from nastk.records.execution import Execution
 from nastk.tasks import named
 from nastk.tasks.images.arrays import ArrayTask
@@ -232,6 +234,18 @@ def test_a_result_says_which_version_wrote_it_and_leaves_nothing_to_go_on_from(j
     kept = {path.name for path in (tmp_path / job.key).iterdir()}
     assert kept == {".lock", "result.json"}
     assert read_result(tmp_path / job.key / "result.json").nastk == nastk.__version__
+
+
+def test_a_job_that_another_process_holds_is_waited_for(jobs, tmp_path, caplog):
+    (job,) = jobs(1)
+    other = Run(tmp_path / job.key)
+    other.path.mkdir()
+    other.acquire()
+    release = threading.Timer(0.1, other.release)
+    release.start()
+    assert perform(tmp_path, job).metrics["third"] == 1 / 3
+    release.join()
+    assert "the counting to 1 is under way in another process" in caplog.text
 
 
 @pytest.mark.slow
