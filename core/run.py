@@ -284,7 +284,8 @@ def fresh_run(path: Path, manifest: dict[str, Any]) -> Iterator[Run]:
         yield run
     except (Exception, SystemExit) as error:  # a user's code may call sys.exit
         folders = (path / "trainings", path / "evaluations")
-        has_trials = any(any(folder.glob("*/result.json")) for folder in folders)
+        names = ("*/result.json", "*/checkpoints")
+        has_trials = any(any(folder.glob(name)) for folder in folders for name in names)
         # What failed in the middle of its work, as a search that diverged, stays to be looked at.
         has_begun = run.events_size > 0 and not isinstance(error, ValueError)
         is_full = isinstance(error, OSError) and error.errno in FULL

@@ -5,7 +5,7 @@ import math
 
 import pytest
 from nastk.core.files import read_json, with_nan
-from nastk.core.run import Run, write_json
+from nastk.core.run import Run, fresh_run, write_json
 
 
 def refuse(name):
@@ -38,3 +38,13 @@ def test_a_manifest_takes_what_is_not_finite_as_null(tmp_path):
 def test_written_metrics_are_numbers_again():
     found = with_nan({"loss": None, "seconds": 2.0})
     assert math.isnan(found["loss"]) and found["seconds"] == pytest.approx(2)
+
+
+@pytest.mark.parametrize("left", ["checkpoints/last", "result.json"])
+def test_a_search_that_fails_keeps_what_a_first_trial_has_done(left, tmp_path):
+    with pytest.raises(ValueError, match="a worker was killed"), fresh_run(tmp_path / "run", {}):
+        file = tmp_path / "run/trainings/0123" / left
+        file.parent.mkdir(parents=True)
+        file.touch()
+        raise ValueError("a worker was killed")
+    assert file.is_file()
