@@ -85,12 +85,12 @@ class TrainingJob(Job):
         which change nothing leave a training what it was."""
         fields = {field.name: field.default for field in dataclasses.fields(self.recipe)}
         settings = dataclasses.asdict(self.recipe).items()
-        how, data = self.execution, self.data
+        how = self.execution
         return {
             "space": _essence(self.space),
             "options": dict(self.options),
             "choices": dict(self.choices),
-            "data": f"{OWN}:{_essence(source_of(data))}" if is_own(data) else data,
+            "data": _essence_of_data(self.data),
             "data_sha256": self.data_sha256,
             "recipe": {k: v for k, v in settings if k not in _NOT_DONE and v != fields[k]},
             "steps": self.steps,
@@ -129,6 +129,7 @@ class TrainingJob(Job):
         how = self.execution
         space = make_space(find_space(self.space), self.options)
         task = _task(self.data, space.resolution, how.workers, how.strict)
+        self._check_unchanged(task)
         task.skipped = frozenset()
         training = Training(
             network=space.build(self.choices, seed=how.seed),
@@ -147,6 +148,26 @@ class TrainingJob(Job):
         )
         metrics = training.tested(remember_skipped(task, run.path / "skipped.json", report))
         return metrics, task.skipped
+
+    def _check_unchanged(self, task: Task) -> None:
+        """See that code and data are those by which this training will be found again.
+
+        What a task of a user's own hashes may depend on the resolution, so of it the code alone.
+
+        Raises:
+            ValueError: naming what has changed since the command began.
+        """
+        about = self.content
+        is_same = {
+            self.space: _essence(self.space) == about["space"],
+            self.data: _essence_of_data(self.data) == about["data"]
+            and (is_own(self.data) or task.describe()["train_sha256"] == self.data_sha256),
+        }
+        if changed := [name for name, same in is_same.items() if not same]:
+            raise ValueError(
+                f"{changed[0]} has changed since this command began; give the command again, which "
+                "keeps what is trained"
+            )
 
 
 Entry = tuple[Contestant, TrainingJob]
@@ -305,6 +326,11 @@ def _essence(name: str) -> str:
     """Return a space or a task by its name; one in a file by the content of that file alone."""
     file = _file_of(name)
     return name if file is None else f"{file_sha256(file)}:{name.rpartition(':')[2]}"
+
+
+def _essence_of_data(data: str) -> str:
+    """Return data by their name, a task of a user's own by its essence."""
+    return f"{OWN}:{_essence(source_of(data))}" if is_own(data) else data
 
 
 def _file_of(name: str) -> Path | None:

@@ -11,6 +11,7 @@ from nastk.comparison.jobs import TrainingJob, train_all
 from nastk.core.job import perform
 from nastk.records.execution import Execution
 from nastk.search_spaces import Toy
+from nastk.tasks.named import make_task
 from nastk.training.recipes import RECIPES
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "NASTK_CHECKPOINT_SECONDS": "0"}
@@ -88,7 +89,7 @@ def test_a_comparison_says_it(tmp_path, caplog, monkeypatch):
         options=space.options,
         choices={"width": 8, "kernel": 3},
         data="digits",
-        data_sha256="",
+        data_sha256=make_task("digits", space.resolution).describe()["train_sha256"],
         recipe=RECIPES["demonstration"],
         steps=4,
         execution=Execution(processes=1),

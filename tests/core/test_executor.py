@@ -1,5 +1,6 @@
 """What every executor has to do, wherever jobs run: a contract, and jobs to hold it by."""
 
+import dataclasses
 import importlib
 import json
 import math
@@ -19,9 +20,10 @@ from nastk.core.job import perform, read_result
 from nastk.core.pool import worker_pool
 from nastk.core.run import Run
 from nastk.records.execution import Execution
+from nastk.search_spaces import Toy
 from nastk.tasks import named
 from nastk.tasks.images.arrays import ArrayTask
-from nastk.tasks.named import added
+from nastk.tasks.named import added, make_task
 from nastk.training.recipes import DEMONSTRATION
 
 # In a file of its own, since workers find classes by the names of their modules.
@@ -248,6 +250,10 @@ def test_a_job_that_another_process_holds_is_waited_for(jobs, tmp_path, caplog):
     assert "the counting to 1 is under way in another process" in caplog.text
 
 
+def sha256_of_digits():
+    return make_task("digits", Toy().resolution).describe()["train_sha256"]
+
+
 @pytest.mark.slow
 def test_a_training_is_the_same_here_and_in_a_worker(workers, tmp_path):
     made = [
@@ -257,7 +263,7 @@ def test_a_training_is_the_same_here_and_in_a_worker(workers, tmp_path):
             options={},
             choices={"width": 8, "kernel": 3},
             data="digits",
-            data_sha256="",
+            data_sha256=sha256_of_digits(),
             recipe=DEMONSTRATION,
             steps=3,
             execution=Execution(seed=seed),
@@ -316,7 +322,7 @@ def a_training_on(data):
         options={},
         choices={"width": 8, "kernel": 3},
         data=data,
-        data_sha256="",
+        data_sha256=sha256_of_digits(),
         recipe=DEMONSTRATION,
         steps=2,
         execution=Execution(),
@@ -355,3 +361,28 @@ def test_what_only_this_process_holds_is_trained_here_which_is_said(caplog):
     assert processes_for(["toy", "python:Mine-12345678"], 1) == 1 and not caplog.text
     assert processes_for(["toy", "python:Mine-12345678"], 2) == 1
     assert "python:Mine-12345678 was given in Python" in caplog.text
+
+
+SPACE = """
+from dataclasses import dataclass
+from nastk.search_spaces import Toy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(Toy):
+    pass
+"""
+
+
+def test_code_or_data_that_change_before_a_training_begins_are_refused(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(SPACE)
+    job = dataclasses.replace(a_training_on("digits"), space=f"{file}:Mine")
+    assert job.key  # as a command makes it before it trains anything
+    file.write_text(SPACE + "# edited\n")
+    with pytest.raises(ValueError, match=r"mine.py:Mine has changed since this command began"):
+        perform(tmp_path, job)
+    other = dataclasses.replace(a_training_on("digits"), data_sha256="0")
+    with pytest.raises(ValueError, match="digits has changed since this command began"):
+        perform(tmp_path, other)
+    assert not list(tmp_path.glob("*/result.json"))

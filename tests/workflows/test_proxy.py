@@ -66,7 +66,7 @@ def test_a_training_is_what_a_search_would_see(tmp_path):
         options=space.options,
         choices=dict(arch.choices),
         data="digits",
-        data_sha256="",
+        data_sha256=task.describe()["train_sha256"],
         recipe=DEMONSTRATION,
         steps=4,
         execution=Execution(processes=1, seed=1),
