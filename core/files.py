@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-_MOST = 1e150  # of numbers in files: squares and sums of such are still numbers
+MOST = 1e150  # of numbers in files: squares and sums of such are still numbers
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 
@@ -201,7 +201,7 @@ def _whole(digits: str) -> int:
 
 def _number(digits: str) -> float:
     number = float(digits)
-    if not abs(number) <= _MOST:
+    if not abs(number) <= MOST:
         raise ValueError(f"it holds the number {digits[:40]}")
     return number
 

@@ -124,6 +124,9 @@ def perform(folder: Path, job: Job, report: Report = silent) -> Result:
     with held(run):
         if not (run.path / "result.json").is_file():
             _measure(run, job, report)
+        shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
+        for left in (STANDING, "skipped.json"):  # also of a process that was killed before this
+            (run.path / left).unlink(missing_ok=True)
         return read_result(run.path / "result.json", job)
 
 
@@ -176,7 +179,7 @@ def read_result(file: Path, job: Job | None = None) -> Result:
 
 
 def _measure(run: Run, job: Job, report: Report) -> None:
-    """Do a job and write its result, then remove what it would have gone on from."""
+    """Do a job and write its result."""
     note = noted_in(run.path)
 
     def watch(event: dict[str, Any]) -> None:
@@ -192,9 +195,6 @@ def _measure(run: Run, job: Job, report: Report) -> None:
             name_job(error, job.title)
             raise
     keep_result(run.path, job, metrics, skipped, run.clock.spent)
-    shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
-    for left in (STANDING, "skipped.json"):
-        (run.path / left).unlink(missing_ok=True)
 
 
 def keep_result(

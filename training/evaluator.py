@@ -1,11 +1,13 @@
 """An evaluator says how good an arch is; black-box strategies ask it."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..core.arch import Arch
+from ..core.files import MOST
 from .strategy import Problem
 from .task import Metrics as Metrics
 
@@ -94,8 +96,14 @@ def _number(name: str, key: str, value: Any) -> float:
     try:
         if isinstance(value, str):
             raise TypeError
-        return float(value)
+        number = float(value)
     except (TypeError, ValueError, RuntimeError):  # text, an array of several, a meta tensor
         raise ValueError(
             f"evaluator {name} returned {value!r:.60} as {key!r}, where a number has to be"
         ) from None
+    if MOST < abs(number) < math.inf:
+        raise ValueError(
+            f"evaluator {name} returned {number:g} as {key!r}; a number is at most {MOST:g}, or "
+            "inf for an arch that is of no use"
+        )
+    return number

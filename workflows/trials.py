@@ -142,9 +142,7 @@ class _Trials(Pool):
     ) -> None:
         self.run, self.evaluator, self.tell = run, evaluator, tell
         self.execution, self.executor = execution, executor
-        self.file = file = run.path / _CHARGED  # events are cut where a supernet goes on
-        known = checked(load_json(file), list[str], str(file)) if file.is_file() else []
-        self.charged: set[str] = set(known)
+        self.charged = _charged(run)  # events are cut where a supernet goes on, these are not
 
     def submit(self, arch: Arch, share: float = 1.0) -> Callable[[], Metrics]:
         """Have an arch evaluated; what is returned waits for it.
@@ -173,7 +171,7 @@ class _Trials(Pool):
             self.charged.add(job.key)
             self.run.clock.charge(done.elsewhere)
             self.run.save_spent()
-            write_json(self.file, sorted(self.charged))
+            write_json(self.run.path / _CHARGED, sorted(self.charged))
         self.evaluator.problem.task.skipped |= frozenset(done.result.skipped)
         return with_loss(self.evaluator, done.result.metrics)
 
@@ -197,13 +195,20 @@ class _Trials(Pool):
         ).content
 
 
+def _charged(run: Run) -> set[str]:
+    """Return the keys of the jobs whose cost a search has counted."""
+    file = run.path / _CHARGED
+    return set(checked(load_json(file), list[str], str(file))) if file.is_file() else set()
+
+
 def close_trials(run: Run) -> int:
     """Remove what was evaluated for a search alone, and return the peak memory of the largest.
 
     Trainings are kept: `compare` and evidence find them.
     """
     folders = (run.path / TRAININGS, run.path / _EVALUATIONS)
-    results = [read_result(f) for folder in folders for f in folder.glob("*/result.json")]
+    files = [folder / key / "result.json" for folder in folders for key in _charged(run)]
+    results = [read_result(file) for file in files if file.is_file()]
     (run.path / _CHARGED).unlink(missing_ok=True)
     for folder in (_EVALUATIONS, "trials"):  # that of a search which version 0.1 began
         shutil.rmtree(run.path / folder, ignore_errors=True)

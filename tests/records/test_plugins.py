@@ -11,6 +11,7 @@ import pytest
 from nastk.core.run import Run
 from nastk.strategies import BlackBox, RandomArch
 from nastk.strategies.random import RandomSampler
+from nastk.workflows.trials import close_trials
 from typer.testing import CliRunner
 
 PLUGINS = """
@@ -64,6 +65,13 @@ class Mine(BlackBox):
 
 def trials(run):
     return [event for event in Run.open(run).events() if "trial" in event]
+
+
+def test_a_damaged_result_that_a_search_did_not_ask_for_does_not_stop_its_end(tmp_path):
+    file = tmp_path / "trainings/0123/result.json"
+    file.parent.mkdir(parents=True)
+    file.write_text("nul")
+    assert close_trials(Run(tmp_path)) == 0 and file.is_file()
 
 
 def test_a_class_of_a_program_evaluates_and_an_instance_searches(tmp_path):
@@ -151,6 +159,7 @@ WRONG = {
     "unfinished": ("evaluator", "import nastk\nclass Mine(nastk.Evaluator): pass", "no method eva"),
     "nothing": ("evaluator", evaluator("return None"), "Mine returned None; it has to return"),
     "no objective": ("evaluator", evaluator("return {'depth': 3}"), "no 'size', which is its"),
+    "too much": ("evaluator", evaluator("return {'size': 1e200}"), "returned 1e.200 as 'size'"),
     "text": ("evaluator", evaluator("return {'size': 'big'}"), "returned 'big' as 'size'"),
     "a name taken": (
         "evaluator",
