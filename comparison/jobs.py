@@ -41,6 +41,9 @@ _log = logging.getLogger(__name__)
 TRAININGS = "trainings"
 """The folder of results within a run: what a search has trained, `compare` and evidence find."""
 
+ENGINE = 1
+"""Of what a training computes: raised where blocks, losses or optimisers give other numbers."""
+
 # Of a recipe: what it is called, and what the number of updates says by itself.
 _NOT_DONE = ("name", "epochs", "least_steps")
 
@@ -97,6 +100,7 @@ class TrainingJob(Job):
             "split": self.split,
             "seed": how.seed,
             "streams": streams.VERSION,
+            "engine": ENGINE,
             "device": how.place.type,
             **how.numerics,
             **({"test_sha256": self.test_sha256} if self.test_sha256 else {}),

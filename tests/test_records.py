@@ -13,6 +13,7 @@ import nastk
 import numpy as np
 import pytest
 from nastk.commands import app
+from nastk.comparison import jobs
 from nastk.comparison.jobs import TrainingJob
 from nastk.core import files, streams
 from nastk.core.choice import Slot
@@ -198,8 +199,10 @@ def test_a_training_is_known_by_what_its_recipe_does(monkeypatch):
     assert key(small) == key(dataclasses.replace(small, name="mine", epochs=3, least_steps=0))
     others = [dataclasses.replace(small, lr=1.0), dataclasses.replace(small, mixup=0.1)]
     assert len({known := key(small), *map(key, others), key(small, steps=2)}) == 4
-    monkeypatch.setattr(streams, "VERSION", streams.VERSION + 1)  # other random numbers
-    assert key(small) != known
+    for place, name in ((streams, "VERSION"), (jobs, "ENGINE")):  # other numbers
+        with monkeypatch.context() as patched:
+            patched.setattr(place, name, getattr(place, name) + 1)
+            assert key(small) != known
 
 
 def rewrite(file, seed, num_classes=4):
