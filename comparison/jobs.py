@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +15,7 @@ import torch
 from ..core import streams
 from ..core.arch import Arch
 from ..core.executor import opened
-from ..core.files import file_sha256
-from ..core.in_memory import code_hash, is_in_file, is_in_memory
+from ..core.in_memory import is_in_memory
 from ..core.job import Job, Result, keep_result
 from ..core.loop import Report
 from ..core.resolution import Resolution
@@ -26,15 +24,14 @@ from ..core.space import Space
 from ..evaluators.train import Training, measured_on
 from ..nasbench.families import find_space, make_space
 from ..records.execution import Execution
-from ..records.imported import imported_files
 from ..records.trust import code_name
 from ..tasks.images.held import share_held
 from ..tasks.named import Added, added, make_task, metrics_of
-from ..tasks.own import KIND as OWN
-from ..tasks.own import is_own, place_of, source_of
+from ..tasks.own import is_own, place_of
 from ..training.recipe import Recipe
 from ..training.skipped import remember_skipped
 from ..training.task import Task
+from .code import code_behind, essence, essence_of_data
 from .contestants import Contestant
 
 _log = logging.getLogger(__name__)
@@ -90,10 +87,10 @@ class TrainingJob(Job):
         settings = dataclasses.asdict(self.recipe).items()
         how = self.execution
         return {
-            "space": _essence(self.space),
+            "space": essence(self.space),
             "options": dict(self.options),
             "choices": dict(self.choices),
-            "data": _essence_of_data(self.data),
+            "data": essence_of_data(self.data),
             "data_sha256": self.data_sha256,
             "recipe": {k: v for k, v in settings if k not in _NOT_DONE and v != fields[k]},
             "steps": self.steps,
@@ -104,19 +101,8 @@ class TrainingJob(Job):
             "device": how.place.type,
             **how.numerics,
             **({"test_sha256": self.test_sha256} if self.test_sha256 else {}),
-            **({"code": code} if (code := self._code) else {}),
+            **({"code": code} if (code := code_behind(self.space, self.data)) else {}),
         }
-
-    @property
-    def _code(self) -> list[str]:
-        """Return hashes of code that the names of space and data do not tell: of files of the
-        user's that theirs import, and of a kind of data that a program has added."""
-        task = source_of(self.data) if is_own(self.data) else ""
-        files = [_file_of(name) for name in (self.space, task)]
-        imports = (imported_files(file) for file in files if file is not None)
-        found = {sha256 for each in imports for sha256 in each.values()}
-        kind = added(self.data)
-        return sorted(found | ({_hash_of_code(kind.family)} if kind else set()))
 
     @property
     def needs(self) -> Sequence[str]:
@@ -163,8 +149,8 @@ class TrainingJob(Job):
         """
         about = self.content
         is_same = {
-            self.space: _essence(self.space) == about["space"],
-            self.data: _essence_of_data(self.data) == about["data"]
+            self.space: essence(self.space) == about["space"],
+            self.data: essence_of_data(self.data) == about["data"]
             and (is_own(self.data) or task.describe()["train_sha256"] == self.data_sha256),
         }
         if changed := [name for name, same in is_same.items() if not same]:
@@ -324,30 +310,6 @@ def keep_training(
     if not (place / "result.json").is_file():
         place.mkdir(parents=True, exist_ok=True)
         keep_result(place, job, {name: metrics[name] for name in job.needs}, skipped, spent)
-
-
-def _essence(name: str) -> str:
-    """Return a space or a task by its name; one in a file by the content of that file alone."""
-    file = _file_of(name)
-    return name if file is None else f"{file_sha256(file)}:{name.rpartition(':')[2]}"
-
-
-def _essence_of_data(data: str) -> str:
-    """Return data by their name, a task of a user's own by its essence."""
-    return f"{OWN}:{_essence(source_of(data))}" if is_own(data) else data
-
-
-def _file_of(name: str) -> Path | None:
-    """Return the file of `FILE.py:CLASS`, None for what is known by name or held in memory."""
-    return Path(name.rpartition(":")[0]) if is_in_file(name) else None
-
-
-def _hash_of_code(family: type) -> str:
-    """Return a hash of the file of a class, of its methods where it is in none."""
-    try:
-        return file_sha256(Path(inspect.getfile(family)))
-    except (TypeError, OSError):  # of a notebook
-        return code_hash(family)
 
 
 @lru_cache(maxsize=2)
