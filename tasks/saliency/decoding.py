@@ -21,6 +21,8 @@ def decode_pair(job: Job) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | str:
         image, mask = read_image(image_file), read_image(mask_file).convert("L")
     except ValueError as error:
         return str(error)
+    if 0 < (top := mask.getextrema()[1]) < 128:  # classes or a palette, which would be no object
+        return f"{mask_file} (its brightest pixel is {top}; masks are 255 within objects)"
     pixels, grey = (
         np.asarray(one.resize((width, height), Image.Resampling.BILINEAR)) for one in (image, mask)
     )

@@ -64,6 +64,16 @@ def test_a_mask_of_another_size_is_refused(tmp_path):
     assert "TR005.jpg has 40x30 pixels, its mask" in message and "39x30" in message
 
 
+def test_a_mask_that_is_not_white_within_objects_is_refused(tmp_path):
+    write(tmp_path, "TR", 8)
+    for number in range(8):
+        classes = np.zeros((30, 40), np.uint8)
+        classes[:, :13] = 1
+        Image.fromarray(classes).save(tmp_path / "DUTS-TR-Mask" / f"TR{number:03}.png")
+    message = refused(tmp_path)
+    assert "DUTS-TR-Mask" in message and "brightest pixel is 1; masks are 255" in message
+
+
 def test_folders_that_are_missing_or_empty_are_refused(tmp_path):
     assert "has no folders DUTS-TR-Image and DUTS-TR-Mask" in refused(tmp_path)
     (tmp_path / "DUTS-TR-Image").mkdir()
