@@ -111,8 +111,18 @@ def as_rgb(image: Image.Image) -> Image.Image:
         rgb = Image.alpha_composite(white, colour).convert("RGB")
     else:
         rgb = image.convert("RGB")
-    turn = _UPRIGHT.get(_orientation(image))
+    turn = _UPRIGHT.get(orientation(image))
     return rgb if turn is None else rgb.transpose(turn)
+
+
+def orientation(image: Image.Image) -> int:
+    """Return the number that EXIF has for how the picture was taken, 1 where it has none."""
+    try:
+        number = int(image.getexif().get(_ORIENTATION, 1))
+        return number if number in _UPRIGHT else 1
+    # A camera's damaged EXIF is no damage of the picture, and raises whatever it likes.
+    except Exception:
+        return 1
 
 
 @cache
@@ -132,15 +142,6 @@ def _first_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _orientation(image: Image.Image) -> int:
-    """Return the number that EXIF has for how the picture was taken, 1 where it has none."""
-    try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    # A camera's damaged EXIF is no damage of the picture, and raises whatever it likes.
-    except Exception:
-        return 1
 
 
 def _bytes_of_deep_grey(image: Image.Image) -> Image.Image:

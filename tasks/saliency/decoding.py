@@ -23,6 +23,9 @@ def decode_pair(job: Job) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | str:
         return str(error)
     if 0 < (top := mask.getextrema()[1]) < 128:  # classes or a palette, which would be no object
         return f"{mask_file} (its brightest pixel is {top}; masks are 255 within objects)"
+    if image.size != mask.size:
+        (width, height), (w, h) = image.size, mask.size
+        return f"{image_file} (upright {width}x{height} pixels, its mask {w}x{h})"
     pixels, grey = (
         np.asarray(one.resize((width, height), Image.Resampling.BILINEAR)) for one in (image, mask)
     )

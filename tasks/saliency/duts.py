@@ -20,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from ...core.pool import Helpers
 from ...core.resolution import Resolution, sides_of
 from ..images.arrays import check_size
+from ..images.decode import orientation
 from .decoding import decode_pair
 from .saliency import Pairs, Saliency
 
@@ -162,12 +163,17 @@ def _pairs(images: Path, masks: Path) -> Iterator[Pair]:
                 f"{file} has no mask: expected {masks / file.stem}.png; add it, or take the image "
                 "away"
             )
-        sizes = [_size(one) for one in (file, known[file.stem])]
-        if sizes[0] != sizes[1]:
-            (width, height), (w, h) = sizes
+        looks = [_look(one) for one in (file, known[file.stem])]
+        (width, height), (w, h) = (_upright(*look) for look in looks)
+        if (width, height) != (w, h):
             raise ValueError(
                 f"{file} has {width}x{height} pixels, its mask {known[file.stem]} {w}x{h}; a mask "
                 "has the size of its image"
+            )
+        if looks[0] != looks[1] and looks[0][0] == looks[1][0]:
+            raise ValueError(
+                f"{file} and its mask {known[file.stem]} are turned differently by their EXIF; "
+                "save both as they are seen"
             )
         yield Pair(image=file, mask=known[file.stem])
 
@@ -177,14 +183,19 @@ def _images_in(folder: Path) -> list[Path]:
     return sorted(file for file in found if not file.name.startswith("."))
 
 
-def _size(file: Path) -> tuple[int, int]:
-    """Return width and height, which stand at the beginning of a file.
+def _look(file: Path) -> tuple[tuple[int, int], int]:
+    """Return width and height and the orientation, which stand at the beginning of a file.
 
     Raises:
         ValueError: if it is no image.
     """
     try:
         with Image.open(file) as image:
-            return image.size
+            return image.size, orientation(image) if "exif" in image.info else 1
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise ValueError(f"cannot read image {file}: {error!s:.100}; replace it") from None
+
+
+def _upright(size: tuple[int, int], turned: int) -> tuple[int, int]:
+    """Return the size of a picture that is turned as its EXIF says."""
+    return size[::-1] if turned > 4 else size  # by a quarter

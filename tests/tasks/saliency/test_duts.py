@@ -74,6 +74,27 @@ def test_a_mask_that_is_not_white_within_objects_is_refused(tmp_path):
     assert "DUTS-TR-Mask" in message and "brightest pixel is 1; masks are 255" in message
 
 
+def turned(folder, number, tag):
+    """Say in the EXIF of an image how it was taken."""
+    file = folder / "DUTS-TR-Image" / f"TR{number:03}.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    with Image.open(file) as image:
+        image.save(file, exif=exif)
+
+
+def test_an_image_that_its_exif_turns_has_a_mask_as_it_is_seen(tmp_path):
+    write(tmp_path, "TR", 8)
+    turned(tmp_path, 3, 6)
+    assert "TR003.jpg has 30x40 pixels, its mask" in refused(tmp_path)
+    mask = np.zeros((40, 30), np.uint8)
+    mask[:10] = 255
+    Image.fromarray(mask).save(tmp_path / "DUTS-TR-Mask" / "TR003.png")
+    make_task(f"duts:{tmp_path}", 24).read("train", range(6), None)
+    turned(tmp_path, 5, 3)  # which keeps the size
+    assert "TR005.jpg and its mask" in refused(tmp_path)
+
+
 def test_folders_that_are_missing_or_empty_are_refused(tmp_path):
     assert "has no folders DUTS-TR-Image and DUTS-TR-Mask" in refused(tmp_path)
     (tmp_path / "DUTS-TR-Image").mkdir()
