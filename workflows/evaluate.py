@@ -113,8 +113,8 @@ def evaluate(
     path = Path(weights) if weights else last_weights(what)
     check_owner(path, what)
     metadata = metadata_of(path)
-    given, _alive = chosen_data(data, task)
-    name = given or metadata["data"]
+    given, _alive = chosen_data(data, task, metadata["data"])
+    name = str(given)
     network = load_weights(path, family_of(what))
     tested, changes = task_of(
         path, name, workers=workers, strict=strict, allow_mismatch=allow_mismatch

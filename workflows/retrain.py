@@ -101,7 +101,9 @@ def retrain(
     _, changes = asked_changes(recipe)
     asked_recipe(recipe, ANY)  # refused before anything is read
     check_length(steps, changes.get("epochs"))
-    data, _alive = chosen_data(data, task)
+    is_run = task is not None and Path(what).is_dir()
+    usual = Run.open(Path(what)).manifest.data if is_run else None
+    data, _alive = chosen_data(data, task, usual)
     how = circumstances(execution)
     with _run_of(what, data, out, how) as run:
         _, arch = found_in(run)

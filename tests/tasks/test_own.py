@@ -196,6 +196,19 @@ def test_a_kind_alone_takes_its_embedded_data_and_data_alone_their_kind():
     assert all(named.family_of(data).kind == kind for kind, data in named.KINDS.items())
 
 
+@pytest.mark.parametrize(
+    "usual, task, name",
+    [
+        ("duts:mine", "saliency", "duts:mine"),
+        ("duts:mine", "classification", "digits-photo"),
+        (f"task:{PLACE}", "saliency", "composite"),
+        ("digits", None, "digits"),
+    ],
+)
+def test_a_kind_alone_leaves_a_run_its_own_data_where_they_are_of_it(usual, task, name):
+    assert chosen_data(None, task, usual) == (name, None)
+
+
 def test_every_command_that_takes_data_takes_a_task():
     from nastk.commands.app import app
 

@@ -95,7 +95,8 @@ def test_a_found_body_takes_the_head_of_another_kind(tmp_path):
     made = nastk.retrain(run, task="saliency", steps=2, progress=False)
     assert made["network"]["task"] == "saliency" and "test_max_f" in made["metrics"]
     with pytest.raises(ValueError, match="draws no pictures: leave out --save-images"):
-        nastk.retrain(run, steps=2, progress=False)
+        again = nastk.retrain(run, task="classification", steps=2, progress=False)
+        assert again["data"] == "digits"  # the run's own, which are of that kind
         nastk.evaluate(run, save_images=2)
 
 
