@@ -111,7 +111,13 @@ def with_changes(recipe: Recipe, **changes: Any) -> Recipe:
     if is_freed:
         recipe = dataclasses.replace(recipe, least_steps=0)
     joint = "," if ":" in recipe.name else ":"
-    return dataclasses.replace(recipe, **ordered, name=f"{recipe.name}{joint}{text}")
+    changed = dataclasses.replace(recipe, **ordered, name=f"{recipe.name}{joint}{text}")
+    if changed.final_lr > changed.lr and not {"lr", "final_lr"}.isdisjoint(given):
+        raise ValueError(
+            f"the rate falls to final_lr, but {changed.final_lr:g} is above the lr "
+            f"{changed.lr:g}: lower one or raise the other"
+        )
+    return changed
 
 
 _FIRST = ("epochs", "batch_size", "lr")  # in names, as version 0.2 began them

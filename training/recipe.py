@@ -26,7 +26,7 @@ class Recipe:
         name: under which it is asked for.
         optimizer: `adamw`, or `sgd` with momentum 0.9.
         lr: peak learning rate; warm-up, then by the schedule...
-        final_lr: ...to this.
+        final_lr: ...to this, which is not higher.
         schedule: `cosine`, `linear` or `constant` behind the warm-up.
         warmup: share of the steps spent warming up.
         layer_decay: factor on the rate from each layer to the one before it; 1 trains all alike.

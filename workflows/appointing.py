@@ -112,7 +112,7 @@ def make_evaluator(run: Run, problem: Problem) -> Evaluator:
     if issubclass(family, Train):
         # Where no evaluator is named, the steps are those of a supernet and not of its finalists.
         steps = manifest.strategy_options.get("steps") if manifest.evaluator else None
-        recipe = recipe_of(manifest, problem.space, problem.task)
+        recipe = recipe_of(run, problem.space, problem.task)
         settings = {"recipe": recipe, "steps": steps}
     if issubclass(family, Inherit):
         owner = Run.open(Path(str(manifest.supernet)))

@@ -97,7 +97,7 @@ def gather(run: Run, level: str, report: Report) -> dict[str, Any]:
     data = run.manifest["data"]
     trained = space_for(data, problem.space, problem.proxy)
     trained = fitted(trained, problem.task)
-    recipe = recipe_of(run.manifest, trained, problem.task)
+    recipe = recipe_of(run, trained, problem.task)
     entrants = contestants(
         family=code_name("space", run.manifest, run.path),
         target=problem.space,

@@ -10,7 +10,6 @@ from typing import Any
 
 from ..core.clock import in_words
 from ..core.loop import Report
-from ..core.manifest import Manifest
 from ..core.run import Run
 from ..core.space import Space
 from ..records.plugins import recorded_strategy
@@ -26,10 +25,17 @@ from ..training.task import Task, sizes_of_kind
 _SECONDS_TIMED = 2.0
 
 
-def recipe_of(manifest: Manifest, space: Space, task: Task) -> Recipe:
-    """Return the recipe by which a search trains single networks."""
-    changes = manifest.recipe_changes
-    return asked_recipe(changes.given if changes else None, default_recipe(space, task))
+def recipe_of(run: Run, space: Space, task: Task) -> Recipe:
+    """Return the recipe by which a search trains single networks.
+
+    What is asked for where a supernet learns is the supernet's; finalists learn as a retraining
+    does, for so many epochs in such batches.
+    """
+    changes = run.manifest.recipe_changes
+    given = changes.given if changes else {}
+    if given and isinstance(recorded_strategy(run), SupernetStrategy):
+        given = {name: given[name] for name in ("epochs", "batch_size") if name in given}
+    return asked_recipe(given, default_recipe(space, task))
 
 
 def check_followed(
@@ -81,17 +87,18 @@ def planned(run: Run, problem: Problem) -> Strategy:
     strategy = recorded_strategy(run)
     fields = {field.name for field in dataclasses.fields(strategy)}
     if run.manifest.length is None:
-        run.update_manifest({"length": _length(strategy, run.manifest, problem)})
+        run.update_manifest({"length": _length(strategy, run, problem)})
     length = run.manifest.length
     assert length is not None
     decided = {name: value for name, value in length.settings.items() if name in fields}
     return dataclasses.replace(strategy, **decided)
 
 
-def _length(strategy: Strategy, manifest: Manifest, problem: Problem) -> dict[str, int]:
+def _length(strategy: Strategy, run: Run, problem: Problem) -> dict[str, int]:
     """Return the settings of a strategy that decide how long it takes, as far as nobody did."""
     if not isinstance(strategy, SupernetStrategy) or strategy.steps is not None:
         return {}
+    manifest = run.manifest
     if manifest.versions.get("nastk") == "0.1.0":  # which put no length on record
         space = problem.space
         return {"steps": strategy.share(_STEPS_OF_0_1.get(space.name, space.search_steps))}
@@ -101,7 +108,7 @@ def _length(strategy: Strategy, manifest: Manifest, problem: Problem) -> dict[st
         return {"steps": epochs * max(1, size // strategy.items_an_update(problem))}
     if task.is_demonstration:
         return {"steps": strategy.num_steps(problem.space)}
-    recipe = recipe_of(manifest, problem.space, task)
+    recipe = recipe_of(run, problem.space, task)
     return {"steps": updates_for(strategy, problem, recipe.num_images(task.size("train")))}
 
 
@@ -126,7 +133,7 @@ def updates_for(strategy: SupernetStrategy, problem: Problem, images: int) -> in
 
 def announced(run: Run, problem: Problem, strategy: Strategy, report: Report) -> Report:
     """Say what was read and what a search will do; the report returned says how long it takes."""
-    recipe = recipe_of(run.manifest, problem.space, problem.task)
+    recipe = recipe_of(run, problem.space, problem.task)
     size = problem.task.size("train")
     shorter = "--steps or --epochs shorten it"
     lines = [what_was_read(problem.task)]

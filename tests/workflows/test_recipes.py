@@ -57,6 +57,7 @@ def test_a_recipe_is_changed_by_options_and_by_its_name(arrays, tmp_path):
         ({"steps": 1.5}, "--steps takes"),
         ({"recipe": "small:epochs=many"}, "epochs takes a number"),
         ({"recipe": "small:colour=3"}, "setting of a recipe"),
+        ({"recipe": "small:final_lr=0.05"}, "falls to final_lr, but 0.05 is above the lr 0.004"),
     ],
 )
 def test_changes_that_mean_nothing_are_refused(options, words):
@@ -108,12 +109,13 @@ def test_a_rate_of_many_digits_is_the_one_that_trains():
 
 def test_the_rate_of_a_supernet_is_not_that_of_its_finalists(arrays, tmp_path):
     options = {"data": arrays, "batch_size": 50, "lr": 0.25, "quiet": True}
+    options["recipe"] = "mobilenet:clip=1,final_lr=0.1"
     asking.search("toy", "90%", steps=2, **options, out=tmp_path / "run")
     run = Run.open(tmp_path / "run")
     supernet, alone = planned(run, problem_of(run)), problem_of(run)
-    recipe = recipe_of(run.manifest, alone.space, alone.task)
+    recipe = recipe_of(run, alone.space, alone.task)
     assert (supernet.weights_lr, supernet.batch_size) == (0.25, 50)
-    assert (recipe.lr, recipe.batch_size) == (RECIPES["small"].lr, 50)
+    assert recipe == with_changes(RECIPES["small"], batch_size=50)
 
 
 @pytest.mark.parametrize(
