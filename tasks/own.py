@@ -57,6 +57,14 @@ def open_task(data: str, place: str) -> type[Task]:
     """
     family = find_class(place, Task, "task", {})  # type: ignore[type-abstract]
     _check(family)
+    name = family.__name__
+    try:
+        inspect.signature(family).bind(resolution=1)
+    except TypeError as error:
+        raise ValueError(
+            f"task {name} is not made by {name}(resolution=R) ({error}): write __init__(self, "
+            "resolution)"
+        ) from None
     os.environ[_PLACES] = json.dumps(_places() | {data: place})
     return family
 
@@ -161,10 +169,3 @@ def _check(family: type[Task]) -> None:
             f"task {name} has no metrics: write for example metrics = "
             '(nastk.Metric(name="error_px", title="error"),)'
         )
-    try:
-        inspect.signature(family).bind(resolution=1)
-    except TypeError as error:
-        raise ValueError(
-            f"task {name} is not made by {name}(resolution=R) ({error}): write __init__(self, "
-            "resolution)"
-        ) from None

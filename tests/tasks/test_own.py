@@ -125,6 +125,15 @@ def test_an_object_that_reads_at_other_pixels_is_refused(example):
         named.make_task(name, 28)
 
 
+def test_an_object_may_have_been_made_otherwise_than_by_its_resolution(example):
+    class Sized(example.Defects):
+        def __init__(self, folder, side):
+            super().__init__(side)
+
+    name, task = chosen_data(None, Sized("anywhere", 28))
+    assert named.make_task(name, 28) is task
+
+
 def test_a_task_that_nobody_gave_to_this_process_is_refused():
     with pytest.raises(ValueError, match=f"add --task {PLACE}"):
         named.make_task(f"task:{PLACE}", 28)
