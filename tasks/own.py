@@ -91,7 +91,8 @@ def own_task(data: str, resolution: Resolution) -> Task:
     """Return a task of a user's own at a resolution.
 
     Raises:
-        ValueError: if it is not known, or is an object that reads at another resolution.
+        ValueError: if it is not known, says too little, or is an object that reads at another
+            resolution.
     """
     held = _instances.get(data)
     if held is None:
@@ -102,6 +103,7 @@ def own_task(data: str, resolution: Resolution) -> Task:
                 f"{place_of(data)}"
             )
         made: Task = family(resolution=resolution)  # type: ignore[call-arg]
+        _check_made(made)
         return made
     if (own := getattr(held, "resolution", resolution)) != resolution:
         px = as_typed(resolution)
@@ -119,6 +121,7 @@ def hold_task(task: Task) -> str:
         ValueError: if it is no whole task.
     """
     _check(type(task))
+    _check_made(task)
     place = f"{hold_class(type(task))}-{str(task.describe()['train_sha256'])[:8]}"
     data = f"{KIND}:{place}"
     _instances[data] = task
@@ -168,4 +171,26 @@ def _check(family: type[Task]) -> None:
         raise ValueError(
             f"task {name} has no metrics: write for example metrics = "
             '(nastk.Metric(name="error_px", title="error"),)'
+        )
+
+
+def _check_made(task: Task) -> None:
+    """Refuse a task that says too little of its data.
+
+    Raises:
+        ValueError: with what it misses.
+    """
+    name = type(task).__name__
+    if not isinstance(sizes := getattr(task, "sizes", None), Mapping):
+        raise ValueError(
+            f'task {name} has no sizes: write for example sizes = {{"num_classes": 10}}, or {{}} '
+            "where its data decide nothing of the networks"
+        )
+    about = task.describe()
+    told = about if isinstance(about, Mapping) else {}
+    wanted = ("name", "split_sizes", "train_sha256", *sizes)
+    if missing := [key for key in wanted if key not in told]:
+        raise ValueError(
+            f"describe() of task {name} says nothing of {', '.join(missing)}: return a dict with "
+            f"{', '.join(wanted)}"
         )

@@ -329,12 +329,21 @@ def measure(
         split: of the task.
         device: on which the network computes, in float32.
         meter: that measures, a fresh one of the task if None.
+
+    Raises:
+        ValueError: if the meter does not return every metric of the task.
     """
     network, meter = network.to(device).eval(), meter or task.meter()
     for batch in batches(task, split):
         outputs = network(*batch.to(device).inputs)
         meter.update(tree_map(lambda y: y.float().cpu(), outputs), batch)
-    return {f"{split}_{name}": value for name, value in meter.compute().items()}
+    metrics = meter.compute()
+    if missing := [metric.name for metric in task.metrics if metric.name not in metrics]:
+        raise ValueError(
+            f"{type(meter).__name__}.compute() returns no {', '.join(missing)}, which task "
+            f"{type(task).__name__} names in its metrics"
+        )
+    return {f"{split}_{name}": value for name, value in metrics.items()}
 
 
 def first_cost(task: Task, metrics: Metrics, split: str) -> float:

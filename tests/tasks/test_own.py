@@ -8,9 +8,11 @@ from pathlib import Path
 
 import nastk
 import pytest
+import torch
 from nastk.records import trust as trusting
 from nastk.records.data import chosen_data
 from nastk.tasks import named, own
+from nastk.training.task import measure
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).parents[2]
@@ -123,6 +125,34 @@ def test_an_object_that_reads_at_other_pixels_is_refused(example):
     name, _ = chosen_data(None, task)
     with pytest.raises(ValueError, match="reads at 32 px, the networks take 28"):
         named.make_task(name, 28)
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("sizes = None", r"task Mine has no sizes: write for example sizes = {.num_classes.: 10}"),
+        (
+            "describe = lambda self: {'name': 'mine', 'split_sizes': {}}",
+            r"describe\(\) of task Mine says nothing of train_sha256, num_classes: return a dict",
+        ),
+        ("describe = lambda self: None", "says nothing of name, split_sizes"),
+    ],
+)
+def test_what_a_task_forgets_of_its_data_is_said_at_once(line, message, tmp_path):
+    file, path = tmp_path / "mine.py", str(Path(PLACE.rpartition(":")[0]).parent)
+    start = f"import sys\nsys.path.insert(0, {path!r})\nfrom own_task import Defects\n"
+    file.write_text(f"{start}class Mine(Defects):\n    {line}\n")
+    name, _ = chosen_data(None, f"{file}:Mine")
+    with pytest.raises(ValueError, match=message):
+        named.make_task(name, 28)
+
+
+def test_a_metric_that_a_meter_forgets_is_named(example, monkeypatch):
+    monkeypatch.setattr(example.Error, "compute", lambda self: {"error": 1.0})
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 28 * 28, 1))
+    task = example.Defects(28)
+    with pytest.raises(ValueError, match=r"Error.compute\(\) returns no error_px, which task Def"):
+        measure(network, task)
 
 
 def test_an_object_may_have_been_made_otherwise_than_by_its_resolution(example):
