@@ -80,11 +80,13 @@ def tiles(fact: Facts) -> Markup:
 def _quality(fact: Facts) -> list[tuple[str, str, str]]:
     """Return test accuracy and test loss, or what stands in for them."""
     made, by_class = fact["training"], fact["by_class"]
-    first, *others = in_front(metrics_of(fact["data"]))
+    compared = fact["comparison"] or {}
+    is_trained = made is not None and made["is_finished"]
+    measured = (made if is_trained else compared) or {}
+    first, *others = in_front(metrics_of(measured.get("data") or fact["data"]))
     what = named(first).partition(" (")[0]
-    if made is None or not made["is_finished"]:
-        rows = (fact["comparison"] or {}).get("rows", ())
-        found = next((row for row in rows if row["kind"] == "found"), None)
+    if made is None or not is_trained:
+        found = next((row for row in compared.get("rows", ()) if row["kind"] == "found"), None)
         if found is not None:
             words = f"mean of {found['seeds']} trainings for the comparison"
             return [(shown(m, found[m.name]), named(m), words) for m in (first, *others)]
@@ -155,7 +157,7 @@ def losses(fact: Facts) -> Markup | None:
     items = [
         tag(
             "li",
-            tag("b", ", ".join(with_unit(m, row[m.name]) for m in metrics_of(fact["data"]))),
+            tag("b", ", ".join(with_unit(m, row[m.name]) for m in metrics_of(row["data"]))),
             f" — {row['training']}, on {row['measured_on'] or 'its test images'}",
         )
         for row in rows

@@ -148,6 +148,9 @@ def _read_file(story: Story, run: Run, name: str) -> None:
     file = run.path / f"{name}.json"
     if not file.is_file():
         return
+    raw = read_json(file)
+    if isinstance(raw.get("data"), str) and "task_record" in raw:  # by which its figures are read
+        remember_task(raw["data"], raw["task_record"])
     content = filled(read_record(file, RESULTS[name]))
     if rows := content.get("rows"):
         names = [metric.name for metric in metrics_of(content["data"])]

@@ -68,11 +68,12 @@ def _figure_of(metric: Metric, value: float | None) -> str:
 def overview(names: Sequence[str], facts: Sequence[Facts]) -> Markup:
     """Return one row a run."""
     rows = []
-    known = {m.name: m for fact in facts for m in metrics_of(fact["data"])}
+    datas = [(fact["training"] or {}).get("data") or fact["data"] for fact in facts]
+    known = {m.name: m for data in datas for m in metrics_of(data)}
     metrics = in_front(list(known.values()))
     for name, fact in zip(names, facts, strict=True):
-        first = metrics_of(fact["data"])[0]
         arch, compared, made = fact["arch"] or {}, fact["comparison"] or {}, fact["training"] or {}
+        first = metrics_of(compared.get("data") or fact["data"])[0]
         rival = {row["kind"]: row for row in compared.get("rows", ())}.get("found")
         cells = [
             name,

@@ -55,7 +55,7 @@ def loss_facts(story: Story) -> list[dict[str, Any]]:
     """Return every loss of the found network, and by which training it has it.
 
     Returns:
-        Rows of `training` (in words), `measured_on`, the metrics by name, `num_trainings`.
+        Rows of `training` (in words), `measured_on`, `data`, the metrics by name, `num_trainings`.
     """
     rows = []
     if (made := training_facts(story)) is not None and made["is_finished"]:
@@ -90,6 +90,7 @@ def _row(words: str, data: str | None, values: Mapping[str, Any], count: int) ->
     return {
         "training": words,
         "measured_on": None if data is None else f"test images of {data}",
+        "data": data,
         **{metric.name: values[metric.name] for metric in metrics_of(data)},
         "num_trainings": count,
     }

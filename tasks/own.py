@@ -140,9 +140,16 @@ def remember_task(data: str, record: Mapping[str, Any]) -> None:
     Args:
         data: its name.
         record: what `record_of` returned.
+
+    Raises:
+        ValueError: if it is no such record.
     """
-    metrics = tuple(Metric(**entry) for entry in record["metrics"])
-    _recorded[data] = type("RecordedTask", (Task,), {"kind": record["kind"], "metrics": metrics})
+    try:
+        metrics = tuple(Metric(**entry) for entry in record["metrics"])
+        about = {"kind": record["kind"], "metrics": metrics}
+    except (KeyError, TypeError):
+        raise ValueError(f"what is recorded of {data} is damaged: no kind and metrics") from None
+    _recorded[data] = type("RecordedTask", (Task,), about)
 
 
 def record_of(family: type[Task]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from ..records.front import front_choices
 from ..records.naming import found_in, resolve, space_for, spaces_of, trained_space
 from ..records.trust import code_name
 from ..tasks.named import DATA, find_data, is_embedded, make_task
+from ..tasks.own import is_own, record_of
 from ..training.changes import with_changes
 from ..training.recipe import Recipe, recipe_hash
 from ..training.recipes import default_recipe, find_recipe
@@ -77,6 +78,7 @@ class Field:
         return {
             "run": None if self.run is None else str(self.run),
             "data": self.data,
+            **({"task_record": record_of(type(self.task))} if is_own(self.data) else {}),
             "recipe": self.recipe.name,
             "recipe_sha256": recipe_hash(self.recipe),
         }

@@ -40,6 +40,7 @@ from ..records.naming import (
 from ..records.trust import keep_code
 from ..records.weights import save_weights
 from ..tasks.named import DATA, family_of, find_data, make_task
+from ..tasks.own import is_own, record_of
 from ..training.changes import asked_changes
 from ..training.inherit import inherit as inherit_weights
 from ..training.recipe import ANY, recipe_hash
@@ -236,6 +237,7 @@ def _train(
         "weights": str(weights),
         "network": space.options,
         "data": data,
+        **({"task_record": record_of(type(task))} if is_own(data) else {}),
         "preprocessing": None if task.preprocessing is None else task.preprocessing.to_json(),
         "classes": task.class_names,
         "num_skipped": task.num_skipped,

@@ -155,6 +155,20 @@ def test_a_metric_that_a_meter_forgets_is_named(example, monkeypatch):
         measure(network, task)
 
 
+@pytest.mark.slow
+def test_a_training_on_a_task_is_reported_where_its_code_is_not_known(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    nastk.search("toy", "90%", strategy="random", data="digits", out=run, progress=False)
+    made = nastk.retrain(run, task=PLACE, steps=1, progress=False)
+    forget(monkeypatch)
+    monkeypatch.setattr(own, "_recorded", {})
+    (facts,) = nastk.report(run)["runs"]
+    assert facts["training"]["test_error_px"] == made["metrics"]["test_error_px"]
+    file = run / "retrain.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"task_record": {"kind": "defects"}}))
+    assert "is damaged: no kind and metrics" in Path(nastk.report(run)["html"]).read_text()
+
+
 def test_an_object_may_have_been_made_otherwise_than_by_its_resolution(example):
     class Sized(example.Defects):
         def __init__(self, folder, side):
