@@ -152,7 +152,7 @@ class SupernetStrategy(Strategy):
 
     def images_a_step(self, proxy: Space) -> int:
         """Return the images of a batch."""
-        return self.batch_size or (64 if max(proxy.input_shape[1:]) <= 64 else 32)
+        return self.batch_size or (64 if max(proxy.input_shape[1:], default=0) <= 64 else 32)
 
     def image_flops(self, problem: Problem) -> float:
         """Return the multiply-adds of one image in a step, which says how long to train."""

@@ -1,5 +1,7 @@
 """How long a search is, and what is said about it before and after."""
 
+from types import SimpleNamespace
+
 import asking
 import numpy as np
 import pytest
@@ -72,6 +74,11 @@ def test_summed_features_and_larger_batches_leave_fewer_updates():
 @pytest.mark.parametrize("images, updates", [(64, 1000), (64 * 20_000, LONG_STEPS)])
 def test_few_images_leave_a_thousand_updates_and_none_fall_between_two_ways(images, updates):
     assert updates_for(STRATEGIES["logits"](), problem(), images) == updates
+
+
+def test_inputs_without_sides_come_in_batches_of_the_usual_size():
+    proxy = SimpleNamespace(input_shape=(128,))
+    assert STRATEGIES["logits"]().images_a_step(proxy) == 64
 
 
 def test_a_longer_way_counts_its_passes():
