@@ -102,14 +102,16 @@ def _length(strategy: Strategy, run: Run, problem: Problem) -> dict[str, int]:
     if manifest.versions.get("nastk") == "0.1.0":  # which put no length on record
         space = problem.space
         return {"steps": strategy.share(_STEPS_OF_0_1.get(space.name, space.search_steps))}
-    task = problem.task
-    if manifest.recipe_changes and (epochs := manifest.recipe_changes.epochs):
-        size = task.size("train")
-        return {"steps": epochs * max(1, size // strategy.items_an_update(problem))}
-    if task.is_demonstration:
-        return {"steps": strategy.num_steps(problem.space)}
-    recipe = recipe_of(run, problem.space, task)
-    return {"steps": updates_for(strategy, problem, recipe.num_images(task.size("train")))}
+    task, changes = problem.task, manifest.recipe_changes
+    size, least = task.size("train"), (changes.least_steps if changes else None) or 0
+    if changes and changes.epochs:
+        steps = changes.epochs * max(1, size // strategy.items_an_update(problem))
+    elif task.is_demonstration:
+        steps = strategy.num_steps(problem.space)
+    else:
+        recipe = recipe_of(run, problem.space, task)
+        steps = updates_for(strategy, problem, recipe.num_images(size))
+    return {"steps": max(least, steps)}
 
 
 def updates_for(strategy: SupernetStrategy, problem: Problem, images: int) -> int:

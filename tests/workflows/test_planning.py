@@ -152,6 +152,9 @@ def test_steps_and_embedded_data_keep_a_search_short(pictures, tmp_path):
     assert 0 < found["entropy"] <= 1
     _, length = begun(tmp_path / "demo", until=1)
     assert length == {"steps": Toy.search_steps}
+    least = {"recipe": ":least_steps=2000"}
+    assert begun(tmp_path / "long", until=1, **least)[1] == {"steps": 2000}
+    assert begun(tmp_path / "both", until=1, epochs=2, **least)[1] == {"steps": 2000}
 
 
 def test_a_run_of_version_0_1_keeps_the_length_that_it_was_begun_with(tmp_path, monkeypatch):
