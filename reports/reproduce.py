@@ -12,6 +12,7 @@ from ..core.resolution import as_typed
 from ..nasbench.families import make_space
 from ..records.naming import space_for
 from ..records.trust import recorded_space
+from ..strategies.supernet_strategy import OF_RECIPE
 from ..tasks.own import is_own, place_of
 from .story import Story
 
@@ -36,7 +37,7 @@ def commands(story: Story) -> list[str]:
     for name, value in options.items():
         if name in ("steps", "evaluations", "finalists"):
             words += [f"--{name}", str(value)]
-        elif name not in changes:
+        elif name not in OF_RECIPE or name not in changes:
             words += ["--set", _assignment(name, value)]
     for name, value in manifest.get("evaluator_options", {}).items():
         words += ["--evaluator-set", _assignment(name, value)]

@@ -15,7 +15,7 @@ from ..core.space import Space
 from ..records.plugins import recorded_strategy
 from ..strategies import BlackBox
 from ..strategies.length import LEAST_UPDATES, LONG_STEPS, plain_flops
-from ..strategies.supernet_strategy import SupernetStrategy
+from ..strategies.supernet_strategy import OF_RECIPE, SupernetStrategy
 from ..training.recipe import Recipe
 from ..training.recipes import asked_recipe, default_recipe
 from ..training.strategy import Problem, Strategy
@@ -58,7 +58,7 @@ def check_followed(
     for name in changes:
         is_flag = name in ("epochs", "batch_size", "lr")
         flag = f"--{name.replace('_', '-')}" if is_flag else "--recipe"
-        same = {"lr": "weights_lr"}.get(name, name)
+        same = OF_RECIPE.get(name)
         if isinstance(strategy, SupernetStrategy):
             if same in options:
                 raise ValueError(f"{flag} and --set {same} are one setting: leave one out")

@@ -147,11 +147,14 @@ def test_a_retraining_says_what_it_trains_on_and_by_which_recipe(arrays, tmp_pat
 
 def test_a_changed_search_is_made_again_by_its_commands(arrays, tmp_path):
     options = {"data": arrays, "epochs": 1, "batch_size": 160, "lr": 0.01, "quiet": True}
+    options |= {"strategy": "logits", "strategy_options": {"warmup": 0.2}}
+    options |= {"recipe": ":warmup=0.05"}
     asking.search("toy", "90%", **options, out=tmp_path / "run")
     nastk.report([tmp_path / "run"], out=tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "--epochs 1 --batch-size 160" in page and "weights_lr=0.01" in page
     assert "--set batch_size" not in page
+    assert "--recipe :warmup=0.05" in page and "--set warmup=0.2" in page
     updates = [event for event in Run.open(tmp_path / "run").events() if "loss" in event]
     assert len(updates) == 2  # 320 images in batches of 160
 
@@ -209,6 +212,13 @@ def test_a_named_recipe_decides_how_the_weights_of_a_supernet_learn():
     assert told["recipe_changes"] == {"name": "mobilenet", "clip": 1.0}
     own = method_of(MetaKernel(weights_lr=0.2), None, "mobilenet").entries
     assert own["strategy_options"]["weights_lr"] == 0.2
+
+
+def test_a_setting_of_the_same_name_may_be_another():
+    """The warm-up of a rate, and the updates before a search looks at its logits."""
+    told = method_of(nastk.Named("logits", {"warmup": 0.2}), None, ":warmup=0.05").entries
+    assert told["strategy_options"] == {"warmup": 0.2}
+    assert told["recipe_changes"] == {"warmup": 0.05}
 
 
 def test_the_page_says_the_recipe_by_which_a_search_is_made_again():
