@@ -20,9 +20,9 @@ from ..records.naming import found_in, resolve, space_for, spaces_of, trained_sp
 from ..records.trust import code_name
 from ..tasks.named import DATA, find_data, is_embedded, make_task
 from ..tasks.own import is_own, record_of
-from ..training.changes import with_changes
-from ..training.recipe import Recipe, recipe_hash
-from ..training.recipes import default_recipe, find_recipe
+from ..training.changes import asked_changes, with_changes
+from ..training.recipe import ANY, Recipe, recipe_hash
+from ..training.recipes import asked_recipe, default_recipe
 from ..training.task import Task, fitted
 
 NUM_RANDOM = 8  # archs around that of a search
@@ -41,13 +41,14 @@ class Asked:
 
     def recipe_of(self, spaces: Sequence[Space], task: Task) -> Recipe:
         """Return the recipe by which all are trained."""
-        if self.recipe:
-            return with_changes(find_recipe(self.recipe), **self.changes)
+        if asked_changes(self.recipe)[0] is not None:
+            return with_changes(asked_recipe(self.recipe, ANY), **self.changes)
         recipes = {s.name: default_recipe(s, task) for s in spaces}
         if len(set(recipes.values())) > 1:
             ways = ", ".join(f"{name} by {recipe.name!r}" for name, recipe in recipes.items())
             raise ValueError(f"these networks train differently, {ways}: give one --recipe for all")
-        return with_changes(recipes[spaces[0].name], **self.changes)
+        usual = recipes[spaces[0].name]
+        return with_changes(asked_recipe(self.recipe, usual), **self.changes)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -141,7 +141,7 @@ def announced(run: Run, problem: Problem, strategy: Strategy, report: Report) ->
     lines = [what_was_read(problem.task)]
     if isinstance(strategy, SupernetStrategy):
         steps = strategy.num_steps(problem.space)
-        batch = strategy.images_a_step(problem.proxy)
+        batch = strategy.items_an_update(problem)
         lines.append(
             f"{strategy.name} {strategy.work_in_words(steps, batch)}; one training of the found "
             f"network is {what_it_does(recipe, size)}"
@@ -215,11 +215,11 @@ def what_was_read(task: Task) -> str:
 def what_it_does(recipe: Recipe, size: int, steps: int | None = None) -> str:
     """Say how long a recipe trains on so many images, unless it is told how long."""
     if steps is not None:
-        return f"{steps:,} updates of {recipe.batch_size} (recipe {recipe.name})"
+        return f"{steps:,} updates of {recipe.items_an_update} (recipe {recipe.name})"
     steps = recipe.num_steps(size)
     epochs = max(recipe.epochs, round(steps / recipe.steps_an_epoch(size)))
     told = f"{epochs} epoch{'s' * (epochs > 1)}"
-    return f"{steps:,} updates of {recipe.batch_size} (recipe {recipe.name}, {told})"
+    return f"{steps:,} updates of {recipe.items_an_update} (recipe {recipe.name}, {told})"
 
 
 def left_of(event: Mapping[str, Any]) -> float:

@@ -27,7 +27,8 @@ from ..records.execution import Execution
 from ..records.manifest import absolute_space, circumstances
 from ..records.naming import check_numbers, space_for
 from ..tasks.named import DATA, family_of, find_data, make_task
-from ..training.recipes import default_recipe, find_recipe
+from ..training.recipe import ANY
+from ..training.recipes import asked_recipe, default_recipe
 from ..training.task import Metric, aimed, fitted, gaining
 
 # Below this share of variance one training says more about its seed than about its arch.
@@ -66,7 +67,7 @@ def bench_proxy(
         flops: budget, counted on the target as searches count it.
         data: embedded data by name, or the user's; embedded ones of the task if None.
         task: as for search.
-        recipe: name in `RECIPES`; the short one on embedded data, else the space's.
+        recipe: as for search; the short one on embedded data, else the space's.
         archs: number of different random archs.
         seeds: trainings of each.
         steps: number of updates; the recipe's epochs if None.
@@ -104,7 +105,7 @@ def bench_proxy(
         seed=seed,
     )
     data = chosen_data(data, task)[0] or DATA
-    named = find_recipe(recipe) if recipe else None
+    asked_recipe(recipe, ANY)  # refused before anything is read
     Budget.parse(flops, largest=10**9)  # the grammar, before anything slow
     find_data(data)
     target = aimed(find_space(space)(), family_of(data))
@@ -113,7 +114,7 @@ def bench_proxy(
     if not learned.is_demonstration:
         target = fitted(target, learned)
     trained = fitted(trained, learned)
-    chosen = named or default_recipe(target, learned)
+    chosen = asked_recipe(recipe, default_recipe(target, learned))
     entrants = random_archs(absolute_space(space), target, trained, flops, archs, seed)
     folder = Path(out) if out else Path("runs", "proxy")
     about = learned.describe()

@@ -14,10 +14,12 @@ from nastk.records.reading import problem_of
 from nastk.reports.reproduce import recipe_flags
 from nastk.search_spaces import Toy
 from nastk.strategies import MetaKernel
+from nastk.tasks.named import make_task
 from nastk.training.changes import with_changes
-from nastk.training.recipes import RECIPES, find_recipe
+from nastk.training.recipes import RECIPES, default_recipe, find_recipe
 from nastk.workflows.asked import method_of
-from nastk.workflows.planning import planned, recipe_of
+from nastk.workflows.field import Asked
+from nastk.workflows.planning import planned, recipe_of, what_it_does
 from nastk.workflows.progress import progress
 
 
@@ -219,6 +221,24 @@ def test_a_setting_of_the_same_name_may_be_another():
     told = method_of(nastk.Named("logits", {"warmup": 0.2}), None, ":warmup=0.05").entries
     assert told["strategy_options"] == {"warmup": 0.2}
     assert told["recipe_changes"] == {"warmup": 0.05}
+
+
+def test_a_comparison_takes_changes_of_the_usual_recipe(tmp_path):
+    (tmp_path / "mine.toml").write_text("clip = 1\n")
+    given = {"data": None, "changes": {"lr": 0.01}, "execution": None, "out": None}
+    task = make_task("digits", 28)
+    for recipe in (":clip=1", str(tmp_path / "mine.toml")):
+        chosen = Asked(recipe=recipe, split="train", **given).recipe_of([Toy()], task)
+        usual = with_changes(default_recipe(Toy(), task), clip=1)
+        assert chosen == with_changes(usual, lr=0.01)
+    words = Asked(recipe="small:clip=1", split="train", **given).recipe_of([Toy()], task).name
+    assert words == "small:clip=1.0,lr=0.01"
+
+
+def test_an_update_of_several_batches_is_told_by_its_images():
+    recipe = with_changes(RECIPES["small"], accumulation=4)
+    assert what_it_does(recipe, 6400, 10).startswith("10 updates of 256 (")
+    assert " updates of 256 (" in what_it_does(recipe, 6400)
 
 
 def test_the_page_says_the_recipe_by_which_a_search_is_made_again():
