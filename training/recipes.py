@@ -9,7 +9,7 @@ from typing import Any
 from ..core.lookup import lookup
 from ..core.space import Space
 from .changes import asked_changes, with_changes
-from .recipe import Recipe
+from .recipe import ANY, Recipe
 from .task import Task
 
 # With fewer updates a network on data of the user's has not learned what it can: 500 images are two
@@ -187,6 +187,25 @@ def asked_recipe(asked: str | Mapping[str, Any] | None, usual: Recipe) -> Recipe
     """
     name, changes = asked_changes(asked)
     return with_changes(usual if name is None else find_recipe(name), **changes)
+
+
+def check_amounts(asked: str | Mapping[str, Any] | None, family: type[Task]) -> None:
+    """Refuse settings that a kind of task does not follow; a recipe may have them by its name.
+
+    Args:
+        asked: as of `asked_recipe`.
+        family: the class of the task.
+
+    Raises:
+        ValueError: naming one.
+    """
+    _, changes = asked_changes(asked)
+    for name in ANY.amounts:
+        if changes.get(name) and name not in family.amounts:
+            raise ValueError(
+                f"a task of {family.kind} follows no {name}: leave it out of the recipe, or take "
+                "it into `amounts` of a task of your own"
+            )
 
 
 def supernet_recipe(names: Sequence[str], *, is_long: bool, optimizer: str | None = None) -> Recipe:

@@ -167,6 +167,8 @@ class Task(ABC):
         class_names: names of the network's outputs in their order; empty where they have none.
         preprocessing: how pixels become the network's input; None where they come ready, as nobody
             can say. That of trained weights may be set, which the data are then to test.
+        amounts: settings of a recipe that its objective and its reading follow, of those that
+            `nastk.training.recipe.Recipe.amounts` has; asked for, others are refused.
         short_recipe: by which networks train on embedded data of the kind, whatever the space; that
             of the space if None.
         is_demonstration: whether proxies and short recipes are the default.
@@ -178,6 +180,7 @@ class Task(ABC):
     metrics: ClassVar[tuple[Metric, ...]]
     least_resolution: ClassVar[int] = 0
     readable_name: ClassVar[str] = "outputs"
+    amounts: ClassVar[tuple[str, ...]] = ()
     short_recipe: ClassVar[str | None] = None
 
     sizes: Mapping[str, int]
@@ -223,7 +226,7 @@ class Task(ABC):
         """Return a fresh objective.
 
         Args:
-            amounts: as in `Draw`; the objective of a supernet has none.
+            amounts: as in `Draw`.
         """
 
     @abstractmethod

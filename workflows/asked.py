@@ -23,7 +23,7 @@ from ..strategies.supernet_strategy import OF_RECIPE, SupernetStrategy
 from ..tasks.named import family_of, find_data
 from ..training.changes import asked_changes
 from ..training.recipe import ANY
-from ..training.recipes import asked_recipe
+from ..training.recipes import asked_recipe, check_amounts
 from ..training.strategy import Strategy
 from ..training.task import Task, aimed
 from .appointing import check_evaluator
@@ -85,6 +85,7 @@ def asked_search(
     method = method_of(strategy, evaluator, recipe)
     texts, front = texts_of(budget)  # their grammar, before anything slow
     find_data(data)
+    check_amounts(recipe, family_of(data))
     target, classes = target_of(family, named.options, family_of(data))
     budgets, several = split_budgets(texts, target)
     check_front(front, several, method.strategy.name, method.strategy.ranks_all)

@@ -22,7 +22,7 @@ from ..tasks.named import DATA, find_data, is_embedded, make_task
 from ..tasks.own import is_own, record_of
 from ..training.changes import asked_changes, with_changes
 from ..training.recipe import ANY, Recipe, recipe_hash
-from ..training.recipes import asked_recipe, default_recipe
+from ..training.recipes import asked_recipe, check_amounts, default_recipe
 from ..training.task import Task, fitted
 
 NUM_RANDOM = 8  # archs around that of a search
@@ -41,6 +41,7 @@ class Asked:
 
     def recipe_of(self, spaces: Sequence[Space], task: Task) -> Recipe:
         """Return the recipe by which all are trained."""
+        check_amounts(self.recipe, type(task))
         if asked_changes(self.recipe)[0] is not None:
             return with_changes(asked_recipe(self.recipe, ANY), **self.changes)
         recipes = {s.name: default_recipe(s, task) for s in spaces}

@@ -28,7 +28,7 @@ from ..records.manifest import absolute_space, circumstances
 from ..records.naming import check_numbers, space_for
 from ..tasks.named import DATA, family_of, find_data, make_task
 from ..training.recipe import ANY
-from ..training.recipes import asked_recipe, default_recipe
+from ..training.recipes import asked_recipe, check_amounts, default_recipe
 from ..training.task import Metric, aimed, fitted, gaining
 
 # Below this share of variance one training says more about its seed than about its arch.
@@ -114,6 +114,7 @@ def bench_proxy(
     if not learned.is_demonstration:
         target = fitted(target, learned)
     trained = fitted(trained, learned)
+    check_amounts(recipe, type(learned))
     chosen = asked_recipe(recipe, default_recipe(target, learned))
     entrants = random_archs(absolute_space(space), target, trained, flops, archs, seed)
     folder = Path(out) if out else Path("runs", "proxy")

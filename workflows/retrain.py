@@ -44,7 +44,7 @@ from ..tasks.own import is_own, record_of
 from ..training.changes import asked_changes
 from ..training.inherit import inherit as inherit_weights
 from ..training.recipe import ANY, recipe_hash
-from ..training.recipes import asked_recipe, default_recipe
+from ..training.recipes import asked_recipe, check_amounts, default_recipe
 from ..training.skipped import remember_skipped
 from ..training.task import Task, aimed, first_cost, fitted
 from .evaluate import answers_file, by_class, test_answers, test_baselines, write_answers
@@ -116,6 +116,7 @@ def retrain(
         about = task.describe()
         if inherit and data == run.manifest["data"]:
             check_same_data(run, task)
+        check_amounts(recipe, type(task))
         chosen = asked_recipe(recipe, default_recipe(space, task))
         start = "inherit" if inherit else "held-out" if hold_out else "scratch"
         length = "full" if steps is None else steps

@@ -14,6 +14,7 @@ from torch import Tensor
 from ...core.answers import Answers, Tally
 from ...core.streams import Stream
 from ...training.batch import Batch, Draw
+from ...training.recipe import ANY
 from ...training.task import (
     Meter,
     Metric,
@@ -40,6 +41,7 @@ class Classification(Task):
     """
 
     kind: ClassVar[str] = "classification"
+    amounts: ClassVar[tuple[str, ...]] = tuple(ANY.amounts)
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric(
             name="loss_nats",

@@ -241,6 +241,19 @@ def test_an_update_of_several_batches_is_told_by_its_images():
     assert " updates of 256 (" in what_it_does(recipe, 6400)
 
 
+@pytest.mark.parametrize("recipe", [":mixup=0.8", "small:label_smoothing=0.2"])
+def test_what_a_kind_of_task_does_not_follow_is_refused(recipe, tmp_path):
+    words = "a task of saliency follows no (mixup|label_smoothing): leave it out of the recipe"
+    with pytest.raises(ValueError, match=words):
+        nastk.search("toy", "90%", task="saliency", recipe=recipe, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    given = {"data": None, "changes": {}, "execution": None, "out": None, "split": "train"}
+    task = make_task("composite", 48)
+    with pytest.raises(ValueError, match=words):
+        Asked(recipe=recipe, **given).recipe_of([Toy()], task)
+    assert Asked(recipe="small", **given).recipe_of([Toy()], task) == RECIPES["small"]
+
+
 def test_the_page_says_the_recipe_by_which_a_search_is_made_again():
     words = recipe_flags({"name": "small", "epochs": 3, "clip": 1.0, "decay_all": False})
     assert words == ["--recipe", "small:clip=1.0,decay_all=false"]
