@@ -25,7 +25,7 @@ from ..training.changes import asked_changes
 from ..training.recipe import ANY
 from ..training.recipes import asked_recipe, check_amounts
 from ..training.strategy import Strategy
-from ..training.task import Task, aimed
+from ..training.task import Task, aimed, sizes_of_kind
 from .appointing import check_evaluator
 from .fronts import HIGHEST, check_front, split_budgets
 from .planning import check_followed
@@ -117,6 +117,12 @@ def target_of(
         ValueError: if the space has no such options, or its networks do not fit the kind of task.
     """
     sizes = {key: options[key] for key in ("resolution", "num_classes") if key in options}
+    for name, size in sizes_of_kind(task).items():
+        if sizes.get(name, size) != size:
+            raise ValueError(
+                f"networks for {task.kind} have {name} {size}, which is not to be chosen: leave "
+                f"out {sizes[name]} (--target-classes)"
+            )
     rest = {key: value for key, value in options.items() if key not in sizes}
     target = aimed(make_space(family, typed_options(family, rest)), task)
     return dataclasses.replace(target, **sizes), sizes.get("num_classes")

@@ -88,6 +88,13 @@ def test_other_data_than_those_of_the_kind_are_refused(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+def test_networks_with_a_mask_have_no_classes_to_count(tmp_path):
+    space = nastk.Named("toy", {"num_classes": 10})
+    with pytest.raises(ValueError, match="networks for saliency have num_classes 1, which is not"):
+        nastk.search(space, "90%", out=tmp_path / "run", **SEARCH)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_found_body_takes_the_head_of_another_kind(tmp_path):
     run = tmp_path / "run"
     search = SEARCH | {"task": "classification", "data": "digits"}
