@@ -211,6 +211,13 @@ def test_a_former_keyword_is_told_what_it_became(keyword, words):
     assert "\n" not in str(caught.value)
 
 
+def test_a_keyword_of_the_beginning_is_none_of_a_resumed_search():
+    with pytest.raises(TypeError, match="takes no device=: a search goes on as it was begun"):
+        nastk.resume("run", device="cuda")
+    with pytest.raises(TypeError, match="takes no flops=: give budget='357M'"):
+        nastk.resume("run", flops="357M")
+
+
 def test_every_former_keyword_is_one_that_no_function_of_today_takes():
     today = inspect.signature(nastk.search).parameters
     assert len(today) == 12 and not set(MOVED) & set(today)

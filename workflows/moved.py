@@ -31,3 +31,10 @@ MOVED: Mapping[str, str] = {
     **dict.fromkeys(("proxy_scale", "proxy_resolution"), _PROXY),
     **dict.fromkeys(("quiet", "report"), _PROGRESS),
 }
+
+_KEPT = ("flops", "params", "activations", "front", "quiet", "report")
+RESUMED: Mapping[str, str] = {
+    **dict.fromkeys(MOVED, "a search goes on as it was begun; leave it out, or begin another"),
+    **{name: MOVED[name] for name in _KEPT},
+}
+"""The same of keywords with which a search is resumed."""

@@ -30,7 +30,7 @@ from .finding import search_in
 from .found import Found
 from .fronts import add_to_front, every_budget, split_budgets
 from .guarding import guarded_call
-from .moved import MOVED
+from .moved import MOVED, RESUMED
 from .progress import following
 
 # Levels of evidence; what they mean stands in `nastk.workflows.evidence`.
@@ -124,7 +124,7 @@ def search(
         return Found(_with_evidence(folder, result, evidence, report), keep)
 
 
-@known_arguments(MOVED)
+@known_arguments(RESUMED)
 @typed_arguments
 @guarded_call()
 def resume(
