@@ -52,7 +52,9 @@ def keep(weights: Path, images: Sequence[Image.Image]) -> None:
 
 
 def save(folder: Path, images: Sequence[Image.Image]) -> None:
-    """Write pictures as numbered PNG files."""
+    """Write pictures as numbered PNG files, in place of those that were there."""
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("[0-9][0-9][0-9][0-9][0-9].png"):
+        old.unlink()
     for number, image in enumerate(images, 1):
         image.save(folder / f"{number:05}.png")

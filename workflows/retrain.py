@@ -65,7 +65,7 @@ def retrain(
     task: Any = None,
     inherit: bool = False,
     hold_out: bool = False,
-    recipe: str | Mapping[str, Any] | None = None,
+    recipe: str | Path | Mapping[str, Any] | None = None,
     steps: int | None = None,
     execution: Execution | None = None,
     seed: int | None = None,
@@ -99,6 +99,7 @@ def retrain(
     """
     check_numbers(steps=steps)
     execution = executed(execution, seed)
+    recipe = str(recipe) if isinstance(recipe, Path) else recipe
     _, changes = asked_changes(recipe)
     asked_recipe(recipe, ANY)  # refused before anything is read
     check_length(steps, changes.get("epochs"))

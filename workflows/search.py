@@ -48,7 +48,7 @@ def search(
     task: Any = None,
     strategy: StrategyLike = "meta_kernel",
     evaluator: EvaluatorLike | None = None,
-    recipe: str | Mapping[str, Any] | None = None,
+    recipe: str | Path | Mapping[str, Any] | None = None,
     execution: Execution | None = None,
     evidence: str | None = None,
     out: str | Path | None = None,
@@ -112,6 +112,7 @@ def search(
         InfeasibleBudgetError: if no arch can meet the budget.
     """
     execution = executed(execution, seed)
+    recipe = str(recipe) if isinstance(recipe, Path) else recipe
     named, keep = chosen_data(data, task)
     asked = asked_search(space, budget, named or DATA, strategy, evaluator, recipe, execution)
     level = {} if evidence is None else {"evidence": lookup("evidence", evidence, EVIDENCE)}

@@ -223,6 +223,13 @@ def test_a_setting_of_the_same_name_may_be_another():
     assert told["recipe_changes"] == {"warmup": 0.05}
 
 
+def test_the_path_of_a_recipe_may_be_an_object(tmp_path):
+    (tmp_path / "mine.toml").write_text("epochs = 0\n")
+    for work in (nastk.search, nastk.retrain):
+        with pytest.raises(ValueError, match="--epochs takes a whole number"):
+            work("toy", recipe=tmp_path / "mine.toml")
+
+
 def test_a_comparison_takes_changes_of_the_usual_recipe(tmp_path):
     (tmp_path / "mine.toml").write_text("clip = 1\n")
     given = {"data": None, "changes": {"lr": 0.01}, "execution": None, "out": None}

@@ -13,6 +13,7 @@ from nastk.core.pictures import Pictures
 from nastk.tasks.named import make_task
 from nastk.tasks.saliency import composite
 from nastk.training.task import measure
+from nastk.workflows.pictures import save
 from PIL import Image
 
 SIZES = {"weights": 48, "architecture": 16, "test": 8}
@@ -86,6 +87,13 @@ def test_other_data_than_those_of_the_kind_are_refused(tmp_path):
         with pytest.raises(ValueError, match="builds networks for classification, but the data"):
             nastk.search(space, "90%", out=tmp_path / "other", task="saliency")
     assert not (tmp_path / "other").exists()
+
+
+def test_pictures_take_the_place_of_those_before_them(tmp_path):
+    (tmp_path / "mine.png").write_bytes(b"")
+    for count in (3, 2):
+        save(tmp_path, [Image.new("RGB", (2, 2))] * count)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["00001.png", "00002.png", "mine.png"]
 
 
 def test_networks_with_a_mask_have_no_classes_to_count(tmp_path):
