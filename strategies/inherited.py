@@ -23,7 +23,7 @@ class ArchTest:
 
     Args:
         supernet: trained.
-        objective: whose loss is returned, as the training left it.
+        objective: whose parts the loss has, as the training left them.
         problem: with the items.
         items: of the batch.
     """
@@ -32,7 +32,9 @@ class ArchTest:
         self, supernet: Supernet, objective: Objective, problem: Problem, items: int
     ) -> None:
         self.supernet = copy.deepcopy(supernet).eval()
-        self.objective = copy.deepcopy(objective).eval()
+        # Without what a recipe adds, as smoothing: losses are compared with those of guessing.
+        self.objective = problem.task.objective().to(problem.device).eval()
+        self.objective.load_state_dict(objective.state_dict())
         for module in self.supernet.modules():
             if hasattr(module, "momentum"):  # a norm
                 module.train()

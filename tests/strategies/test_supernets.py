@@ -149,6 +149,13 @@ def test_testing_archs_leaves_the_supernet_as_training_left_it(tmp_path, monkeyp
     assert all(torch.equal(trained[0][key], last[key]) for key in last)
 
 
+def test_an_arch_is_tested_without_the_smoothing_of_a_recipe():
+    supernet, chosen = SPACE.supernet(), dict.fromkeys(SPACE.choices(), 0)
+    objectives = [TASK.objective({"label_smoothing": share}) for share in (0.0, 0.5)]
+    plain, smoothed = (ArchTest(supernet, o, problem(), items=16).loss(chosen) for o in objectives)
+    assert plain == smoothed
+
+
 def test_single_path_answers_by_a_fit_of_inherited_losses_and_the_solver(tmp_path):
     given = problem(seed=2)
     options = {"steps": 40, "evaluations": 30}
