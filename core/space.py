@@ -65,7 +65,8 @@ class Space(ABC):
         if "learning_rates" in cls.__dict__:
             raise ValueError(
                 f"space {cls.name} says learning_rates, as of version 0.1: name recipes in "
-                "supernet_recipes, the one of long searches first (nastk recipes lists them)"
+                "supernet_recipes, the one of long searches first (nastk recipes lists them); the "
+                "copy that a run keeps stays as it is: open such a run with nastk 0.1"
             )
 
     def __post_init__(self) -> None:
