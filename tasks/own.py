@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..core.check import typed_options
 from ..core.in_memory import hold_class
 from ..core.own_code import check_whole, find_class
 from ..core.resolution import Resolution, as_typed
@@ -145,9 +146,9 @@ def remember_task(data: str, record: Mapping[str, Any]) -> None:
         ValueError: if it is no such record.
     """
     try:
-        metrics = tuple(Metric(**entry) for entry in record["metrics"])
-        about = {"kind": record["kind"], "metrics": metrics}
-    except (KeyError, TypeError):
+        metrics = tuple(Metric(**typed_options(Metric, entry)) for entry in record["metrics"])
+        about = {"kind": str(record["kind"]), "metrics": (metrics[0], *metrics[1:])}
+    except (KeyError, IndexError, TypeError, ValueError):
         raise ValueError(f"what is recorded of {data} is damaged: no kind and metrics") from None
     _recorded[data] = type("RecordedTask", (Task,), about)
 

@@ -155,6 +155,14 @@ def test_a_metric_that_a_meter_forgets_is_named(example, monkeypatch):
         measure(network, task)
 
 
+@pytest.mark.parametrize("metrics", [None, [], 7, [{"title": ""}], [{"name": 7, "title": ""}]])
+def test_a_damaged_record_of_a_task_is_one_line(metrics):
+    with pytest.raises(ValueError, match="what is recorded of task:a is damaged"):
+        own.remember_task("task:a", {"kind": "mine", "metrics": metrics})
+    own.remember_task("task:a", own.record_of(named.family_of("digits")))
+    assert named.metrics_of("task:a") == named.metrics_of("digits")
+
+
 @pytest.mark.slow
 def test_a_training_on_a_task_is_reported_where_its_code_is_not_known(tmp_path, monkeypatch):
     run = tmp_path / "run"
