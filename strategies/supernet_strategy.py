@@ -22,7 +22,7 @@ from ..ops.chain import set_memory
 from ..training.batch import Batch
 from ..training.changes import asked_changes, check_for_supernet
 from ..training.learning import Learning
-from ..training.recipe import ANY, Recipe, of_supernet
+from ..training.recipe import ANY, MOST, Recipe, of_supernet
 from ..training.recipes import asked_recipe, supernet_recipe
 from ..training.setting import setting
 from ..training.static_step import Inputs, StaticStep
@@ -109,7 +109,7 @@ class SupernetStrategy(Strategy):
         """
         usual = self.usual_recipe(cast(int, self.steps), problem.proxy.supernet_recipes)
         return dataclasses.replace(
-            of_supernet(asked_recipe({**problem.recipe, "lr": self.weights_lr}, usual)),
+            of_supernet(self._asked(problem.recipe, usual)),
             optimizer=self.optimizer,
             lr=self.weights_lr,
             weight_decay=self.weight_decay,
@@ -118,8 +118,12 @@ class SupernetStrategy(Strategy):
 
     def items_an_update(self, problem: Problem) -> int:
         """Return the images of all batches of an update."""
-        asked = {**problem.recipe, "lr": self.weights_lr}
-        return self.images_a_step(problem.proxy) * asked_recipe(asked, ANY).accumulation
+        return self.images_a_step(problem.proxy) * self._asked(problem.recipe, ANY).accumulation
+
+    def _asked(self, asked: Mapping[str, Any], usual: Recipe) -> Recipe:
+        """Return the recipe that was asked for, at the rate of the settings where they have one."""
+        rate = {} if self.weights_lr is None else {"lr": min(self.weights_lr, MOST)}
+        return asked_recipe({**asked, **rate}, usual)
 
     def decided_by(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings that a recipe decides: those of its changes, of its name the rest.
@@ -132,8 +136,7 @@ class SupernetStrategy(Strategy):
         """
         name, changes = asked_changes(asked)
         check_for_supernet(changes)
-        rate = {} if self.weights_lr is None else {"lr": self.weights_lr}
-        recipe = asked_recipe({**asked, **rate}, ANY)  # a name or settings that need no other
+        recipe = self._asked(asked, ANY)  # a name, or settings that need no other
         if recipe.accumulation > 1 and not self.accumulates:
             raise ValueError(f"{self.name} learns by one batch an update: leave out accumulation")
         return {
