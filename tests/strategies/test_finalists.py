@@ -113,9 +113,11 @@ def test_stopped_between_finalists_and_resumed_equals_unbroken(
 def test_a_resumed_search_costs_no_less_and_counts_nothing_twice(
     space, budget, options, tmp_path, monkeypatch
 ):
+    trial = 0.4  # CPU seconds
+
     def evaluate(self, arch):
         start = time.process_time()
-        while time.process_time() - start < 0.3:
+        while time.process_time() - start < trial:
             pass
         return {"architecture_loss_nats": 1 + int(arch.id, 16) / 16**10}
 
@@ -136,7 +138,7 @@ def test_a_resumed_search_costs_no_less_and_counts_nothing_twice(
     start = time.process_time()
     result = asking.resume(tmp_path / "broken")
     here = time.process_time() - start
-    assert abs(result["cpu_seconds"] - here - spent[0]) < 0.1  # a trial takes 0.3
+    assert abs(result["cpu_seconds"] - here - spent[0]) < trial / 2  # none twice, and none lost
 
 
 def test_a_finalist_is_trained_for_the_recipe_and_not_for_the_steps_of_the_supernet(
