@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -125,6 +125,21 @@ def hash_of(text: str) -> str:
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's content."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def sha256_of_files(files: Iterable[Path], root: Path) -> str:
+    """Return the SHA-256 of the names of files below a root and of their sizes.
+
+    The size of a link to nowhere is -1: that it cannot be read is found where it is to be read.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        try:
+            size = file.stat().st_size
+        except OSError:
+            size = -1
+        digest.update(os.fsencode(file.relative_to(root)) + f" {size}\n".encode())
+    return digest.hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

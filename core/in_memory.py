@@ -7,6 +7,7 @@ name; another process has to be given the class again.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from types import CodeType
 from typing import Any
 
@@ -46,10 +47,15 @@ def code_hash(family: type) -> str:
     digest = hashlib.sha256()
     for code in _codes_of(family):
         digest.update(repr((code.co_name, *_essence(code))).encode())
-    for name, member in vars(family).items():
-        if isinstance(member, _PLAIN) and not name.startswith("__"):
+    for name, member in plain_values(vars(family)).items():
+        if not name.startswith("__"):
             digest.update(repr((name, member)).encode())
     return digest.hexdigest()[:8]
+
+
+def plain_values(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of some attributes that are numbers, text or the like."""
+    return {name: member for name, member in members.items() if isinstance(member, _PLAIN)}
 
 
 def _codes_of(family: type) -> list[CodeType]:

@@ -11,10 +11,12 @@ import json
 import os
 import weakref
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from ..core.check import typed_options
-from ..core.in_memory import hold_class
+from ..core.files import hash_of
+from ..core.in_memory import hold_class, plain_values
 from ..core.own_code import check_whole, find_class
 from ..core.resolution import Resolution, as_typed
 from ..training.task import Metric, Task
@@ -123,11 +125,22 @@ def hold_task(task: Task) -> str:
     """
     _check(type(task))
     _check_made(task)
-    place = f"{hold_class(type(task))}-{str(task.describe()['train_sha256'])[:8]}"
+    place = f"{hold_class(type(task))}-{_hash_of(task)}"
     data = f"{KIND}:{place}"
     _instances[data] = task
     _recorded[data] = type(task)
     return data
+
+
+def _hash_of(task: Task) -> str:
+    """Return eight digits of a hash of the data of an object and of its plain settings."""
+    family = type(task)
+    settings = {
+        name: value
+        for name, value in plain_values(vars(task)).items()
+        if not isinstance(inspect.getattr_static(family, name, None), cached_property)
+    }
+    return hash_of(repr((task.describe()["train_sha256"], sorted(settings.items()))))[:8]
 
 
 def is_held(data: str) -> bool:

@@ -20,8 +20,8 @@ from ..records.data import chosen_data
 from ..records.execution import Execution, computed_as
 from ..records.manifest import circumstances
 from ..records.naming import check_length, check_numbers
-from ..training.changes import check_changes
-from .field import Asked, field_of
+from ..training.changes import asked_changes, check_changes
+from .field import Asked, data_of, field_of
 from .guarding import guarded_call
 from .planning import trainings_told
 from .progress import shown
@@ -99,9 +99,9 @@ def compare(
     check_numbers(seeds=seeds, random=random, seed=seed)
     check_numbers(steps=steps, workers=workers, processes=processes)
     start = time.perf_counter()
-    data, _alive = chosen_data(data, task)
     names = [what] if isinstance(what, str | os.PathLike) else list(what)
-    check_length(steps, epochs)
+    data, _alive = chosen_data(data, task, data_of(names) if data is None else None)
+    check_length(steps, asked_changes(recipe)[1].get("epochs", epochs))
     changes = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
     check_changes(**changes)
     way = computed_as(names, precision, cuda_graph, device)

@@ -32,7 +32,7 @@ NUM_RANDOM = 8  # archs around that of a search
 class Asked:
     """How a comparison was asked for."""
 
-    data: str | None
+    data: str
     recipe: str | None
     changes: Mapping[str, Any]
     execution: Execution
@@ -112,7 +112,7 @@ def _around(path: Path, asked: Asked, num_random: int) -> Field:
     (target, arch), manifest = found_in(run), run.manifest
     if manifest.limits is None:
         raise ValueError(f"{path} is no search, so there is no budget to compare under")
-    data = asked.data or manifest["data"]
+    data = asked.data
     trained = trained_space(run, data)
     task = make_task(data, trained.resolution, strict=asked.execution.strict)
     entrants = contestants(
@@ -138,7 +138,7 @@ def _around(path: Path, asked: Asked, num_random: int) -> Field:
 
 def _given(names: Sequence[str | Path], asked: Asked) -> Field:
     """Return archs by name, file or run, which stand beside each other."""
-    data = asked.data or _data_of(names)
+    data = asked.data
     find_data(data)
     found = [_resolved(what, data) for what in names]
     spaces = [trained for _, trained, _, _ in found]
@@ -163,8 +163,12 @@ def _given(names: Sequence[str | Path], asked: Asked) -> Field:
     )
 
 
-def _data_of(names: Sequence[str | Path]) -> str:
-    """Return the data that all runs among some archs searched on."""
+def data_of(names: Sequence[str | Path]) -> str:
+    """Return the data that all runs among some archs searched on, embedded ones without a run.
+
+    Raises:
+        ValueError: if runs differ.
+    """
     folders = [Path(name) for name in names if Path(name).is_dir()]
     known = sorted({Run.open(folder).manifest["data"] for folder in folders})
     if len(known) > 1:

@@ -104,7 +104,8 @@ def bench_proxy(
         strict=strict,
         seed=seed,
     )
-    data = chosen_data(data, task)[0] or DATA
+    named, _alive = chosen_data(data, task, DATA)
+    data = str(named)
     asked_recipe(recipe, ANY)  # refused before anything is read
     Budget.parse(flops, largest=10**9)  # the grammar, before anything slow
     find_data(data)

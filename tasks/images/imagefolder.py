@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -16,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...core.files import sha256_of_files
 from ...core.pool import Helpers
 from ...core.preprocessing import Preprocessing
 from ...core.resolution import Resolution, sides_of
@@ -200,18 +199,7 @@ class ImageFolder(Classification):
         return self._hash_of(self._splits["train"])
 
     def _hash_of(self, items: Sequence[Item]) -> str:
-        digest = hashlib.sha256()
-        for file, _ in items:
-            name = os.fsencode(Path(file).relative_to(self.path))
-            digest.update(name + f" {_num_bytes(file)}\n".encode())
-        return digest.hexdigest()
-
-
-def _num_bytes(file: str) -> int:
-    try:
-        return os.stat(file).st_size
-    except OSError:  # a link to nowhere, which is counted when it is to be read
-        return -1
+        return sha256_of_files((Path(file) for file, _ in items), self.path)
 
 
 def _together(train: Scan, test: Scan) -> Mapping[str, int]:

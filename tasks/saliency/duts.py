@@ -6,8 +6,6 @@ same with TE, which tests.
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from ...core.files import sha256_of_files
 from ...core.pool import Helpers
 from ...core.resolution import Resolution, sides_of
 from ..images.arrays import check_size
@@ -101,14 +100,17 @@ class Duts(Saliency):
             "train_sha256": self._sha256,
         }
 
+    def test_sha256(self) -> str:
+        """Return a hash of the names and sizes of the files of the test."""
+        return self._hash_of("test")
+
     @cached_property
     def _sha256(self) -> str:
-        digest = hashlib.sha256()
-        for pair in self._splits["train"]:
-            for file in (pair.image, pair.mask):
-                name = os.fsencode(file.relative_to(self.path))
-                digest.update(name + f" {file.stat().st_size}\n".encode())
-        return digest.hexdigest()
+        return self._hash_of("train")
+
+    def _hash_of(self, split: str) -> str:
+        files = (file for pair in self._splits[split] for file in (pair.image, pair.mask))
+        return sha256_of_files(files, self.path)
 
 
 def find_duts(path: Path) -> None:

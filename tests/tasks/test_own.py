@@ -186,6 +186,17 @@ def test_an_object_may_have_been_made_otherwise_than_by_its_resolution(example):
     assert named.make_task(name, 28) is task
 
 
+def test_objects_of_other_settings_are_other_tasks(example):
+    class Weighed(example.Defects):
+        def __init__(self, resolution, weight):
+            super().__init__(resolution)
+            self.weight = weight
+
+    two, three, again = (Weighed(28, weight) for weight in (2, 3, 2))
+    names = [chosen_data(None, task)[0] for task in (two, three, again)]
+    assert names[0] == names[2] != names[1]
+
+
 def test_a_task_that_nobody_gave_to_this_process_is_refused():
     with pytest.raises(ValueError, match=f"add --task {PLACE}"):
         named.make_task(f"task:{PLACE}", 28)

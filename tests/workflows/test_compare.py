@@ -59,6 +59,13 @@ def test_neighbours_are_within_15_percent_and_scaled_as_the_found_arch_is():
 
 
 @pytest.mark.slow
+def test_a_kind_alone_leaves_a_run_its_own_data(tmp_path):
+    asking.search("toy", "90%", strategy="random", data="digits", out=tmp_path / "run")
+    given = {"seeds": 1, "random": 0, "steps": 1, "processes": 1, "quiet": True}
+    assert nastk.compare(tmp_path / "run", task="classification", **given)["data"] == "digits"
+
+
+@pytest.mark.slow
 def test_free_rules_are_the_null_hypothesis():
     entrants = take_part(SandglassMicro(), SandglassMicro(), "0.8M")
     by_kind = {e.kind: e for e in entrants}

@@ -242,6 +242,12 @@ def test_a_comparison_takes_changes_of_the_usual_recipe(tmp_path):
     assert words == "small:clip=1.0,lr=0.01"
 
 
+def test_a_comparison_refuses_two_lengths_as_a_retraining_does():
+    for work in (nastk.compare, nastk.retrain):
+        with pytest.raises(ValueError, match="--steps and --epochs both say how long to train"):
+            work("mobilenext-1.0", recipe="small:epochs=2", steps=5)
+
+
 def test_an_update_of_several_batches_is_told_by_its_images():
     recipe = with_changes(RECIPES["small"], accumulation=4)
     assert what_it_does(recipe, 6400, 10).startswith("10 updates of 256 (")

@@ -20,6 +20,11 @@ def write(folder, part, count, *, suffix="jpg", size=(40, 30)):
         Image.fromarray(mask).save(folder / f"DUTS-{part}-Mask" / f"{name}.png")
 
 
+def hashes_of(folder):
+    task = make_task(f"duts:{folder}", 24)
+    return task.describe()["train_sha256"], task.test_sha256()
+
+
 @pytest.mark.parametrize("nested", [False, True], ids=["flat", "nested"])
 def test_images_and_masks_of_the_same_names_are_read(tmp_path, nested):
     for part, count in (("TR", 16), ("TE", 3)):
@@ -34,6 +39,16 @@ def test_images_and_masks_of_the_same_names_are_read(tmp_path, nested):
     about = task.describe()
     assert about["has_own_test"] and not task.is_demonstration
     assert about["train_sha256"] == make_task(f"duts:{tmp_path}", 24).describe()["train_sha256"]
+
+
+def test_other_images_to_test_on_have_another_hash(tmp_path):
+    write(tmp_path, "TR", 16)
+    write(tmp_path, "TE", 3)
+    hashes = [hashes_of(tmp_path)]
+    for kind in ("Image", "Mask"):
+        next((tmp_path / f"DUTS-TE-{kind}").glob("TE000.*")).unlink()
+    hashes.append(hashes_of(tmp_path))
+    assert hashes[0][0] == hashes[1][0] and hashes[0][1] != hashes[1][1]
 
 
 def test_every_fifth_image_tests_where_no_part_is_for_that(tmp_path):
