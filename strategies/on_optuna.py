@@ -40,9 +40,7 @@ class OnOptuna(BlackBox):
 
     A trial suggests the choices in the order in which the space asks for them; those that others
     make idle are not suggested. An arch outside of the band of the budget is never evaluated: its
-    trial is pruned, with its share above or below the band as Optuna's constraint (`flops`,
-    `params`, `activations`) for samplers that know constraints, and the nearest arch within the
-    band makes the next trial.
+    trial fails, and the nearest arch within the band makes the next one.
 
     Attributes:
         driver: `tpe`, `random`, `cmaes`, `nsga2`, or the MODULE:CLASS of any other sampler, which
@@ -125,8 +123,8 @@ class OptunaSampler(Sampler):
     """Asks a study of Optuna, and brings what it suggests into the band.
 
     Attributes:
-        study: in memory; beside the trials that were asked for, it has those that were pruned
-            because they lie outside of the band, and failed ones that were repetitions.
+        study: in memory; beside the trials that were asked for, it has failed ones, which lie
+            outside of the band or were repetitions.
     """
 
     def __init__(
@@ -138,9 +136,9 @@ class OptunaSampler(Sampler):
         self._draws = Draws(self._neighbours, seed)
         self._generator = Stream.ON_OPTUNA.generator(seed)
         kinds = self._optuna.samplers
-        # These take numbers only, and warn of constraints, which they do not know.
-        self._is_numeric = isinstance(driver, (kinds.CmaEsSampler, kinds.QMCSampler))
-        self._values = [values_of(c, self._is_numeric) for c in space.choices().values()]
+        # These take numbers only.
+        is_numeric = isinstance(driver, (kinds.CmaEsSampler, kinds.QMCSampler))
+        self._values = [values_of(c, is_numeric) for c in space.choices().values()]
         self._order = order_of(space)
         self._asked: set[Key] = set()
         self._waiting: deque[int] = deque()
@@ -156,7 +154,7 @@ class OptunaSampler(Sampler):
             suggested = self._suggest(trial)
             key = self._neighbours.project(suggested, self._generator)
             if key is not None and key not in self._asked:
-                number = trial.number if key == suggested else self._replace(trial, suggested, key)
+                number = trial.number if key == suggested else self._replace(trial, key)
                 break
             self.study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
         else:
@@ -185,22 +183,15 @@ class OptunaSampler(Sampler):
                     key[position] = values.index(trial.suggest_categorical(name, values))
         return tuple(key)
 
-    def _replace(self, trial: optuna.Trial, suggested: Key, key: Key) -> int:
-        """Prune a trial outside of the band, and return the number of one inside that follows.
+    def _replace(self, trial: optuna.Trial, key: Key) -> int:
+        """Fail a trial outside of the band, and return the number of one inside that follows.
 
         The new trial is to the sampler what the old one was, a member of a generation for
-        example.
+        example. A pruned one would be a result to TPE, the better the fewer there are: it took
+        most of what it learns from archs without a loss.
         """
         attributes = dict(self.study.get_trials(deepcopy=False)[trial.number].system_attrs)
-        band, space = self._neighbours.band, self._neighbours.space
-        if not self._is_numeric:
-            indices = dict(zip(self._neighbours.names, suggested, strict=True))
-            shares = band.shares(space.cost, indices)
-            if max(shares.values()) <= 0:  # a rule between choices is broken, which has no size
-                shares[band.parts[0].metric] = 1 / band.parts[0].size
-            for metric, share in shares.items():
-                trial.set_constraint(metric, share)
-        self.study.tell(trial, state=self._optuna.trial.TrialState.PRUNED)
+        self.study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
         return self._add(key, attributes)
 
     def _distribution(self, values: range | tuple[Value, ...]) -> Any:

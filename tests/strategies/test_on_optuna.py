@@ -63,15 +63,21 @@ def test_a_choice_that_is_the_gate_of_its_own_operator_is_suggested():
     assert set(sampler.study.trials[-1].params) == set(space.choices())
 
 
-def test_archs_outside_of_the_band_are_pruned_with_a_constraint_and_never_told():
+def test_archs_outside_of_the_band_fail_and_are_never_told():
     sampler = OnOptuna().sampler(SPACE, BUDGET, 0)
     losses(sampler, 12)
     states = optuna.trial.TrialState
     trials = {state: sampler.study.get_trials(states=(state,)) for state in states}
-    assert len(trials[states.COMPLETE]) == 12 and not trials[states.RUNNING]
-    assert all(not trial.constraints for trial in trials[states.COMPLETE])
-    assert trials[states.PRUNED]
-    assert all(trial.constraints["flops"] > 0 for trial in trials[states.PRUNED])
+    band = band_of(SPACE, BUDGET)
+
+    def is_inside(trial):
+        values = {name: choice.candidates[0] for name, choice in SPACE.choices().items()}
+        arch = SPACE.arch(values | trial.params)
+        return band.low <= SPACE.cost.count(SPACE.indices(arch))["flops"] <= band.high
+
+    assert len(trials[states.COMPLETE]) == 12 and all(map(is_inside, trials[states.COMPLETE]))
+    assert trials[states.FAIL] and not any(map(is_inside, trials[states.FAIL]))
+    assert not trials[states.RUNNING] and not trials[states.PRUNED]
 
 
 @pytest.mark.parametrize(
