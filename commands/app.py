@@ -11,6 +11,7 @@ import typer
 
 from .. import __version__
 from .bench import bench
+from .console import fit_helps
 from .errors import code_of
 from .options import (
     Config,
@@ -154,6 +155,9 @@ def doctor(json_: Json = False) -> None:
     from . import listings
 
     show(examine(), json_, listings.print_doctor)
+
+
+fit_helps(app)
 
 
 def _wait_quietly() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Literal
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -28,3 +30,41 @@ def new_table(*headings: str, num_left: int = 1, gap: int = 2, title: str | None
         justify: Literal["left", "right"] = "left" if number < num_left else "right"
         table.add_column(heading, justify=justify, no_wrap=True)
     return table
+
+
+def fit_helps(app: typer.Typer) -> None:
+    """Let the helps of all commands be as wide as the screen, and examples stand line by line.
+
+    typer keeps the ends of lines of a docstring, which a narrower screen breaks once more.
+    """
+    for command in (*app.registered_commands, app.registered_callback):
+        if command is not None and command.callback is not None:
+            text = command.help or inspect.getdoc(command.callback) or ""
+            command.help = unfolded(text)
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            fit_helps(group.typer_instance)
+
+
+def unfolded(text: str) -> str:
+    """Return a text with its prose in one line a paragraph, and indented lines as they are.
+
+    Example:
+        >>> print(unfolded("Two lines\\nof prose:\\n\\n  one\\n\\n  two\\n\\nEnd."))
+        Two lines of prose:
+        <BLANKLINE>
+          one
+          two
+        <BLANKLINE>
+        End.
+    """
+    shown: list[str] = []
+    was_indented = False
+    for paragraph in text.split("\n\n"):
+        is_indented = paragraph.startswith(" ")
+        if is_indented and was_indented:
+            shown[-1] += "\n" + paragraph
+        else:
+            shown.append(paragraph if is_indented else " ".join(paragraph.split("\n")))
+        was_indented = is_indented
+    return "\n\n".join(shown)

@@ -52,6 +52,7 @@ single_path tests archs with the weights of a trained supernet. Behind each,
 found. meta_kernel says at its end how much of what the losses say its ranking
 explains, how many archs of the budget differ by less than its error, and warns where
 the supernet has learned too little; nastk report RUN shows what each candidate adds.
+
 The others propose archs within the budget and have each evaluated:
 evolution, local (search), thompson (draws from a linear model), halving (many
 short trainings, the best again longer), random (best of --evaluations; a single

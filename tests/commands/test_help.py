@@ -1,5 +1,6 @@
 """What a user reads first, and how fast a hopeless request is refused."""
 
+import itertools
 import os
 import re
 import resource
@@ -25,6 +26,19 @@ def test_the_help_of_search_teaches_with_two_examples():
     ]
     for option in ("--space", "--flops", "--data", "--steps"):
         assert any(option in line and line not in examples for line in lines)
+
+
+@pytest.mark.parametrize("words", [["search"], ["bench", "strategies"], []], ids=" ".join)
+def test_the_prose_of_help_is_as_wide_as_the_screen(words):
+    """A line breaks only where the next word would not have fitted."""
+    lines = run(*words, "--help", env=os.environ | {"COLUMNS": "70"}).stdout.splitlines()
+    prose = lines[: next(number for number, line in enumerate(lines) if line.startswith("╭"))]
+    pairs = [
+        (line.rstrip(), after.split()[0])
+        for line, after in itertools.pairwise(prose)
+        if line[1:2].strip() and after[1:2].strip()
+    ]
+    assert len(pairs) >= 1 and all(len(f"{line} {word}") > 69 for line, word in pairs)
 
 
 def test_the_help_of_search_names_every_strategy_and_evaluator():
