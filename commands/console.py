@@ -22,9 +22,9 @@ def say(shown: str | Table, **how: Any) -> None:
     _console.print(shown, **how)
 
 
-def new_table(*headings: str, num_left: int = 1, gap: int = 2, title: str | None = None) -> Table:
+def new_table(*headings: str, num_left: int = 1, gap: int = 2) -> Table:
     """Return a table without borders, whose first columns are texts and the others figures."""
-    table = Table(title=title, title_justify="left", box=None)
+    table = Table(box=None)
     table.padding, table.pad_edge = (0, gap, 0, 0), False
     for number, heading in enumerate(headings):
         justify: Literal["left", "right"] = "left" if number < num_left else "right"

@@ -86,7 +86,7 @@ def _effort(events: list[dict[str, Any]]) -> str:
         full = sum(event.get("share", 1) == 1 for event in trials)
         part = f" ({full} in full)" if full < len(trials) else ""
         done.append(f"{len(trials)} evaluations{part}")
-    *first, last = done or ["0 updates"]
+    *first, last = done or ["nothing trained"]
     return f"{', '.join(first)} and {last}" if first else last
 
 
@@ -152,7 +152,8 @@ def print_comparison(result: dict[str, Any]) -> None:
     if is_held_out:
         title += ", on a quarter of the training data that was held out"
         heads = tuple(head.replace("test ", "held-out ") for head in heads)
-    table = new_table(*heads, gap=1, title=title)
+    say(title)  # beside the table it would be broken at the table's width
+    table = new_table(*heads, gap=1)
     rows = result["rows"]
     for row in rows:
         table.add_row(

@@ -2,7 +2,9 @@
 
 A block of commands behind `<!-- quick -->` is run, in a folder of its own for every page. Behind
 `<!-- quick: numbers vary -->` only words count, as times and what is learned differ between
-processors. A line `...` stands for any lines, and `<!-- file: NAME -->` writes the block below it.
+processors. Blocks behind `<!-- slow -->` are run by the slow suite, after the quick ones that stand
+before them. A line `...` stands for any lines, `...` in a line for any words, and
+`<!-- file: NAME -->` writes the block below it.
 """
 
 import re
@@ -16,16 +18,23 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
-MARK = re.compile(r"<!-- (quick|quick: numbers vary|file: (\S+)) -->")
+MARK = re.compile(r"<!-- (?:(quick|slow)(: numbers vary)?|file: (\S+)) -->")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = "```"
 # Lines that depend on how fast a machine is, or on what was learned there.
 PASSING = re.compile(r"^expected to take|^the ranking explains|\bwarning: | \d+/\d+( |$)")
 
 
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch):
+    """No task of a user's own stays open behind a page."""
+    monkeypatch.setenv("NASTK_OWN_TASKS", "{}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    mark: str
+    pace: str | None  # quick or slow, of commands
+    has_numbers: bool  # whether the numbers that are printed are to be those of the page
     file: str | None
     lines: list[str]
 
@@ -58,7 +67,20 @@ def blocks_of(page):
     lines = page.read_text().split("\n")
     marks = [(n, MARK.fullmatch(line.strip())) for n, line in enumerate(lines)]
     found = [(n, mark) for n, mark in marks if mark]
-    return [Block(mark=m[1], file=m[2], lines=block_below(lines[n + 1 :])) for n, m in found]
+    return [
+        Block(
+            pace=mark[1],
+            has_numbers=mark[2] is None,
+            file=mark[3],
+            lines=block_below(lines[n + 1 :]),
+        )
+        for n, mark in found
+    ]
+
+
+def pages_with(pace):
+    """Return the pages that have commands of a pace."""
+    return [page for page in PAGES if any(block.pace == pace for block in blocks_of(page))]
 
 
 def stable(lines, *, numbers):
@@ -77,7 +99,8 @@ def stable(lines, *, numbers):
 
 def assert_alike(said, printed):
     """See that the lines of a page are those printed, `...` standing for any."""
-    pattern = "".join("(?:.*\n)*?" if line == "..." else re.escape(line) + "\n" for line in said)
+    lines = (re.escape(line).replace(r"\.\.\.", ".*") + "\n" for line in said)
+    pattern = "".join("(?:.*\n)*?" if line == ".*\n" else line for line in lines)
     text = "".join(line + "\n" for line in printed)
     assert re.fullmatch(pattern, text), f"the page says\n{chr(10).join(said)}\nprinted\n{text}"
 
@@ -109,24 +132,43 @@ def test_every_page_is_in_both_indices():
         assert pages - linked - {ROOT / "docs" / "README.md"} == set(), index
 
 
+@pytest.mark.parametrize("page, example", [("own-task.md", "own_task.py")])
+def test_pages_show_what_examples_say(page, example):
+    lines = (ROOT / "docs" / page).read_text().split("\n")
+    shown = block_below(lines[lines.index("```python") :])
+    assert "\n".join(shown) in (ROOT / "examples" / example).read_text()
+
+
 def test_readme_stays_short():
     assert 120 <= len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page)], ids=lambda p: p.name)
-def test_quick_commands_print_what_the_page_says(page, command, tmp_path):
-    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+def run_blocks(page, paces, command, folder):
+    """Run the commands of a page that have one of some paces, and compare what they print."""
+    shutil.copytree(ROOT / "examples", folder / "examples")
     for block in blocks_of(page):
         if block.file:
-            (tmp_path / block.file).write_text("\n".join(block.lines) + "\n")
+            (folder / block.file).write_text("\n".join(block.lines) + "\n")
+        if block.pace not in paces:
             continue
         for (program, *words), said in block.commands():
             assert program == "nastk", words
-            done = command(*words, cwd=tmp_path)
-            numbers = block.mark == "quick"
+            done = command(*words, cwd=folder)
             # Notes of torch and of the progress may stand between the lines; both streams count.
-            printed = stable((done.stderr + done.stdout).split("\n"), numbers=numbers)
-            assert_alike(stable(said, numbers=numbers), printed)
+            printed = (done.stderr + done.stdout).split("\n")
+            alike = (stable(lines, numbers=block.has_numbers) for lines in (said, printed))
+            assert_alike(*alike)
+
+
+@pytest.mark.parametrize("page", pages_with("quick"), ids=lambda page: page.name)
+def test_quick_commands_print_what_the_page_says(page, command, tmp_path):
+    run_blocks(page, ("quick",), command, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", pages_with("slow"), ids=lambda page: page.name)
+def test_slow_commands_print_what_the_page_says(page, command, tmp_path):
+    run_blocks(page, ("quick", "slow"), command, tmp_path)
 
 
 @pytest.mark.slow
