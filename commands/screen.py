@@ -94,7 +94,7 @@ def print_metrics(result: dict[str, Any]) -> None:
     """Print the metrics of a training or an evaluation."""
     for name, value in result["metrics"].items():
         say(
-            f"{name:24} {value:,.4g}" if value < 1e6 else f"{name:24} {value:,.0f}", highlight=False
+            f"{name:24} {value:,.4g}" if value < 1e4 else f"{name:24} {value:,.0f}", highlight=False
         )
     for name, metrics in result.get("baselines", {}).items():
         figures = (f"{key.removeprefix('test_')} {value:.3f}" for key, value in metrics.items())
