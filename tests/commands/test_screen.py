@@ -242,6 +242,14 @@ def test_a_search_by_mixtures_says_what_stood_behind_its_updates(searched, tmp_p
     assert "entropy" not in said
 
 
+def test_metrics_from_ten_thousand_on_are_printed_whole(capsys):
+    metrics = {"test_loss_nats": 0.17504, "weight_bytes": 53800.0, "train_seconds": 174.43}
+    screen.print_metrics({"metrics": metrics, "weakest_classes": None, "weights": "w.safetensors"})
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    told = [["test_loss_nats", "0.175"], ["weight_bytes", "53,800"], ["train_seconds", "174.4"]]
+    assert lines[:3] == told
+
+
 def test_a_phase_is_shown_by_what_it_does(capsys):
     with progress.progress(enabled=True) as report:
         report({"phase": "inherited", "doing": "testing archs", "step": 4, "total": 4})
