@@ -23,7 +23,7 @@ check: $(VENV)/.ready
 	mkdir -p $(VENV)/typed && ln -sfn "$(CURDIR)" $(VENV)/typed/nastk
 	MYPYPATH=$(VENV)/typed $(VENV)/bin/mypy -p nastk.core -p nastk.ops -p nastk.training
 
-$(VENV)/.ready: pyproject.toml constraints.txt $(wildcard ops/kernels/src/*)
+$(VENV)/.ready: pyproject.toml constraints.txt $(wildcard ops/kernels/cpu/src/*)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL)
 	touch $@

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..ops.kernels import native, native_passes
-from ..ops.kernels.dispatch import user_table
-from ..ops.kernels.tuning import tune
+from ..ops.kernels import native_passes
+from ..ops.kernels.cpu import native
+from ..ops.kernels.cuda.dispatch import user_table
+from ..ops.kernels.cuda.tuning import tune
 from .method import machine
 
 # C channels, H height and width, B batch, S stride, K kernel size

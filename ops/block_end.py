@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .kernels import joining, route
+from .kernels import route
 from .kernels.route import Affine
 from .parts import Norm
 from .single_feature import norm_act
@@ -26,7 +26,7 @@ def join(z_BCHW: Tensor, norm: Norm, x_BCHW: Tensor, share_C: Tensor | None) -> 
         x_BCHW: what the shortcut brings.
         share_C: [C] how much of it passes, or None for all of it.
     """
-    if torch.compiler.is_compiling() or not joining.joins(z_BCHW, x_BCHW):
+    if torch.compiler.is_compiling() or not route.joins(z_BCHW, x_BCHW):
         return add_shortcut(norm_act(z_BCHW, norm, "identity"), x_BCHW, share_C)
     y: Tensor = _Join.apply(  # type: ignore[no-untyped-call]
         z_BCHW, norm.weight, norm.bias, norm.gain, x_BCHW, share_C, norm
@@ -54,7 +54,7 @@ class _Join(torch.autograd.Function):
         # Nothing but the gradient of the share reads x.
         kept = x if ctx.needs_input_grad[5] else None
         affine = prepare(ctx, z, norm, "identity", kept, share)
-        return joining.join(z, affine.scale, affine.shift, x, share)
+        return route.join(z, affine.scale, affine.shift, x, share)
 
     @staticmethod
     @once_differentiable
@@ -67,7 +67,7 @@ class _Join(torch.autograd.Function):
         d_share: Tensor | None = None
         vectors: tuple[Tensor | None, ...] = (None,) * 3
         if x is not None:
-            sums = joining.join_backward_reduce(grad, z, mean, invstd, x)
+            sums = route.join_backward_reduce(grad, z, mean, invstd, x)
             sum_1, sum_z, d_share = sums[0], sums[1], sums[2].to(share)
         elif ctx.count or any(needs):
             sum_1, sum_z = route.norm_act_sums(grad, z, affine, mean, invstd)
@@ -75,7 +75,7 @@ class _Join(torch.autograd.Function):
             vectors = vector_gradients((weight, bias, gain), needs, sum_1, sum_z)
         q, r = statistics_gradient(ctx, affine, mean, invstd, sum_1, sum_z)
         if share is not None and needs_z and needs_x:
-            both = joining.join_backward_apply(grad, z, affine.scale, q, r, share)
+            both = route.join_backward_apply(grad, z, affine.scale, q, r, share)
             return both[0], *vectors, both[1], d_share, None
         dz = route.norm_act_backward(grad, z, affine, q, r) if needs_z else None
         dx = grad if share is None else grad * share.reshape(1, -1, 1, 1)

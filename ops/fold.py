@@ -11,8 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from .constants import remembered
 from .definition import fold_kernels_definition
-from .kernels import folding
-from .kernels.splitting import centre, split_mixture
+from .kernels.mixture import fold, fold_backward
 
 # O output channels, I input channels of a group, K kernel size, N candidates
 
@@ -55,7 +54,7 @@ def fold_kernels(
     if torch.compiler.is_compiling():  # the compiler fuses what it can see
         return fold_kernels_definition(kernels, probs, columns_I)
     if not torch.is_grad_enabled():
-        return _folded(probs, columns_I, kernels)
+        return fold(kernels, probs, columns_I)
     folded: Tensor = _Fold.apply(probs, columns_I, *kernels)  # type: ignore[no-untyped-call]
     return folded
 
@@ -85,42 +84,16 @@ def ring_masks(sizes: Sequence[int], largest: int) -> Tensor:
     return torch.stack([(reach <= size // 2).float() for size in sizes])
 
 
-def _weight(probs: Tensor, n: int) -> Tensor:
-    return probs[n] if probs.dim() == 1 else probs[:, n].reshape(-1, 1, 1, 1)
-
-
 class _Fold(torch.autograd.Function):
     """The fold with its hand-written backward: K crops and K inner products, kernel-sized."""
 
     @staticmethod
     def forward(ctx: Any, probs: Tensor, columns: Tensor | None, *kernels: Tensor) -> Tensor:
         ctx.save_for_backward(probs, columns, *kernels)
-        return _folded(probs, columns, kernels)
+        return fold(kernels, probs, columns)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         probs, columns, *kernels = ctx.saved_tensors
-        needs = ctx.needs_input_grad
-        if columns is None:
-            d_probs, *shares = split_mixture(grad, kernels, probs, (needs[0], *needs[2:]))
-            return d_probs, None, *shares
-        if folding.supports(kernels, probs, columns):
-            return folding.fold_backward(kernels, probs, columns, grad, needs)
-        grad_columns = None
-        if needs[1]:
-            unmasked = _folded(probs, None, kernels)
-            grad_columns = torch.einsum("oihw,oihw->i", grad, unmasked)
-        masked = grad * columns.reshape(1, -1, 1, 1)
-        d_probs, *shares = split_mixture(masked, kernels, probs, (needs[0], *needs[2:]))
-        return d_probs, grad_columns, *shares
-
-
-def _folded(probs: Tensor, columns: Tensor | None, kernels: Sequence[Tensor]) -> Tensor:
-    if folding.supports(kernels, probs, columns):
-        return folding.fold(kernels, probs, columns)
-    largest = max(kernels, key=lambda kernel: kernel.shape[-1])
-    folded = torch.zeros_like(largest, memory_format=torch.contiguous_format)
-    for n, kernel in enumerate(kernels):
-        centre(folded, kernel.shape[-1]).addcmul_(kernel, _weight(probs, n).to(kernel))
-    return folded if columns is None else folded.mul_(columns.reshape(1, -1, 1, 1))
+        return fold_backward(kernels, probs, columns, grad, ctx.needs_input_grad)

@@ -18,8 +18,8 @@ from torch.autograd.function import once_differentiable
 
 from . import traced
 from .kernels import route
+from .kernels.mixture import split_mixture
 from .kernels.route import Affine, Geometry
-from .kernels.splitting import split_mixture
 from .parts import Conv, Norm
 from .statistics import prepare, statistics_gradient, vector_gradients
 

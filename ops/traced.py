@@ -10,10 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .kernels.depthwise import depthwise_conv2d
 from .kernels.layout import wide
-from .kernels.norm_act import norm_act as apply
-from .kernels.route import Affine, Geometry, dispatches
+from .kernels.route import Affine, Geometry, depthwise_conv2d, dispatches
+from .kernels.route import norm_act_operator as apply
 from .parts import Norm
 from .statistics import affine_of, check_count, follow
 

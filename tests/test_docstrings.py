@@ -30,4 +30,4 @@ def test_examples_print_what_they_say(name):
 
 
 def test_examples_are_found():
-    assert "nastk.ops.kernels.dispatch" in modules_with_examples()
+    assert "nastk.ops.kernels.cuda.dispatch" in modules_with_examples()

@@ -47,7 +47,7 @@ def test_every_package_is_listed():
 
 def test_tables_and_references_travel_with_the_package():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    for folder in ("nasbench", "ops/kernels"):
+    for folder in ("nasbench", "ops/kernels/cuda"):
         patterns = settings["package-data"]["nastk." + folder.replace("/", ".")]
         data = [f for f in (ROOT / folder).iterdir() if f.name.endswith((".toml", ".gz"))]
         assert data and all(any(f.match(pattern) for pattern in patterns) for f in data)
@@ -98,6 +98,22 @@ def test_imports_go_down_the_floors_only():
         below |= set(floor)
 
 
+def test_operators_see_kernels_through_the_router_alone():
+    """Those of the CPU and those of CUDA know neither each other nor the router."""
+    for path in (ROOT / "ops").rglob("*.py"):
+        inside = path.relative_to(ROOT / "ops").parts
+        seen = {
+            part
+            for node in imports_of(path)
+            if isinstance(node, ast.ImportFrom)
+            for part in (node.module or "").split(".")
+        }
+        if inside[0] != "kernels":
+            assert not seen & {"cpu", "cuda"}, path
+        elif inside[1] in ("cpu", "cuda"):
+            assert not seen & {"cpu", "cuda", "route"}, path
+
+
 def test_every_room_has_a_floor_and_no_module_lies_loose():
     rooms = {init.parent.name for init in ROOT.glob("*/__init__.py")} - OUTSIDE
     assert rooms == set(ROOMS) and len(ROOMS) == len(rooms)
@@ -132,7 +148,7 @@ def test_help_is_fast_and_imports_nothing_heavy():
 
 def test_importing_nastk_and_its_operators_imports_no_optional_package():
     optional = {"triton", "ray", "optuna", "nni"}
-    code = "import nastk, nastk.ops.kernels.depthwise, sys; nastk.search\n"
+    code = "import nastk, nastk.ops.kernels.cuda.depthwise, sys; nastk.search\n"
     code += f"assert not {optional} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from .. import __version__
-from ..ops.kernels import native
+from ..ops.kernels.cpu import native
 
 _EXTRAS = {
     "check": ("fvcore",),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..definition import ACTIVATION_GRADS, norm_act_definition
 from .layout import dense, is_channels_last, wide
-from .splitting import split_mixture
+from .mixture import split_mixture
 
 # B batch, C channels, H height, W width, K kernel size
 

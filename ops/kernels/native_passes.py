@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..definition import ACTIVATIONS
 from .layout import dense, is_channels_last, wide
-from .splitting import split_mixture
+from .mixture import split_mixture
 
 # B batch, C channels, H height, W width, K kernel size
 

@@ -1,56 +1,60 @@
 """Sends each pass of the single-feature operator to the fastest kernel for its tensors.
 
+The operators see this router and the sums of `mixture` alone, nothing of `cpu` and `cuda`.
+
 On the CPU the compiled kernels run float32 features. What they do not take, and everything on
 CUDA, goes through torch operators of nastk's own, which run what `dispatch` says: torch's kernels
 or Triton's. All features of one call have one layout: that of the feature which the forward pass
-kept.
+kept. The end of a residual block has no other kernels than the compiled ones (`joins` tells).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import dispatch, native, native_passes, normalise
-from .depthwise import (
+from . import native_passes
+from .cpu import native, normalise
+from .cpu.joining import join, join_backward_apply, join_backward_reduce, joins
+from .cuda.depthwise import (
     depthwise_bwd_data,
     depthwise_bwd_mixture,
     depthwise_bwd_weight,
     depthwise_conv2d,
 )
-from .norm_act import norm_act as norm_act_operator
-from .norm_act import norm_act_bwd_apply, norm_act_bwd_reduce
+from .cuda.norm_act import norm_act as norm_act_operator
+from .cuda.norm_act import norm_act_bwd_apply, norm_act_bwd_reduce
+from .forced import forced
+from .reads import Affine, Geometry
+
+__all__ = [
+    "Affine",
+    "Geometry",
+    "conv",
+    "conv_backward",
+    "depthwise_conv2d",
+    "describe",
+    "dispatches",
+    "has_kernels",
+    "join",
+    "join_backward_apply",
+    "join_backward_reduce",
+    "joins",
+    "like",
+    "mixture_backward",
+    "moments",
+    "norm_act",
+    "norm_act_backward",
+    "norm_act_operator",
+    "norm_act_sums",
+    "takes_mixture",
+    "uses_operators",
+]
 
 # B batch, C channels, H height, W width, O output channels, I input channels of a group, K kernel
-
-
-@dataclass(frozen=True, kw_only=True)
-class Affine:
-    """act(scale * z + shift), applied to a feature while it is read.
-
-    Attributes:
-        scale: [C].
-        shift: [C].
-        act: `identity`, `relu`, `relu6` or `silu`.
-    """
-
-    scale: Tensor
-    shift: Tensor
-    act: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Geometry:
-    """Where a convolution reads, equal in height and width."""
-
-    stride: int
-    padding: int
-    dilation: int
-    groups: int
 
 
 # Below so many positions a matrix product beats oneDNN's pointwise backward pass (measured at 4 px
@@ -213,7 +217,7 @@ def uses_operators(device: torch.device) -> bool:
 
     That is so on CUDA, and where NASTK_KERNELS asks for definitions or Triton.
     """
-    return device.type == "cuda" or dispatch.forced() in ("definition", "triton")
+    return device.type == "cuda" or forced() in ("definition", "triton")
 
 
 def dispatches(x: Tensor, weight: Tensor, at: Geometry) -> bool:

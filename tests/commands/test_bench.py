@@ -14,7 +14,7 @@ from nastk.benchmarks.step import Supernet, bench_step
 from nastk.benchmarks.storing import Storing
 from nastk.benchmarks.t2t_step import bench_t2t_step
 from nastk.benchmarks.tables import markdown
-from nastk.ops.kernels import native
+from nastk.ops.kernels.cpu import native
 from nastk.search_spaces import SandglassMicro
 
 NASTK = [sys.executable, "-m", "nastk"]

@@ -12,7 +12,7 @@
 #include <random>
 #include <vector>
 
-#include "../../ops/kernels/src/native.cpp"
+#include "../../ops/kernels/cpu/src/native.cpp"
 
 static std::mt19937 generator;
 

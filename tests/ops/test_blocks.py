@@ -3,7 +3,7 @@
 from itertools import product
 
 import pytest
-from nastk.ops.kernels.blocks import depthwise_blocks, row_blocks_per_split, weight_blocks
+from nastk.ops.kernels.cuda.blocks import depthwise_blocks, row_blocks_per_split, weight_blocks
 
 
 @pytest.mark.parametrize("blocks", [depthwise_blocks, weight_blocks])

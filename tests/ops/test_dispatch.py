@@ -3,14 +3,14 @@
 import pytest
 import torch
 from nastk.ops.definition import depthwise_conv2d_definition, fold_kernels_definition
-from nastk.ops.kernels import dispatch
-from nastk.ops.kernels.depthwise import depthwise_bwd_mixture, depthwise_conv2d
-from nastk.ops.kernels.norm_act import norm_act
+from nastk.ops.kernels.cuda import dispatch
+from nastk.ops.kernels.cuda.depthwise import depthwise_bwd_mixture, depthwise_conv2d
+from nastk.ops.kernels.cuda.norm_act import norm_act
 
 
 @pytest.fixture(autouse=True)
 def no_override(monkeypatch):
-    monkeypatch.delenv(dispatch.VARIABLE, raising=False)
+    monkeypatch.delenv("NASTK_KERNELS", raising=False)
     dispatch.forget_tables()
     yield
     dispatch.forget_tables()

@@ -6,7 +6,8 @@ import sys
 import pytest
 import torch
 from nastk.ops.definition import fold_kernels_definition
-from nastk.ops.kernels import definition_passes, folding, joining, native, native_passes, normalise
+from nastk.ops.kernels import definition_passes, native_passes
+from nastk.ops.kernels.cpu import folding, joining, native, normalise
 
 pytestmark = pytest.mark.skipif(not native.available(), reason=native.why_missing())
 
@@ -227,7 +228,7 @@ def test_unsupported_convolutions_are_refused():
 
 
 def run_python(code, **environment):
-    command = [sys.executable, "-c", "from nastk.ops.kernels import native\n" + code]
+    command = [sys.executable, "-c", "from nastk.ops.kernels.cpu import native\n" + code]
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 

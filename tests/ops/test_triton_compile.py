@@ -6,7 +6,7 @@ import subprocess
 from itertools import product
 
 import pytest
-from nastk.ops.kernels.blocks import depthwise_blocks, weight_blocks
+from nastk.ops.kernels.cuda.blocks import depthwise_blocks, weight_blocks
 
 triton = pytest.importorskip("triton", reason="triton is not installed")
 
@@ -70,7 +70,7 @@ def assert_lean(ptx, report, vector=None, access="ld"):
 
 
 def kernels():
-    from nastk.ops.kernels import triton_depthwise, triton_depthwise_weight
+    from nastk.ops.kernels.cuda import triton_depthwise, triton_depthwise_weight
 
     return {
         "fwd": triton_depthwise.depthwise_fwd_kernel,
@@ -200,7 +200,7 @@ NORM_SLOW = NORM_SWEEP if os.environ.get("NASTK_SWEEP") else NORM_SWEEP[::5]
 )
 def test_norm_kernels_spill_nothing_and_load_vectors(name, dtype, last, capability, act):
     import torch
-    from nastk.ops.kernels import triton_norm
+    from nastk.ops.kernels.cuda import triton_norm
 
     kernel = getattr(triton_norm, f"{name}_kernel")
     b = triton_norm.flat_blocks(torch.Size((32, 144, 56, 56)), ITEM_BYTES[dtype], last)
@@ -212,7 +212,7 @@ def test_norm_kernels_spill_nothing_and_load_vectors(name, dtype, last, capabili
 
 @pytest.mark.parametrize("capability", [80, pytest.param(90, marks=pytest.mark.slow)])
 def test_split_sum_spills_nothing(capability):
-    from nastk.ops.kernels.triton_tile import split_sum_fwd_kernel
+    from nastk.ops.kernels.cuda.triton_tile import split_sum_fwd_kernel
 
     constants = {"BLOCK_S": 16, "BLOCK_N": 64}
     assert_lean(*compiled(split_sum_fwd_kernel, constants, "fp32", capability, 4))
@@ -226,7 +226,7 @@ def test_split_sum_spills_nothing(capability):
 def test_the_split_of_a_mixture_spills_nothing_and_loads_vectors(
     sizes, per_row, vector, capability
 ):
-    from nastk.ops.kernels import triton_mixture
+    from nastk.ops.kernels.cuda import triton_mixture
 
     constants = {"K": max(sizes), "SIZES": sizes, "PER_ROW": per_row, "VEC": vector}
     constants |= {"BLOCK_S": triton_mixture.BLOCK_SPLITS, "BLOCK_C": triton_mixture.BLOCK_CHANNELS}

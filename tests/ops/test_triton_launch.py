@@ -6,8 +6,8 @@ alignments first, and compiles for these.
 
 import pytest
 import torch
-from nastk.ops.kernels.dispatch import PASSES, implementation
-from nastk.ops.kernels.tuning import trials
+from nastk.ops.kernels.cuda.dispatch import PASSES, implementation
+from nastk.ops.kernels.cuda.tuning import trials
 
 triton = pytest.importorskip("triton", reason="triton is not installed")
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from nastk.ops.kernels import depthwise, dispatch, norm_act, tuning
+from nastk.ops.kernels.cuda import depthwise, dispatch, norm_act, tuning
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

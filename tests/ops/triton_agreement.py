@@ -14,12 +14,12 @@ from nastk.ops.definition import (
     fold_kernels_definition,
     norm_act_definition,
 )
-from nastk.ops.kernels.depthwise import (
+from nastk.ops.kernels.cuda.depthwise import (
     depthwise_bwd_mixture,
     depthwise_bwd_weight,
     depthwise_conv2d,
 )
-from nastk.ops.kernels.norm_act import norm_act, norm_act_bwd_apply, norm_act_bwd_reduce
+from nastk.ops.kernels.cuda.norm_act import norm_act, norm_act_bwd_apply, norm_act_bwd_reduce
 from torch.library import opcheck
 
 DEVICE = os.environ.get("NASTK_TEST_DEVICE", "cpu")

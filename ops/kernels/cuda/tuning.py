@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..layout import output_size
 from .dispatch import Table, forget_tables, implementation, read_table, user_table
 from .dispatch import shape_key as key_of
-from .layout import output_size
 
 # B batch, C channels, H height, W width, K kernel size
 

@@ -10,8 +10,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..layout import dense, is_channels_last
 from .blocks import Blocks, row_blocks_per_split, weight_blocks
-from .layout import dense, is_channels_last
 from .triton_tile import FP_FUSION, load_channels, load_tile, split_sum
 
 # B batch, C channels, H height, W width, K kernel size, R output rows loaded at a time

@@ -14,10 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .layout import exactly, is_channels_last
+from ..forced import forced
+from ..layout import exactly, is_channels_last
 
-BACKENDS = ("definition", "triton", "native")
-VARIABLE = "NASTK_KERNELS"
 TABLE = Path(__file__).with_name("wins.toml")
 
 _TRITON = {
@@ -34,21 +33,6 @@ _FEATURES = ("forward", "backward_data", "norm_act", "norm_act_apply")  # the re
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 Key = str
 Table = dict[str, dict[Key, str]]
-
-
-def forced() -> str | None:
-    """Return what NASTK_KERNELS asks for, None where it is not set.
-
-    `definition` runs the slow definitions and `triton` the Triton kernels; `native` is what was
-    compiled before: nastk's own kernels and torch's on the CPU, torch's and cuDNN's on CUDA.
-
-    Raises:
-        ValueError: if it is not one of `BACKENDS`.
-    """
-    value = os.environ.get(VARIABLE)
-    if value and value not in BACKENDS:
-        raise ValueError(f"{VARIABLE} must be one of {', '.join(BACKENDS)}, got '{value}'")
-    return value or None
 
 
 def backend(
@@ -100,8 +84,8 @@ def implementation(pass_name: str, name: str) -> Callable[..., Any]:
     """
     if name == "triton" and find_spec("triton") is None:
         raise ImportError("the Triton kernels need Triton: pip install 'nastk[triton]'")
-    module = _TRITON[pass_name] if name == "triton" else f"{name}_passes"
-    function: Callable[..., Any] = getattr(import_module(f".{module}", __package__), pass_name)
+    module = f".{_TRITON[pass_name]}" if name == "triton" else f"..{name}_passes"
+    function: Callable[..., Any] = getattr(import_module(module, __package__), pass_name)
     return function
 
 

@@ -17,8 +17,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..layout import dense, empty, is_channels_last, output_size
 from .blocks import Blocks, depthwise_blocks
-from .layout import dense, empty, is_channels_last, output_size
 from .triton_tile import FP_FUSION, load_channels, load_tile, tile_mask, tile_offsets
 
 # B batch, C channels, H height, W width, K kernel size, R output rows of a program

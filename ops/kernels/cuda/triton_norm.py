@@ -12,8 +12,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..layout import dense, empty, is_channels_last
 from .blocks import PROGRAMS, TILE, power_of_two, vector_size
-from .layout import dense, empty, is_channels_last
 from .triton_tile import FP_FUSION, activation, activation_grad, load_channels, split_sum
 
 # B batch, C channels, P pixels of an image (of all images where channels run fastest)

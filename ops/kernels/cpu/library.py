@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from .dispatch import forced
+from ..forced import forced
 
 _ABI = 3  # of the declarations below, see `nastk_abi`
 # Bits of `nastk_isas`, lowest first; each entry may be forced where the processor has it.

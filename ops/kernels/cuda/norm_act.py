@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.library import custom_op, register_autograd, register_fake
 
+from ..layout import empty, is_channels_last, sum_dtype
 from .dispatch import run
-from .layout import empty, is_channels_last, sum_dtype
 
 # B batch, C channels, H height, W width
 

@@ -7,9 +7,9 @@ from typing import Any
 from torch import Tensor
 from torch.library import custom_op, register_autograd, register_fake
 
-from ..definition import ACTIVATIONS
+from ...definition import ACTIVATIONS
+from ..layout import dense, empty, is_channels_last, output_size, sum_dtype
 from .dispatch import run
-from .layout import dense, empty, is_channels_last, output_size, sum_dtype
 from .norm_act import norm_act_grads
 
 # B batch, C channels, H height, W width, K kernel size
