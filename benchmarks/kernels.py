@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..ops.kernels import native_passes
-from ..ops.kernels.cpu import native
+from ..ops.kernels import torch_passes
+from ..ops.kernels.cpu import compiled
 from ..ops.kernels.cuda.dispatch import user_table
 from ..ops.kernels.cuda.tuning import tune
 from .method import machine
@@ -49,8 +49,8 @@ def bench_kernels(
     Raises:
         RuntimeError: if the compiled kernels are not there.
     """
-    if not native.available():
-        raise RuntimeError(f"there are no compiled kernels to time: {native.why_missing()}")
+    if not compiled.available():
+        raise RuntimeError(f"there are no compiled kernels to time: {compiled.why_missing()}")
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -79,7 +79,7 @@ def tune_kernels() -> dict[str, Any]:
             "key": timing.key,
             "shape": "x".join(map(str, timing.shape)),
             "triton_ms": timing.triton_ms,
-            "torch_ms": timing.native_ms,
+            "torch_ms": timing.torch_ms,
             "cudnn_ms": timing.cudnn_ms,
             "ratio": timing.ratio,
         }
@@ -116,7 +116,7 @@ def _row(
         "nastk_gflops": round(flops / ours, 1),
         "share_of_matmul": round(flops / ours / peak, 2),
         "torch_over_nastk": round(statistics.median(a / b for a, b in pairs), 2),
-        "used": "nastk" if native.prefers(name, x, K, stride) else "torch",
+        "used": "nastk" if compiled.prefers(name, x, K, stride) else "torch",
     }
 
 
@@ -131,7 +131,7 @@ def _seconds(call: Callable[[], object]) -> float:
 def _torch_pass(name: str, x: Tensor, g: Tensor, w: Tensor, stride: int) -> Callable[[], object]:
     C, K = w.shape[0], w.shape[-1]
     if name == "forward":
-        return lambda: native_passes.forward(x, w, stride)
+        return lambda: torch_passes.forward(x, w, stride)
     mask = [name == "data", name == "weight", False]
     return lambda: torch.ops.aten.convolution_backward(
         g, x, w, None, [stride] * 2, [K // 2] * 2, [1, 1], False, [0, 0], C, mask
@@ -140,8 +140,8 @@ def _torch_pass(name: str, x: Tensor, g: Tensor, w: Tensor, stride: int) -> Call
 
 def _our_pass(name: str, x: Tensor, g: Tensor, w: Tensor, stride: int) -> Callable[[], object]:
     if name == "forward":
-        return lambda: native.depthwise_forward(x, w, stride)
+        return lambda: compiled.depthwise_forward(x, w, stride)
     if name == "data":
         height, width = x.shape[2:]
-        return lambda: native.depthwise_backward_data(g, w, height, width, stride)
-    return lambda: native.depthwise_backward_weight(x, g, w.shape[-1], stride)
+        return lambda: compiled.depthwise_backward_data(g, w, height, width, stride)
+    return lambda: compiled.depthwise_backward_weight(x, g, w.shape[-1], stride)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from .. import __version__
-from ..ops.kernels.cpu import native
+from ..ops.kernels.cpu import compiled
 
 _EXTRAS = {
     "check": ("fvcore",),
@@ -49,11 +49,11 @@ def _row(name: str, status: str, detail: str) -> dict[str, Any]:
 
 
 def _cpu_kernels() -> dict[str, Any]:
-    if native.available():
-        choice = ", ".join(native.isas())
-        detail = f"compiled, {native.isa()} of {choice}; NASTK_ISA chooses another"
+    if compiled.available():
+        choice = ", ".join(compiled.isas())
+        detail = f"compiled, {compiled.isa()} of {choice}; NASTK_ISA chooses another"
         return _row("CPU kernels", "ok", detail)
-    return _row("CPU kernels", "missing", f"plain torch runs instead: {native.why_missing()}")
+    return _row("CPU kernels", "missing", f"plain torch runs instead: {compiled.why_missing()}")
 
 
 def _cuda() -> dict[str, Any]:

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import native_passes
-from .cpu import native, normalise
+from . import torch_passes
+from .cpu import compiled, normalise
 from .cpu.joining import join, join_backward_apply, join_backward_reduce, joins
 from .cuda.depthwise import (
     depthwise_bwd_data,
@@ -64,24 +64,24 @@ _FEW_ROWS = 512
 
 def has_kernels(device: torch.device) -> bool:
     """Tell whether kernels of nastk's own run on a device; plain torch runs everywhere."""
-    return device.type == "cpu" and native.available()
+    return device.type == "cpu" and compiled.available()
 
 
 def describe() -> str:
     """Return in a word which kernels run on the CPU."""
-    return native.isa() if native.available() else "torch"
+    return compiled.isa() if compiled.available() else "torch"
 
 
 def moments(z_BCHW: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean [C] and biased variance [C]."""
-    if native.supports(z_BCHW):
+    if compiled.supports(z_BCHW):
         return normalise.channel_moments(z_BCHW)
-    return native_passes.channel_moments(z_BCHW)
+    return torch_passes.channel_moments(z_BCHW)
 
 
 def norm_act(z_BCHW: Tensor, affine: Affine) -> Tensor:
     """Return act(scale * z + shift) [B, C, H, W]."""
-    if native.supports(z_BCHW):
+    if compiled.supports(z_BCHW):
         return normalise.norm_act(z_BCHW, affine.scale, affine.shift, affine.act)
     return norm_act_operator(z_BCHW, affine.scale, affine.shift, affine.act)
 
@@ -90,7 +90,7 @@ def norm_act_sums(
     da_BCHW: Tensor, z_BCHW: Tensor, affine: Affine, mean_C: Tensor, invstd_C: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return two [C]: sums of d = da * act'(scale * z + shift), and of d * normalised z."""
-    if native.supports(z_BCHW):
+    if compiled.supports(z_BCHW):
         da = like(da_BCHW, z_BCHW)
         return normalise.norm_act_backward_reduce(
             da, z_BCHW, affine.scale, affine.shift, mean_C, invstd_C, affine.act
@@ -114,7 +114,7 @@ def norm_act_backward(
     With `owns_da` the result may be written over `da_BCHW`.
     """
     scale, shift, act = affine.scale, affine.shift, affine.act
-    if native.supports(z_BCHW):
+    if compiled.supports(z_BCHW):
         da = like(da_BCHW, z_BCHW)
         return normalise.norm_act_backward_apply(
             da, z_BCHW, scale, shift, scale, q_C, r_C, act, out=da if owns_da else None
@@ -126,8 +126,8 @@ def conv(
     x_BCHW: Tensor, affine: Affine | None, weight: Tensor, bias: Tensor | None, at: Geometry
 ) -> Tensor:
     """Return the convolution of act(scale * x + shift), or of x where `affine` is None."""
-    if bias is None and _prefers_native("forward", x_BCHW, weight, at):
-        return native.depthwise_forward(x_BCHW, weight, at.stride, fused=_fused(affine))
+    if bias is None and _prefers_compiled("forward", x_BCHW, weight, at):
+        return compiled.depthwise_forward(x_BCHW, weight, at.stride, fused=_fused(affine))
     if bias is None and dispatches(x_BCHW, weight, at):
         return depthwise_conv2d(x_BCHW, weight, at.stride, *(_fused(affine) or ()))
     a = x_BCHW if affine is None else norm_act(x_BCHW, affine)
@@ -167,14 +167,14 @@ def conv_backward(
             fused = _fused(affine) or ()
             dw = depthwise_bwd_weight(x_BCHW, grad_BOHW, size, at.stride, *fused).to(weight)
         return dx, dw, None
-    if needs_weight and _prefers_native("weight", x_BCHW, weight, at):
-        dw = native.depthwise_backward_weight(
+    if needs_weight and _prefers_compiled("weight", x_BCHW, weight, at):
+        dw = compiled.depthwise_backward_weight(
             x_BCHW, grad_BOHW, size, at.stride, fused=_fused(affine)
         )
         needs_weight = False
-    if needs_x and _prefers_native("data", x_BCHW, weight, at):
+    if needs_x and _prefers_compiled("data", x_BCHW, weight, at):
         height, width = x_BCHW.shape[2:]
-        dx = native.depthwise_backward_data(grad_BOHW, weight, height, width, at.stride)
+        dx = compiled.depthwise_backward_data(grad_BOHW, weight, height, width, at.stride)
         needs_x = False
     if not (needs_x or needs_weight or needs_bias):
         return dx, dw, None
@@ -239,18 +239,18 @@ def _is_depthwise(x: Tensor, weight: Tensor, at: Geometry) -> bool:
     return at.groups == x.shape[1] == weight.shape[0] and at.padding == weight.shape[-1] // 2
 
 
-def _prefers_native(name: str, x: Tensor, weight: Tensor, at: Geometry) -> bool:
+def _prefers_compiled(name: str, x: Tensor, weight: Tensor, at: Geometry) -> bool:
     """Tell whether the compiled kernel of a depthwise pass runs, and faster than torch's."""
     size = weight.shape[-1]
     return (
         _is_depthwise(x, weight, at)
         and weight.dtype == torch.float32
-        and native.supports(x, size=size, stride=at.stride, dilation=at.dilation)
-        and native.prefers(name, x, size, at.stride)
+        and compiled.supports(x, size=size, stride=at.stride, dilation=at.dilation)
+        and compiled.prefers(name, x, size, at.stride)
     )
 
 
-def _fused(affine: Affine | None) -> native.Fused | None:
+def _fused(affine: Affine | None) -> compiled.Fused | None:
     return None if affine is None else (affine.scale, affine.shift, affine.act)
 
 

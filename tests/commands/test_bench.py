@@ -14,7 +14,7 @@ from nastk.benchmarks.step import Supernet, bench_step
 from nastk.benchmarks.storing import Storing
 from nastk.benchmarks.t2t_step import bench_t2t_step
 from nastk.benchmarks.tables import markdown
-from nastk.ops.kernels.cpu import native
+from nastk.ops.kernels.cpu import compiled
 from nastk.search_spaces import SandglassMicro
 
 NASTK = [sys.executable, "-m", "nastk"]
@@ -59,7 +59,7 @@ def test_the_memory_benchmark_measures_every_way_in_a_process_of_its_own():
     assert "features_per_block: high 8.3" in markdown(result)
 
 
-@pytest.mark.skipif(not native.available(), reason="no compiled kernels")
+@pytest.mark.skipif(not compiled.available(), reason="no compiled kernels")
 @pytest.mark.parametrize("nchw", [False, True])
 def test_the_kernels_benchmark_times_every_pass(nchw):
     shapes = ((8, 6, 2),)

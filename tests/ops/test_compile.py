@@ -79,5 +79,5 @@ def test_a_compiled_network_takes_the_operators_whole(memory, is_training, monke
 
 
 def test_where_no_operator_runs_torchs_modules_are_compiled(monkeypatch):
-    forward, backward = compiled_code("low", True, monkeypatch, "native")
+    forward, backward = compiled_code("low", True, monkeypatch, "compiled")
     assert "nastk" not in forward + backward and "batch_norm" in forward

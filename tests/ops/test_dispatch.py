@@ -6,6 +6,7 @@ from nastk.ops.definition import depthwise_conv2d_definition, fold_kernels_defin
 from nastk.ops.kernels.cuda import dispatch
 from nastk.ops.kernels.cuda.depthwise import depthwise_bwd_mixture, depthwise_conv2d
 from nastk.ops.kernels.cuda.norm_act import norm_act
+from nastk.ops.kernels.forced import forced
 
 
 @pytest.fixture(autouse=True)
@@ -18,12 +19,21 @@ def no_override(monkeypatch):
 
 def test_a_wrong_override_is_answered_with_the_three_names(monkeypatch):
     monkeypatch.setenv("NASTK_KERNELS", "fast")
-    with pytest.raises(ValueError, match="definition, triton, native, got 'fast'"):
+    with pytest.raises(ValueError, match="definition, triton, compiled, got 'fast'"):
         depthwise_conv2d(torch.zeros(1, 2, 3, 3), torch.zeros(2, 1, 3, 3))
 
 
+def test_the_former_name_of_compiled_kernels_is_understood(monkeypatch, tmp_path):
+    monkeypatch.setenv("NASTK_KERNELS", "native")
+    assert forced() == "compiled"
+    assert dispatch.backend("forward", torch.zeros(1, 2, 3, 3), 7) == "torch"
+    former = tmp_path / "wins.toml"
+    former.write_text('["9.0"]\na = "native"\nb = "triton"\n')
+    assert dispatch.read_table(former) == {"9.0": {"a": "torch", "b": "triton"}}
+
+
 def test_cpu_features_run_on_torch_by_default():
-    assert dispatch.backend("forward", torch.zeros(1, 2, 3, 3), 7) == "native"
+    assert dispatch.backend("forward", torch.zeros(1, 2, 3, 3), 7) == "torch"
 
 
 def test_triton_on_a_cpu_feature_is_refused_with_the_way_out(monkeypatch):
@@ -50,16 +60,16 @@ def test_the_users_table_lies_over_the_committed_one(monkeypatch, tmp_path):
     assert dispatch.tables()["9.0"] == {key: "triton"}
     path.write_text(f'["9.0"]\n"{key}" = "cuda"\n')
     dispatch.forget_tables()
-    with pytest.raises(ValueError, match="must be triton or native, got 'cuda'"):
+    with pytest.raises(ValueError, match="must be triton or torch, got 'cuda'"):
         dispatch.tables()
 
 
 def test_the_committed_table_is_valid():
     table = dispatch.read_table(dispatch.TABLE)
-    assert {name for wins in table.values() for name in wins.values()} <= {"triton", "native"}
+    assert {name for wins in table.values() for name in wins.values()} <= {"triton", "torch"}
 
 
-@pytest.mark.parametrize("name", ["definition", "native"])
+@pytest.mark.parametrize("name", ["definition", "compiled"])
 @pytest.mark.parametrize("act", [None, "relu", "relu6", "silu"])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("last", [False, True], ids=["nchw", "nhwc"])
@@ -86,7 +96,7 @@ def test_every_backend_of_a_cpu_has_the_gradients_of_the_definition(
         torch.testing.assert_close(mine, true)
 
 
-@pytest.mark.parametrize("name", ["definition", "native"])
+@pytest.mark.parametrize("name", ["definition", "compiled"])
 @pytest.mark.parametrize("act", [None, "relu6"])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("per_row", [False, True], ids=["shared", "rows"])

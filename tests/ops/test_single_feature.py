@@ -299,7 +299,7 @@ def test_a_supernet_whose_operators_split_the_gradient_themselves(memory, monkey
     assert seen
 
 
-@pytest.mark.parametrize("kernels", ["native", "definition"])
+@pytest.mark.parametrize("kernels", ["compiled", "definition"])
 def test_gradcheck_of_logits_kernels_and_norms(kernels, monkeypatch):
     monkeypatch.setenv("NASTK_KERNELS", kernels)
     choice = Choice("kernel", (1, 3))
@@ -324,7 +324,7 @@ def test_gradcheck_of_logits_kernels_and_norms(kernels, monkeypatch):
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("is_depthwise", [True, False], ids=["depthwise", "dense"])
-@pytest.mark.parametrize("kernels", ["native", "definition"])
+@pytest.mark.parametrize("kernels", ["compiled", "definition"])
 def test_one_mixed_operator_in_float32_logits_included(kernels, is_depthwise, stride, monkeypatch):
     """conv(act(norm(z))) of three candidates; measured against float64 by torch's modules."""
     monkeypatch.setenv("NASTK_KERNELS", kernels)

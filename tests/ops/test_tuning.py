@@ -14,12 +14,12 @@ def test_tuning_without_cuda_is_refused(tmp_path):
 
 def test_written_wins_are_read_back_and_others_are_kept(tmp_path):
     path = tmp_path / "folder" / "wins.toml"
-    tuning.write_wins(path, "8.0", {"forward/a": "native"})
+    tuning.write_wins(path, "8.0", {"forward/a": "torch"})
     tuning.write_wins(path, "9.0", {"forward/a": "triton"})
-    tuning.write_wins(path, "9.0", {"forward/b": "native"})
+    tuning.write_wins(path, "9.0", {"forward/b": "torch"})
     assert dispatch.read_table(path) == {
-        "8.0": {"forward/a": "native"},
-        "9.0": {"forward/a": "triton", "forward/b": "native"},
+        "8.0": {"forward/a": "torch"},
+        "9.0": {"forward/a": "triton", "forward/b": "torch"},
     }
 
 
@@ -38,7 +38,7 @@ def test_every_pass_is_tried_under_the_key_that_it_is_looked_up_by(monkeypatch):
 
     def backend(pass_name, x, kernel=1, stride=1, *, is_fused=False):
         asked.append(dispatch.shape_key(pass_name, x, kernel, stride, is_fused=is_fused))
-        return "native"
+        return "torch"
 
     monkeypatch.setattr(dispatch, "backend", backend)
     trials = list(tuning.trials((2, 20, 9, 11), torch.float32, True, [3, 5], [2], device="cpu"))

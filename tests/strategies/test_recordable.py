@@ -33,7 +33,7 @@ class Watch(TorchDispatchMode):
         return out
 
 
-@pytest.mark.parametrize("kernels", ["native", "definition"])
+@pytest.mark.parametrize("kernels", ["compiled", "definition"])
 @pytest.mark.parametrize("term", ["exact", pytest.param("three_case", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("level", ["single", "bilevel"])
 @pytest.mark.parametrize(

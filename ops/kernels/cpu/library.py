@@ -106,7 +106,7 @@ def find() -> tuple[Library | None, str]:
         ValueError: if NASTK_ISA names an instruction set that does not run here, or
             NASTK_KERNELS none of the ways to run.
     """
-    if (wanted := forced()) not in (None, "native"):
+    if (wanted := forced()) not in (None, "compiled"):
         return None, f"switched off by NASTK_KERNELS={wanted}"
     paths = [Path(__file__).with_name(f"_native{suffix}") for suffix in EXTENSION_SUFFIXES]
     found = [path for path in paths if path.exists()]

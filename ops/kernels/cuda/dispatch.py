@@ -52,17 +52,17 @@ def backend(
         is_fused: whether norm and activation are applied while x is read.
 
     Raises:
-        ValueError: if NASTK_KERNELS is not one of `BACKENDS`, or Triton cannot run on x.
+        ValueError: if NASTK_KERNELS is none of the ways to run, or Triton cannot run on x.
     """
     if wanted := forced():
         if wanted == "triton":
             _check_triton(x)
-        return wanted
+        return "torch" if wanted == "compiled" else wanted
     if x.device.type != "cuda" or x.dtype not in DTYPES:
-        return "native"
+        return "torch"
     major, minor = torch.cuda.get_device_capability(x.device)
     wins = tables().get(f"{major}.{minor}", {})
-    return wins.get(shape_key(pass_name, x, kernel, stride, is_fused=is_fused), "native")
+    return wins.get(shape_key(pass_name, x, kernel, stride, is_fused=is_fused), "torch")
 
 
 def _check_triton(x: Tensor) -> None:
@@ -77,7 +77,7 @@ def _check_triton(x: Tensor) -> None:
 
 @cache
 def implementation(pass_name: str, name: str) -> Callable[..., Any]:
-    """Return the function that runs a pass under one of the `BACKENDS`.
+    """Return the function that runs a pass: by `definition`, `triton` or `torch`.
 
     Raises:
         ImportError: if Triton is wanted and not installed.
@@ -159,13 +159,14 @@ def read_table(path: Path) -> Table:
     """Read a table of wins and check its values.
 
     Raises:
-        ValueError: if an entry names anything but triton or native.
+        ValueError: if an entry names anything but triton or torch.
     """
     table: Table = tomllib.loads(path.read_text())
     for capability, wins in table.items():
         for key, name in wins.items():
-            if name not in ("triton", "native"):
+            wins[key] = "torch" if name == "native" else name  # as tables called it before
+            if wins[key] not in ("triton", "torch"):
                 raise ValueError(
-                    f"{path}: [{capability}] {key} must be triton or native, got '{name}'"
+                    f"{path}: [{capability}] {key} must be triton or torch, got '{name}'"
                 )
     return table

@@ -37,13 +37,13 @@ class Timing:
     key: str  # as in the table, see `dispatch.shape_key`
     shape: tuple[int, ...]  # of the feature that the pass reads
     triton_ms: float
-    native_ms: float  # torch's own kernels, cuDNN switched off
+    torch_ms: float  # torch's own kernels, cuDNN switched off
     cudnn_ms: float  # torch with cuDNN, asked for depthwise kernels where torch can be asked
 
     @property
     def ratio(self) -> float:
         """Time of the better of torch and cuDNN, over that of Triton: above 1 Triton wins."""
-        return min(self.native_ms, self.cudnn_ms) / self.triton_ms
+        return min(self.torch_ms, self.cudnn_ms) / self.triton_ms
 
 
 def tune(
@@ -87,20 +87,20 @@ def tune(
 
 
 def wins(timings: Iterable[Timing]) -> dict[str, str]:
-    """Return triton or native for each key: triton where it is faster on every shape of the key.
+    """Return triton or torch for each key: triton where it is faster on every shape of the key.
 
     Example:
         >>> slow, fast = (
-        ...     Timing(key="a", shape=(1,), triton_ms=t, native_ms=2.0, cudnn_ms=3.0)
+        ...     Timing(key="a", shape=(1,), triton_ms=t, torch_ms=2.0, cudnn_ms=3.0)
         ...     for t in (2.5, 1.0)
         ... )
         >>> wins([fast]), wins([fast, slow])
-        ({'a': 'triton'}, {'a': 'native'})
+        ({'a': 'triton'}, {'a': 'torch'})
     """
     least: dict[str, float] = {}
     for timing in timings:
         least[timing.key] = min(timing.ratio, least.get(timing.key, math.inf))
-    return {key: "triton" if ratio > 1 else "native" for key, ratio in least.items()}
+    return {key: "triton" if ratio > 1 else "torch" for key, ratio in least.items()}
 
 
 def write_wins(path: Path, capability: str, entries: dict[str, str]) -> None:
@@ -174,8 +174,8 @@ def trials(
 def _time(trial: Trial) -> Timing:
     """Time the contestants in turn, round by round, and keep the least of each."""
     triton = implementation(trial.pass_name, "triton")
-    native = implementation(trial.pass_name, "native")
-    contestants = {"triton": triton, "native": native, "cudnn": native}
+    plain = implementation(trial.pass_name, "torch")
+    contestants = {"triton": triton, "torch": plain, "cudnn": plain}
     cold = torch.empty(COLD_BYTES, dtype=torch.int8, device="cuda")
     least = dict.fromkeys(contestants, math.inf)
     for n in range(WARM_UPS + ROUNDS):
@@ -188,7 +188,7 @@ def _time(trial: Trial) -> Timing:
         key=trial.key,
         shape=tuple(trial.x.shape),
         triton_ms=least["triton"],
-        native_ms=least["native"],
+        torch_ms=least["torch"],
         cudnn_ms=least["cudnn"],
     )
 

@@ -6,18 +6,18 @@ import sys
 import pytest
 import torch
 from nastk.ops.definition import fold_kernels_definition
-from nastk.ops.kernels import definition_passes, native_passes
-from nastk.ops.kernels.cpu import folding, joining, native, normalise
+from nastk.ops.kernels import definition_passes, torch_passes
+from nastk.ops.kernels.cpu import compiled, folding, joining, normalise
 
-pytestmark = pytest.mark.skipif(not native.available(), reason=native.why_missing())
+pytestmark = pytest.mark.skipif(not compiled.available(), reason=compiled.why_missing())
 
 # [B, C, H, W]: one pixel, maps smaller than the kernel, odd and prime sizes, tails of channels.
 SHAPES = [(1, 1, 1, 1), (2, 3, 7, 9), (1, 5, 2, 2), (3, 17, 8, 14), (2, 33, 5, 23), (1, 16, 30, 64)]
 SIZES = [1, 3, 5, 7, 9, 11]
 TOLERANCE = 2e-6  # of the largest value, float32 against float64
-isas = pytest.mark.parametrize("isa", native.isas())
+isas = pytest.mark.parametrize("isa", compiled.isas())
 layouts = pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
-acts = pytest.mark.parametrize("act", native.ACTIVATIONS)
+acts = pytest.mark.parametrize("act", compiled.ACTIVATIONS)
 shapes = pytest.mark.parametrize("shape", SHAPES)
 
 
@@ -48,9 +48,9 @@ def test_depthwise_passes_equal_their_definitions(shape, size, stride, layout, i
     x = draw(*shape, layout=layout)
     g = draw(*output_shape(shape, stride), seed=1, layout=layout)
     w = draw(shape[1], 1, size, size, seed=2)
-    dw = native.depthwise_backward_weight(x, g, size, stride, isa=isa)
-    y = native.depthwise_forward(x, w, stride, isa=isa)
-    dx = native.depthwise_backward_data(g, w, *shape[2:], stride, layout=layout, isa=isa)
+    dw = compiled.depthwise_backward_weight(x, g, size, stride, isa=isa)
+    y = compiled.depthwise_forward(x, w, stride, isa=isa)
+    dx = compiled.depthwise_backward_data(g, w, *shape[2:], stride, layout=layout, isa=isa)
     assert y.is_contiguous(memory_format=layout) and dx.is_contiguous(memory_format=layout)
     assert_close(dw, definition_passes.backward_weight(*doubles((x, g, size, stride))))
     assert_close(y, definition_passes.forward(*doubles((x, w, stride))))
@@ -68,9 +68,9 @@ def test_features_are_activated_while_they_are_read(act, stride, layout, isa):
     scale, shift = draw(21, seed=3), draw(21, seed=4) + 2
     x = definition_passes.norm_act(*doubles((z, scale, shift)), act)
     fused = (scale, shift, act)
-    dw = native.depthwise_backward_weight(z, g, 5, stride, fused=fused, isa=isa)
+    dw = compiled.depthwise_backward_weight(z, g, 5, stride, fused=fused, isa=isa)
     assert_close(dw, definition_passes.backward_weight(x, g.double(), 5, stride))
-    y = native.depthwise_forward(z, w, stride, fused=fused, isa=isa)
+    y = compiled.depthwise_forward(z, w, stride, fused=fused, isa=isa)
     assert_close(y, definition_passes.forward(x, w.double(), stride))
 
 
@@ -124,7 +124,7 @@ def test_moments_are_as_exact_as_float64(shape, offset, layout, isa):
     z = draw(*shape, layout=layout) + offset
     z[0, :, 0, 0] -= 50  # an outlier in front must not become the shift of all others
     mean, var = normalise.channel_moments(z, isa=isa)
-    wanted_mean, wanted_var = native_passes.channel_moments(z.double())
+    wanted_mean, wanted_var = torch_passes.channel_moments(z.double())
     deviation = wanted_var.sqrt() + wanted_mean.abs()
     assert ((mean - wanted_mean).abs() <= 1e-6 * deviation).all()
     assert ((var - wanted_var).abs() <= 1e-6 * wanted_var + 1e-12).all()
@@ -160,9 +160,9 @@ def test_results_do_not_depend_on_the_number_of_threads(layout, isa):
         how = {"threads": threads, "isa": isa}
         results.append(
             [
-                native.depthwise_backward_weight(z, g, 7, **how),
-                native.depthwise_forward(z, w, **how),
-                native.depthwise_backward_data(g, w, 31, 29, **how),
+                compiled.depthwise_backward_weight(z, g, 7, **how),
+                compiled.depthwise_forward(z, w, **how),
+                compiled.depthwise_backward_data(g, w, 31, 29, **how),
                 normalise.norm_act(z, a, b, "silu", **how),
                 *normalise.channel_moments(z, **how),
                 *normalise.norm_act_backward_reduce(g, z, a, b, a, b, "silu", **how),
@@ -213,28 +213,29 @@ def test_fold_and_its_gradients_equal_their_definition(sizes, channels, per_row,
     ],
 )
 def test_what_the_kernels_cannot_take_is_refused(x):
-    assert not native.supports(x)
+    assert not compiled.supports(x)
     with pytest.raises(ValueError, match="dense, non-empty float32"):
-        native.depthwise_backward_weight(x, x, 3)
+        compiled.depthwise_backward_weight(x, x, 3)
 
 
 def test_unsupported_convolutions_are_refused():
     x = torch.zeros(1, 4, 5, 5)
-    assert native.supports(x, size=11, stride=2)
+    assert compiled.supports(x, size=11, stride=2)
     for case in ({"size": 4}, {"size": 13}, {"stride": 3}, {"size": 3, "dilation": 2}):
-        assert not native.supports(x, **case)
+        assert not compiled.supports(x, **case)
     with pytest.raises(ValueError, match="g must have shape"):
-        native.depthwise_backward_weight(x, torch.zeros(1, 4, 4, 5), 3)
+        compiled.depthwise_backward_weight(x, torch.zeros(1, 4, 4, 5), 3)
 
 
 def run_python(code, **environment):
-    command = [sys.executable, "-c", "from nastk.ops.kernels.cpu import native\n" + code]
+    command = [sys.executable, "-c", "from nastk.ops.kernels.cpu import compiled\n" + code]
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
 def test_switching_off_says_so_and_torch_folds_alone():
     code = (
-        "assert not native.available() and native.isa() == 'none'; print(native.why_missing())\n"
+        "assert not compiled.available() and compiled.isa() == 'none'\n"
+        "print(compiled.why_missing())\n"
         "import torch; from nastk.ops.fold import fold_kernels; k = torch.ones(2, 1, 3, 3)\n"
         "print(fold_kernels([k, k], torch.tensor([1.0, 2.0])).sum().item())"
     )
@@ -244,26 +245,26 @@ def test_switching_off_says_so_and_torch_folds_alone():
 
 @pytest.mark.slow
 def test_instruction_set_can_be_forced():
-    lowest = native.isas()[0]
-    assert run_python("print(native.isa())", NASTK_ISA=lowest).stdout == f"{lowest}\n"
-    error = run_python("native.isa()", NASTK_ISA="altivec").stderr.splitlines()[-1]
+    lowest = compiled.isas()[0]
+    assert run_python("print(compiled.isa())", NASTK_ISA=lowest).stdout == f"{lowest}\n"
+    error = run_python("compiled.isa()", NASTK_ISA="altivec").stderr.splitlines()[-1]
     assert error.startswith("ValueError: NASTK_ISA asks for 'altivec', which does not run here;")
 
 
 @layouts
 def test_preferences_hold_for_what_is_supported_only_by_measure(layout):
     x = draw(32, 64, 28, 28, layout=layout)
-    assert native.prefers("weight", x, 7) and native.prefers("data", x, 5)
-    assert native.prefers("forward", x, 7) == (layout == torch.contiguous_format)
-    assert not native.prefers("data", x[..., :2, :2], 5)
+    assert compiled.prefers("weight", x, 7) and compiled.prefers("data", x, 5)
+    assert compiled.prefers("forward", x, 7) == (layout == torch.contiguous_format)
+    assert not compiled.prefers("data", x[..., :2, :2], 5)
 
 
 def test_a_forked_process_can_use_the_kernels():
     code = (
         "import os, torch; x = torch.randn(16, 64, 28, 28)\n"
-        "dw = native.depthwise_backward_weight(x, x, 7, threads=2)\n"
+        "dw = compiled.depthwise_backward_weight(x, x, 7, threads=2)\n"
         "child = os.fork()\n"
-        "again = native.depthwise_backward_weight(x, x, 7, threads=2)\n"
+        "again = compiled.depthwise_backward_weight(x, x, 7, threads=2)\n"
         "if not child: os._exit(0 if torch.equal(dw, again) else 1)\n"
         "print(os.waitpid(child, 0)[1])"
     )
