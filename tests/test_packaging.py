@@ -4,6 +4,7 @@ import ast
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -51,6 +52,18 @@ def test_tables_and_references_travel_with_the_package():
         patterns = settings["package-data"]["nastk." + folder.replace("/", ".")]
         data = [f for f in (ROOT / folder).iterdir() if f.name.endswith((".toml", ".gz"))]
         assert data and all(any(f.match(pattern) for pattern in patterns) for f in data)
+
+
+def test_every_picture_of_the_embedded_data_is_credited():
+    """The file travels in wheel and sdist as the licence does."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert "CREDITS.md" in settings["license-files"]
+    credits = (ROOT / "CREDITS.md").read_text()
+    read = "".join(path.read_text() for path in (ROOT / "tasks").rglob("*.py"))
+    pictures = set(re.findall(r'"(\w+\.(?:png|jpg))"', read))
+    assert {"china.jpg", "flower.jpg", "rocket.jpg"} <= pictures
+    for name in pictures:
+        assert f"| `{name}` |" in credits, name
 
 
 @cache
@@ -182,6 +195,9 @@ def test_a_wheel_holds_what_the_commands_need_and_nothing_else(checkout, tmp_pat
 
     tops = {path.name for path in unpacked.iterdir()}
     assert {name for name in tops if not name.endswith(".dist-info")} == {"nastk"}
+    (about,) = unpacked.glob("nastk-*.dist-info")
+    for name in ("LICENSE", "CREDITS.md"):
+        assert (about / "licenses" / name).read_bytes() == (checkout / name).read_bytes()
     endings = (".toml", ".json.gz", ".css", "py.typed")
     packages = [".", *ROOMS]
     data = {

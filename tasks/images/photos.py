@@ -11,9 +11,9 @@ PHOTO_CREDITS = (
     "photos china.jpg (danielbuechele) and flower.jpg (vultilion) carried by scikit-learn"
 )
 SKIMAGE_CREDITS = (
-    "photos carried by scikit-image: astronaut (NASA), brick, grass and gravel (CC0Textures), "
-    "chelsea (Stefan van der Walt), coffee (Rachel Michetti), motorcycle (Middlebury 2014 stereo "
-    "benchmark, Scharstein et al., GCPR 2014), rocket (SpaceX)"
+    "photos carried by scikit-image: astronaut (NASA), brick and gravel (CC0Textures), "
+    "grass (linolafett), chelsea (Stefan van der Walt), coffee (Rachel Michetti), motorcycle "
+    "(Middlebury 2014 stereo benchmark, Scharstein et al., GCPR 2014), rocket (SpaceX)"
 )
 SKIMAGE_LICENCE = (
     "CC-BY 2.0 (china, flower), CC0 or public domain (the others but motorcycle, whose authors ask "
