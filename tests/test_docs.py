@@ -11,6 +11,8 @@ import re
 import runpy
 import shlex
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -179,3 +181,23 @@ def test_one_search_finds_and_trains_a_network(capsys):
     found, metrics = capsys.readouterr().out.splitlines()
     assert int(re.search(r"'flops': (\d+)", found)[1]) <= 800_000
     assert float(re.search(r"'test_top1_percent': ([\d.]+)", metrics)[1]) > 30  # guessing: 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("own_space.py", r"Found\(arch \w+, [\d,]+ FLOPs, .*Conv2d\("),
+        ("from_python.py", r"top-1 (9\d|100)\.\d %\n.*network\.pt2"),
+    ],
+    ids=["own_space", "from_python"],
+)
+def test_examples_run_as_they_are(name, said, tmp_path):
+    told = subprocess.run(
+        [sys.executable, ROOT / "examples" / name],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.search(said, told.stdout, re.DOTALL), told.stdout
