@@ -38,7 +38,7 @@ class Inherit(Evaluator):
 
 
 def load_supernet(folder: Path, space: Space) -> Supernet:
-    """Return the supernet that a search has trained.
+    """Return the supernet that a search has trained, with its averaged weights if it has such.
 
     Args:
         folder: of the search.
@@ -63,6 +63,8 @@ def load_supernet(folder: Path, space: Space) -> Supernet:
 
 
 def _of_supernet(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights of the supernet among those of a checkpoint."""
-    prefix = "supernet."
-    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+    """Return the weights that archs inherit among those of a checkpoint."""
+    for prefix in ("average.", "supernet."):
+        if own := {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}:
+            return own
+    return {}

@@ -19,6 +19,7 @@ from ..core.run import Run
 from ..core.streams import Stream
 from ..ops.chain import default_memory, set_memory
 from ..ops.residual import set_drop_path
+from ..training.average import follow
 from ..training.batch import Batch
 from ..training.evaluator import Evaluator, Metrics
 from ..training.learning import Learning
@@ -134,7 +135,7 @@ class Training:
             batches = learning.batches(self.task, self.split, seed=self.seed, step=step)
             loss = float(update(torch.tensor(step / total), *batches))
             if average is not None:
-                _follow(average, self.network, min(recipe.ema_decay, (1 + step) / (10 + step)))
+                follow(average, self.network, recipe.ema_decay, step)
             watch.after(step, loss)
             report({"phase": "train", "step": step + 1, "total": total, "loss": loss})
         watch.end()
@@ -261,14 +262,3 @@ class Train(Evaluator):
             keeps_best=False,
         )
         return training.tested(self.report)
-
-
-@torch.no_grad()
-def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
-    for mean, value in zip(
-        average.state_dict().values(), network.state_dict().values(), strict=True
-    ):
-        if mean.is_floating_point():
-            mean.lerp_(value, 1 - decay)
-        else:
-            mean.copy_(value)

@@ -26,7 +26,8 @@ from ..training.strategy import Problem
 from .budget_term import BUDGET_TERMS, aims_of, with_aims
 from .length import LONG_STEPS
 from .multiplier import ExponentiatedGradient, Multiplier, direction
-from .supernet_strategy import SupernetStrategy, SupernetTraining, runs_whole
+from .supernet_strategy import SupernetStrategy, runs_whole
+from .supernet_training import SupernetTraining
 from .thompson import Learned
 
 LEVELS = ("single", "bilevel")
@@ -116,14 +117,13 @@ class _Search:
 
     def __init__(self, options: Differentiable, problem: Problem) -> None:
         self.options, self.problem, self.total = options, problem, cast(int, options.steps)
-        self.training = SupernetTraining(options, problem)
+        self.training = SupernetTraining(options.recipe(problem), self.total, problem)
         self.learning = self.training.learning
         self.supernet = self.training.supernet
         logits = Logits(self.supernet.num_candidates, self.supernet.sampled)
         self.logits = logits.to(problem.device)
         self.score = ScoreFunction(self.supernet.choices.values()).to(problem.device)
-        parts = {"supernet": self.supernet, "logits": self.logits}
-        self.model = torch.nn.ModuleDict({**parts, "objective": self.training.objective})
+        self.model = torch.nn.ModuleDict({**self.training.parts, "logits": self.logits})
         if self.score.rows:
             self.model["score"] = self.score
         self.order = list(self.supernet.choices)

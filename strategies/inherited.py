@@ -10,7 +10,7 @@ import torch
 from ..core.supernet import Supernet
 from ..training.strategy import Problem
 from ..training.task import Objective
-from .supernet_strategy import SupernetTraining
+from .supernet_training import SupernetTraining
 
 _IMAGES = (16, 128)  # fewest and most on which an arch is tested
 

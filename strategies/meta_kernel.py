@@ -8,7 +8,7 @@ settings are nastk's.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from ..core.loop import Loop, Report
 from ..core.run import Run
@@ -16,7 +16,7 @@ from ..core.space import Space
 from ..training.setting import setting
 from ..training.strategy import Problem
 from .learned import learned_from
-from .mixed import MixedSearch
+from .mixed import MixedSearch, Plan
 from .supernet_strategy import SupernetStrategy, runs_whole
 from .thompson import Learned
 
@@ -88,10 +88,22 @@ class MetaKernel(SupernetStrategy):
         """Return the passes of a batch that are left before update `step` of `total`."""
         return float(self.supernets * total - step)
 
+    def plan(self, space: Space) -> Plan:
+        """Return what a search does; the strategy is a resolved one."""
+        return Plan(
+            supernets=self.supernets,
+            updates=cast(int, self.steps),
+            archs=cast(int, self.archs),
+            untrained=cast(int, self.untrained),
+            concentration_start=self.first_concentration(space),
+            concentration_end=self.concentration_end,
+        )
+
     def learn(self, problem: Problem, run: Run, report: Report) -> Learned:
         """Train and read the supernets on the proxy; the arch of the highest score is the best."""
         updates = self.num_steps(problem.space)
-        search = MixedSearch(self.resolved(updates, problem.proxy.supernet_recipes), problem)
+        own = self.resolved(updates, problem.proxy.supernet_recipes)
+        search = MixedSearch(own.plan(problem.space), own.recipe(problem), problem)
         loop = Loop(model=search.model, optimizers=search.optimizers, total=search.total, run=run)
         for step in loop:
             event = search.step(step)

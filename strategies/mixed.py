@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,17 +18,36 @@ from ..core.schedule import geometric
 from ..core.streams import Stream
 from ..ops.mixture import dirichlet
 from ..training.batch import Batch
+from ..training.recipe import Recipe
 from ..training.strategy import Problem
 from ..training.task import training_batch
 from .inherited import ArchTest, images_for
-from .supernet_strategy import SupernetTraining
-
-if TYPE_CHECKING:
-    from .meta_kernel import MetaKernel
+from .supernet_training import SupernetTraining
 
 # D choices, N candidates
 
 _PATTERNS = 64  # images whose activation patterns are compared
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How much a search does, and how far mixtures are from even.
+
+    Attributes:
+        supernets: trained one after the other.
+        updates: of each.
+        archs: tested with the weights of each.
+        untrained: archs whose activation patterns are measured.
+        concentration_start: of the Dirichlet distribution of the first mixture...
+        concentration_end: ...and of the last.
+    """
+
+    supernets: int
+    updates: int
+    archs: int
+    untrained: int
+    concentration_start: float
+    concentration_end: float
 
 
 class MixedSearch:
@@ -37,25 +57,21 @@ class MixedSearch:
         total: number of steps: updates and tested archs of each supernet, then untrained archs.
     """
 
-    def __init__(self, options: MetaKernel, problem: Problem) -> None:
-        self.options, self.problem, self.updates = options, problem, cast(int, options.steps)
+    def __init__(self, plan: Plan, recipe: Recipe, problem: Problem) -> None:
+        self.plan, self.problem, self.updates = plan, problem, plan.updates
         self.trainings = [
-            SupernetTraining(options, self._problem_of(number))
-            for number in range(options.supernets)
+            SupernetTraining(recipe, plan.updates, self._problem_of(number))
+            for number in range(plan.supernets)
         ]
         self.model = nn.ModuleDict(
             {
                 f"{name}{n or ''}": part
                 for n, training in enumerate(self.trainings)
-                for name, part in (
-                    ("supernet", training.supernet),
-                    ("objective", training.objective),
-                )
+                for name, part in training.parts.items()
             }
         )
-        self.archs, self.untrained_archs = cast(int, options.archs), cast(int, options.untrained)
-        self.each = self.updates + self.archs
-        self.total = options.supernets * self.each + self.untrained_archs
+        self.each = plan.updates + plan.archs
+        self.total = plan.supernets * self.each + plan.untrained
         self._testing: tuple[int, ArchTest] | None = None
 
     @property
@@ -106,11 +122,11 @@ class MixedSearch:
 
         What cannot be folded runs one candidate, each once in as many steps as there are.
         """
-        options, supernet = self.options, self.trainings[0].supernet
+        plan, supernet = self.plan, self.trainings[0].supernet
         seed = self._problem_of(number).seed
         generator = torch.Generator().manual_seed(Stream.RANDOM_MIXTURE.seed(seed, step))
-        start, end = options.first_concentration(self.problem.space), options.concentration_end
-        concentration = geometric(step / self.updates, start, end)
+        start, end = plan.concentration_start, plan.concentration_end
+        concentration = geometric(step / plan.updates, start, end)
         mixture_DN = dirichlet(supernet.num_candidates, concentration, generator)
         for row, is_sampled in enumerate(supernet.sampled):
             if is_sampled:
@@ -150,8 +166,8 @@ class MixedSearch:
         """Return the loss of an arch with inherited weights, on held-out images."""
         if self._testing is None or self._testing[0] != number:
             training = self.trainings[number]
-            items = images_for(self.archs, training, self.updates)
-            test = ArchTest(training.supernet, training.objective, self.problem, items)
+            items = images_for(self.plan.archs, training, self.updates)
+            test = ArchTest(training.inherited, training.objective, self.problem, items)
             self._testing = (number, test)
         return self._testing[1].loss(chosen)
 
@@ -179,13 +195,13 @@ class MixedSearch:
     def tested(self) -> dict[str, NDArray[np.int64]]:
         """Candidate indices of the archs that every supernet is tested on."""
         drawn = Stream.TESTED_ARCHS.generator(self.problem.seed)
-        return sample(self.problem.space, self.archs, drawn)
+        return sample(self.problem.space, self.plan.archs, drawn)
 
     @cached_property
     def untrained(self) -> dict[str, NDArray[np.int64]]:
         """Candidate indices of the archs that are not trained at all."""
         drawn = Stream.UNTRAINED_ARCHS.generator(self.problem.seed)
-        return sample(self.problem.space, self.untrained_archs, drawn)
+        return sample(self.problem.space, self.plan.untrained, drawn)
 
 
 def _row(archs: dict[str, NDArray[np.int64]], index: int) -> dict[str, int]:

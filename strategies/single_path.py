@@ -23,7 +23,8 @@ from .inherited import ArchTest, images_for
 from .learned import learned_from
 from .length import mean_flops, plain_flops
 from .reading import FEWEST
-from .supernet_strategy import SupernetStrategy, SupernetTraining
+from .supernet_strategy import SupernetStrategy
+from .supernet_training import SupernetTraining
 from .thompson import Learned
 
 SAMPLINGS = ("band", "space")
@@ -88,10 +89,9 @@ class _Search:
 
     def __init__(self, options: SinglePath, problem: Problem) -> None:
         self.options, self.problem, self.total = options, problem, cast(int, options.steps)
-        self.training = SupernetTraining(options, problem)
+        self.training = SupernetTraining(options.recipe(problem), self.total, problem)
         self.supernet = self.training.supernet
-        parts = {"supernet": self.supernet, "objective": self.training.objective}
-        self.model = torch.nn.ModuleDict(parts)
+        self.model = torch.nn.ModuleDict(self.training.parts)
 
     def _drawn(self, number: int, stream: Stream) -> dict[str, NDArray[np.int64]]:
         problem = self.problem
@@ -113,7 +113,7 @@ class _Search:
     def _testing(self) -> ArchTest:
         """The trained supernet."""
         images = images_for(self.options.evaluations, self.training, self.total)
-        return ArchTest(self.supernet, self.training.objective, self.problem, images)
+        return ArchTest(self.training.inherited, self.training.objective, self.problem, images)
 
     def train(self, step: int) -> float:
         """Do one update of the weights and return its loss."""

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, cast
 
-import torch
-from torch import Tensor
-
 from ..core.arch import Arch
 from ..core.loop import Report
-from ..core.precision import computing
 from ..core.run import Run
 from ..core.space import Space
-from ..core.streams import Stream
-from ..ops.chain import set_memory
-from ..training.batch import Batch
 from ..training.changes import asked_changes, check_for_supernet
-from ..training.learning import Learning
 from ..training.recipe import ANY, MOST, Recipe, of_supernet
 from ..training.recipes import asked_recipe, supernet_recipe
 from ..training.setting import setting
-from ..training.static_step import Inputs, StaticStep
 from ..training.strategy import Problem, Strategy
 from .black_box import Trials
 from .length import LONG_STEPS, supernet_flops
@@ -109,7 +99,7 @@ class SupernetStrategy(Strategy):
         """
         usual = self.usual_recipe(cast(int, self.steps), problem.proxy.supernet_recipes)
         return dataclasses.replace(
-            of_supernet(self._asked(problem.recipe, usual)),
+            of_supernet(self._asked(problem.recipe, usual), asked_changes(problem.recipe)[1]),
             optimizer=self.optimizer,
             lr=self.weights_lr,
             weight_decay=self.weight_decay,
@@ -198,90 +188,3 @@ class SupernetStrategy(Strategy):
 def runs_whole(space: Space) -> bool:
     """Tell whether a mixture runs all candidates of every choice, none of them drawn."""
     return all(choice.slot.sampled is None for choice in space.choices().values())
-
-
-class SupernetTraining:
-    """The supernet of one search, its objective and the optimiser of the weights of both.
-
-    Attributes:
-        supernet: of the proxy, on the problem's device.
-        objective: of the task, there too.
-        learning: how they learn.
-    """
-
-    def __init__(self, options: SupernetStrategy, problem: Problem) -> None:
-        self.problem, self.total = problem, cast(int, options.steps)
-        recipe = options.recipe(problem)
-        self.supernet = problem.proxy.supernet(seed=problem.seed)
-        self.supernet.to(problem.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.supernet.train()
-        set_memory(self.supernet, problem.memory)
-        self.objective = problem.task.objective(recipe.amounts).to(problem.device)
-        self._network = computing(self.supernet, problem.precision, problem.device)
-        self.learning = Learning(
-            recipe,
-            self.supernet,
-            self.objective,
-            device=problem.device,
-            precision=problem.precision,
-            is_recorded=problem.cuda_graph,
-        )
-        self._share = torch.zeros((), device=problem.device)
-        self._recorded: tuple[str, StaticStep] | None = None
-
-    @property
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint needs of the training beside the network's own state."""
-        return self.learning.state
-
-    @property
-    def items_an_update(self) -> int:
-        """Items of the batches of an update."""
-        return self.learning.recipe.items_an_update
-
-    def begin(self, step: int) -> None:
-        """Set what depends on the step alone: learning rate, random numbers, share that is done."""
-        self._share.fill_(step / self.total)
-        self.learning.begin(step / self.total)
-        # Dropout draws from the step, so that a resumed search drops the same features.
-        torch.manual_seed(Stream.DROPOUT.seed(self.problem.seed, step))
-
-    def batches(self, step: int, split: str) -> list[Batch]:
-        """Return the batches of a step, not yet on the device."""
-        problem = self.problem
-        return self.learning.batches(problem.task, split, seed=problem.seed, step=step)
-
-    def loss(self, batch: Batch) -> Tensor:
-        """Return the loss of a batch under the current mixtures."""
-        loss: Tensor = self.objective(self._network, batch, self._share)
-        return loss
-
-    def check(self, step: int, **figures: float) -> None:
-        """See that the figures of an update are finite, before they are logged or saved.
-
-        Raises:
-            RuntimeError: if the search diverged.
-        """
-        rate = self.learning.recipe.lr
-        for name, value in figures.items():
-            if not math.isfinite(value):
-                raise RuntimeError(
-                    f"the search diverged at update {step + 1}: {name} is {value}; lower --set "
-                    f"weights_lr (now {rate:g}) and search again in another folder"
-                )
-
-    def run(self, phase: str, update: Callable[..., Tensor], inputs: Inputs) -> Tensor:
-        """Run an update on inputs that are brought to the device, recorded if the problem says so.
-
-        Args:
-            phase: names what the update does; updates of one phase do the same on other numbers.
-            update: from the inputs to what it reports.
-            inputs: batches and tensors on the CPU.
-        """
-        device = self.problem.device
-        if not self.problem.cuda_graph:
-            return update(*(x.to(device) for x in inputs))
-        if self._recorded is None or self._recorded[0] != phase:
-            self._recorded = None  # gives the memory of the phase before back first
-            self._recorded = (phase, StaticStep(update, device))
-        return self._recorded[1](*inputs)

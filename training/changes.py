@@ -11,7 +11,7 @@ from typing import Any
 
 from ..core.check import typed_options
 from ..core.lookup import lookup
-from .recipe import ANY, MOST, PLAIN, Recipe
+from .recipe import ANY, MOST, Recipe
 
 SETTINGS: Mapping[str, None] = dict.fromkeys(
     field.name for field in dataclasses.fields(Recipe) if field.name != "name"
@@ -153,14 +153,16 @@ def check_changes(**changes: Any) -> None:
 
 
 def check_for_supernet(changes: Mapping[str, Any]) -> None:
-    """Refuse settings that single networks alone have.
+    """Refuse what single networks alone can do.
 
     Raises:
-        ValueError: naming one.
+        ValueError: naming it.
     """
-    for name in PLAIN:
-        if changes.get(name):
-            raise ValueError(f"a supernet has no {name}, as single networks have: leave it out")
+    if changes.get("drop_path"):
+        raise ValueError(
+            "a supernet drops no paths, since a block whose shortcut is searched ends in one "
+            "operator: leave out drop_path, or give it to retrain"
+        )
 
 
 def _is_number(value: Any) -> bool:

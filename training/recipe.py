@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from ..core.check import MOST_NUMBER
 from ..core.lookup import lookup
@@ -154,13 +155,15 @@ ANY = Recipe(
 _SINCE = ("schedule", "layer_decay", "decay_all", "clip", "accumulation")
 
 
-PLAIN = ("ema_decay", "drop_path")
-"""What averages or drops parts of one network, and has no meaning for all candidates in one."""
+def of_supernet(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """Return a recipe for the weights of a supernet, without what named ones say of networks.
 
-
-def of_supernet(recipe: Recipe) -> Recipe:
-    """Return a recipe for the weights of a supernet, without what only single networks have."""
-    return dataclasses.replace(recipe, ema_decay=0.0, drop_path=0.0)
+    Args:
+        recipe: changed already.
+        changes: those of a user, who may want averaged weights.
+    """
+    decay = recipe.ema_decay if "ema_decay" in changes else 0.0
+    return dataclasses.replace(recipe, ema_decay=decay, drop_path=0.0)
 
 
 def recipe_hash(recipe: Recipe) -> str:

@@ -23,7 +23,8 @@ def search_of(space, seed=0, **options):
     task = make_task("digits", space.input_shape[-1])
     given = {"space": space, "proxy": space, "task": task, "seed": seed}
     problem = Problem(**given, budget=parse_budget("100%", space))
-    return MixedSearch(MetaKernel(**options).resolved(options["steps"]), problem)
+    strategy = MetaKernel(**options).resolved(options["steps"])
+    return MixedSearch(strategy.plan(space), strategy.recipe(problem), problem)
 
 
 @pytest.fixture(scope="module")

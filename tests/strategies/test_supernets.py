@@ -1,5 +1,6 @@
 """What each of the strategies on a supernet computes, and what it leaves alone."""
 
+import dataclasses
 import math
 from itertools import pairwise
 
@@ -15,6 +16,7 @@ from nastk.core.checkpoint import load_checkpoint
 from nastk.core.loop import silent
 from nastk.core.run import Run
 from nastk.core.supernet import Supernet
+from nastk.evaluators.inherit import load_supernet
 from nastk.search_spaces import SandglassMicro
 from nastk.strategies import STRATEGIES
 from nastk.strategies.effects import Features, ridge
@@ -154,6 +156,42 @@ def test_an_arch_is_tested_without_the_smoothing_of_a_recipe():
     objectives = [TASK.objective({"label_smoothing": share}) for share in (0.0, 0.5)]
     plain, smoothed = (ArchTest(supernet, o, problem(), items=16).loss(chosen) for o in objectives)
     assert plain == smoothed
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("single_path", {"evaluations": 8}),
+        pytest.param("meta_kernel", {"archs": 8, "untrained": 0}, marks=pytest.mark.slow),
+        ("logits", {}),
+    ],
+)
+def test_archs_inherit_the_averaged_weights_of_a_recipe(name, options, tmp_path, monkeypatch):
+    monkeypatch.setenv("NASTK_CHECKPOINT_SECONDS", "0")
+    folder, states = tmp_path / "run", []
+
+    def look(event):  # after a step, before its checkpoint
+        if event["step"] > 1:
+            states.append(load_checkpoint(folder / "checkpoints", "last")[0])
+
+    given = dataclasses.replace(problem(seed=3), recipe={"ema_decay": 0.15})
+    events, last = search(name, folder, given, look, steps=3, batch_size=8, **options)
+    averaged = SPACE.supernet(seed=3)
+    for step, state in enumerate([*states, last][:3]):
+        keep = (0.1, 0.15, 0.15)[step]  # rises to what the recipe says
+        for key, mean in averaged.state_dict().items():
+            value = state[f"supernet.{key}"]
+            mean.copy_(value + keep * (mean - value) if mean.is_floating_point() else value)
+    found = load_supernet(folder, SPACE).state_dict()
+    for key, mean in averaged.state_dict().items():
+        torch.testing.assert_close(found[key], mean)
+    assert any(not torch.equal(found[key], last[f"supernet.{key}"]) for key in found)
+    tested = [event for event in events if "tested" in event]
+    test = ArchTest(load_supernet(folder, SPACE), TASK.objective(), given, items=16)
+    for event in tested:
+        chosen = dict(zip(SPACE.choices(), event["indices"], strict=True))
+        assert test.loss(chosen) == event["inherited_loss"]
+    assert bool(tested) == (name != "logits")
 
 
 def test_single_path_answers_by_a_fit_of_inherited_losses_and_the_solver(tmp_path):

@@ -8,6 +8,8 @@ import asking
 import nastk
 import numpy as np
 import pytest
+import torch
+from nastk.core.checkpoint import load_checkpoint
 from nastk.core.run import Run
 from nastk.core.standing import Parts, noted_in, share_done
 from nastk.records.reading import problem_of
@@ -166,7 +168,7 @@ def test_a_supernet_that_learns_by_a_recipe_goes_on_as_it_was_begun(tmp_path, mo
     monkeypatch.setenv("NASTK_CHECKPOINT_SECONDS", "0")
     (tmp_path / "mine.toml").write_text(
         "clip = 0.5\naccumulation = 2\ndecay_all = false\nlayer_decay = 0.8\n"
-        'schedule = "linear"\nbatch_size = 8\nlabel_smoothing = 0.1\n'
+        'schedule = "linear"\nbatch_size = 8\nlabel_smoothing = 0.1\nema_decay = 0.9\n'
     )
     options = {"strategy": MetaKernel(steps=4, archs=2, untrained=0), "data": "digits"}
     options["recipe"] = str(tmp_path / "mine.toml")
@@ -181,6 +183,9 @@ def test_a_supernet_that_learns_by_a_recipe_goes_on_as_it_was_begun(tmp_path, mo
     (tmp_path / "mine.toml").unlink()  # the run knows what it said
     found = nastk.resume(tmp_path / "run", progress=False)
     logs = [(folder.run / "metrics.jsonl").read_bytes() for folder in (whole, found)]
+    states = [load_checkpoint(folder.run / "checkpoints", "last")[0] for folder in (whole, found)]
+    assert any(key.startswith("average.") for key in states[0])
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     assert logs[0] == logs[1] and found["arch_id"] == whole["arch_id"]
     manifest = Run.open(found.run).manifest
     assert manifest.strategy_options["batch_size"] == 8
@@ -193,7 +198,7 @@ def test_a_supernet_that_learns_by_a_recipe_goes_on_as_it_was_begun(tmp_path, mo
 @pytest.mark.parametrize(
     "strategy, recipe, words",
     [
-        ("meta_kernel", ":ema_decay=0.9", "a supernet has no ema_decay"),
+        ("meta_kernel", ":drop_path=0.1", "a supernet drops no paths"),
         ("logits", ":accumulation=2", "logits learns by one batch an update"),
         ("random", ":clip=1", "trains none; leave out --recipe"),
         (MetaKernel(optimizer="sgd"), ":optimizer=adamw", "--recipe and --set optimizer are one"),
