@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_matrix
 
+from .bounds import Bounded
 from .constraint import Constraint
 from .polynomial import Polynomial, Table
+from .pruning import worthwhile
 from .stdout import prints_to_stderr
 
+_MANY = 20_000  # entries of all tables: from there on candidates are told apart first
 Row = tuple[NDArray[np.int64], NDArray[np.float64]]
 """Columns and values of what is not zero."""
 
@@ -22,7 +25,7 @@ Row = tuple[NDArray[np.int64], NDArray[np.float64]]
 def maximise(
     objective: Polynomial,
     num_candidates: Mapping[str, int],
-    costs: Sequence[tuple[Polynomial, float, float]] = (),
+    costs: Sequence[Bounded] = (),
     gap: float = 0.0,
     constraints: Sequence[Constraint] = (),
     forbidden: Sequence[Mapping[str, int]] = (),
@@ -31,7 +34,8 @@ def maximise(
 
     One binary variable stands for each candidate; a table over several choices gets one variable
     for each joint candidate, tied to the binaries by its marginals, which makes products exact.
-    Candidates that make no difference to a table share its variables.
+    Candidates that make no difference to a table share its variables. Where there are very many
+    joint candidates, those that no best arch can have are left out first, see `worthwhile`.
     The solver's answer is counted again in integers: should a tolerance have let it slip out of
     the bounds, it is cut off and the problem is solved again.
 
@@ -47,26 +51,77 @@ def maximise(
     Returns:
         One index for each choice, or None if no arch has all costs within their bounds.
     """
-    program = _Program(num_candidates, [objective, *(cost for cost, _, _ in costs)])
+    kept = _kept(objective, num_candidates, costs, constraints, forbidden)
+    inside = {name: len(candidates) for name, candidates in kept.items()}
+    parts = [_restricted(p, kept) for p in (objective, *(cost for cost, _, _ in costs))]
+    program = _Program(inside, parts)
     for constraint in constraints:
-        program.bound(program.row(constraint.polynomial), -np.inf, constraint.high)
+        row = program.row(_restricted(constraint.polynomial, kept))
+        program.bound(row, -np.inf, constraint.high)
     for settings in forbidden:
-        program.forbid(settings)
-    for cost, low, high in costs:
+        if all(index in kept[name] for name, index in settings.items()):
+            program.forbid({n: int(np.searchsorted(kept[n], i)) for n, i in settings.items()})
+    for (_, low, high), cost in zip(costs, parts[1:], strict=True):
         fixed = float(cost.tables.get((), np.asarray(0)))
         cost_row = program.row(cost)
         scale = max(np.abs(cost_row).max(initial=0.0), 1.0)
         program.bound(cost_row / scale, (low - fixed) / scale, (high - fixed) / scale)
-    objective_row = program.row(objective)
+    objective_row = program.row(parts[0])
     while True:
         solution = program.solve(objective_row, gap)
         if solution is None:
             return None
-        one = {name: np.array([index]) for name, index in solution.items()}
-        is_allowed = all(constraint.allows(one)[0] for constraint in constraints)
-        if is_allowed and all(low <= cost.evaluate(one)[0] <= high for cost, low, high in costs):
-            return solution
+        arch = {name: int(kept[name][index]) for name, index in solution.items()}
+        if _allows({n: np.array([i]) for n, i in arch.items()}, costs, constraints)[0]:
+            return arch
         program.forbid(solution)
+
+
+def _kept(
+    objective: Polynomial,
+    num_candidates: Mapping[str, int],
+    costs: Sequence[Bounded],
+    constraints: Sequence[Constraint],
+    forbidden: Sequence[Mapping[str, int]],
+) -> dict[str, NDArray[np.int64]]:
+    """Return the candidates of each choice that are worth a variable: all, in small programs."""
+    every = {name: np.arange(count) for name, count in num_candidates.items()}
+    keys = {key for p in (objective, *(cost for cost, _, _ in costs)) for key in p.tables}
+    size = sum(math.prod(num_candidates[name] for name in key) for key in keys)
+    if size < _MANY or len(costs) != 1:
+        return every
+
+    def is_allowed(archs: dict[str, NDArray[np.int64]]) -> NDArray[np.bool_]:
+        allowed = _allows(archs, costs, constraints)
+        for settings in forbidden:
+            allowed &= ~np.logical_and.reduce([archs[n] == i for n, i in settings.items()])
+        return allowed
+
+    return worthwhile(objective, num_candidates, costs[0], is_allowed) or every
+
+
+def _allows(
+    archs: Mapping[str, NDArray[np.int64]],
+    costs: Sequence[Bounded],
+    constraints: Sequence[Constraint],
+) -> NDArray[np.bool_]:
+    """Return [A] whether archs, [A] candidate indices a choice, keep all bounds and rules."""
+    allowed = [constraint.allows(archs) for constraint in constraints]
+    for cost, low, high in costs:
+        values = cost.evaluate(archs)
+        allowed.append((low <= values) & (values <= high))
+    found: NDArray[np.bool_] = np.logical_and.reduce(allowed) if allowed else np.array([True])
+    return found
+
+
+def _restricted(polynomial: Polynomial, kept: Mapping[str, NDArray[np.int64]]) -> Polynomial:
+    """Return a polynomial over some candidates of each choice alone."""
+    return Polynomial(
+        {
+            key: table[np.ix_(*(kept[name] for name in key))] if key else table
+            for key, table in polynomial.tables.items()
+        }
+    )
 
 
 @dataclass(frozen=True)
