@@ -22,7 +22,7 @@ from .polynomial import Polynomial
 
 Indices = dict[str, NDArray[np.int64]]
 Tables = dict[tuple[str, ...], NDArray[np.float64]]
-_LARGEST = 1 << 22  # entries of a joint table: beyond, choices meet too many others
+_LARGEST = 1 << 16  # entries of a joint table: beyond, choices meet too many others
 _PRICES = 60  # that are tried: halving this often leaves none between two archs
 
 
