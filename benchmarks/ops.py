@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.choice import Choice
-from ..ops import Chain, Step, batch_norm, depthwise_conv2d
+from ..ops import Chain, ConvNormAct, batch_norm, depthwise_conv2d
 from ..ops.chain import set_memory
 from .method import interleaved, machine, ratio, saved_bytes
 
@@ -40,8 +40,8 @@ class Mixed(nn.Module):
 
 def _chain(channels: int, kernel: int | Choice) -> Chain:
     """Return depthwise 1x1, norm, relu6, depthwise: the smallest chain with one operator inside."""
-    first = Step(depthwise_conv2d(channels, 1), batch_norm(channels), nn.ReLU6())
-    return Chain([first, Step(depthwise_conv2d(channels, kernel))])
+    first = ConvNormAct(depthwise_conv2d(channels, 1), batch_norm(channels), nn.ReLU6())
+    return Chain([first, ConvNormAct(depthwise_conv2d(channels, kernel))])
 
 
 def bench_ops(

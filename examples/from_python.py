@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import nastk
 import numpy as np
-from nastk.ops import Step, batch_norm, conv2d, depthwise_conv2d, linear
+from nastk.ops import ConvNormAct, batch_norm, conv2d, depthwise_conv2d, linear
 from nastk.strategies import LocalSearch
 from torch import nn
 
@@ -20,9 +20,9 @@ class Small(nastk.Space):
         """Build the network, asking for its width and its kernel."""
         width = choose("width", (8, 12, 16))
         return nn.Sequential(
-            Step(conv2d(3, 8, 3, stride=2), batch_norm(8), nn.ReLU()),
-            Step(depthwise_conv2d(8, choose("kernel", (3, 5, 7))), batch_norm(8)),
-            Step(conv2d(8, width, 1), batch_norm(width), nn.ReLU()),
+            ConvNormAct(conv2d(3, 8, 3, stride=2), batch_norm(8), nn.ReLU()),
+            ConvNormAct(depthwise_conv2d(8, choose("kernel", (3, 5, 7))), batch_norm(8)),
+            ConvNormAct(conv2d(8, width, 1), batch_norm(width), nn.ReLU()),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
             linear(width, self.num_classes),

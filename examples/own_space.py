@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import nastk
-from nastk.ops import Chain, Step, batch_norm, conv2d, depthwise_conv2d, linear
+from nastk.ops import Chain, ConvNormAct, batch_norm, conv2d, depthwise_conv2d, linear
 from nastk.strategies import MetaKernel
 from torch import nn
 
@@ -18,9 +18,9 @@ class Mine(nastk.Space):
         return nn.Sequential(
             Chain(
                 [
-                    Step(conv2d(3, 16, 3, stride=2), batch_norm(16), nn.ReLU()),
-                    Step(depthwise_conv2d(16, choose("kernel", (3, 5, 7))), batch_norm(16)),
-                    Step(conv2d(16, width, 1), batch_norm(width), nn.ReLU()),
+                    ConvNormAct(conv2d(3, 16, 3, stride=2), batch_norm(16), nn.ReLU()),
+                    ConvNormAct(depthwise_conv2d(16, choose("kernel", (3, 5, 7))), batch_norm(16)),
+                    ConvNormAct(conv2d(16, width, 1), batch_norm(width), nn.ReLU()),
                 ]
             ),
             nn.AdaptiveAvgPool2d(1),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ..ops import Step, batch_norm, conv2d, depthwise_conv2d
+from ..ops import ConvNormAct, batch_norm, conv2d, depthwise_conv2d
 
 
 class Ghost(nn.Module):
@@ -17,8 +17,8 @@ class Ghost(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, act: Callable[[], nn.Module]) -> None:
         super().__init__()
         half = math.ceil(out_channels / 2)
-        self.primary = Step(conv2d(in_channels, half, 1), batch_norm(half), act())
-        self.cheap = Step(depthwise_conv2d(half, 3), batch_norm(half), act())
+        self.primary = ConvNormAct(conv2d(in_channels, half, 1), batch_norm(half), act())
+        self.cheap = ConvNormAct(depthwise_conv2d(half, 3), batch_norm(half), act())
         self.out_channels = out_channels
 
     def forward(self, x: Tensor) -> Tensor:
@@ -43,15 +43,17 @@ class GhostBottleneck(nn.Module):
         parts: list[nn.Module] = [Ghost(in_channels, hidden, nn.ReLU)]
         if stride > 1:
             conv = depthwise_conv2d(hidden, kernel, stride=stride)
-            parts.append(Step(conv, batch_norm(hidden)))
+            parts.append(ConvNormAct(conv, batch_norm(hidden)))
         if squeeze is not None:
             parts.append(squeeze)
         self.body = nn.Sequential(*parts, Ghost(hidden, out_channels, nn.Identity))
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or in_channels != out_channels:
             self.shortcut = nn.Sequential(
-                Step(depthwise_conv2d(in_channels, kernel, stride=stride), batch_norm(in_channels)),
-                Step(conv2d(in_channels, out_channels, 1), batch_norm(out_channels)),
+                ConvNormAct(
+                    depthwise_conv2d(in_channels, kernel, stride=stride), batch_norm(in_channels)
+                ),
+                ConvNormAct(conv2d(in_channels, out_channels, 1), batch_norm(out_channels)),
             )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from ..core.lookup import lookup
 from ..core.space import Space
 from ..ops import (
     Chain,
-    Step,
+    ConvNormAct,
     batch_norm,
     conv2d,
     depthwise_conv2d,
@@ -104,7 +104,7 @@ class Published(Space):
         act = ACTS[table["act"]]
         channels = self._rounded(table["stem"])
         layers: list[nn.Module] = [
-            Step(conv2d(3, channels, 3, stride=2), batch_norm(channels), act())
+            ConvNormAct(conv2d(3, channels, 3, stride=2), batch_norm(channels), act())
         ]
         unscaled = round_channels(table["stem"] * self.width, 8)
         for row in table["blocks"]:
@@ -136,23 +136,23 @@ class Published(Space):
         channels = self._scaled(unscaled)
         if "head" not in table:  # MobileNetV2's rule: the last width never shrinks
             last = self._scaled(max(table["last"], round_channels(table["last"] * self.width, 8)))
-            layers.append(Step(conv2d(channels, last, 1), batch_norm(last), act()))
+            layers.append(ConvNormAct(conv2d(channels, last, 1), batch_norm(last), act()))
             return nn.Sequential(*layers, Head(linear(last, self.num_classes), dropout=0.2))
         last = self._rounded(table["last"])
-        layers.append(Step(conv2d(channels, last, 1), batch_norm(last), act()))
+        layers.append(ConvNormAct(conv2d(channels, last, 1), batch_norm(last), act()))
         return nn.Sequential(*layers, self._biased_head(last, table["head"], act))
 
     def _biased_head(self, channels: int, width: int, act: Callable[[], nn.Module]) -> nn.Module:
         """Return pool, biased 1x1 convolution, activation, linear layer (MobileNetV3)."""
         head = self._scaled(width)
-        conv = Step(conv2d(channels, head, 1, bias=True), None, act())
+        conv = ConvNormAct(conv2d(channels, head, 1, bias=True), None, act())
         return Head(linear(head, self.num_classes), dropout=0.2, conv=conv)
 
     def _atom(self, table: Table) -> nn.Module:
         act = ACTS[table.get("act", "relu")]
         channels = self._scaled(table["stem"])
         layers: list[nn.Module] = [
-            Step(conv2d(3, channels, 3, stride=2), batch_norm(channels), act())
+            ConvNormAct(conv2d(3, channels, 3, stride=2), batch_norm(channels), act())
         ]
         unscaled = table["stem"]
         for index, (base, stride, kernels, counts) in enumerate(table["blocks"]):
@@ -173,13 +173,13 @@ class Published(Space):
             )
             channels, unscaled = out, base
         last = self._scaled(table["last"])
-        layers.append(Step(conv2d(channels, last, 1), batch_norm(last), act()))
+        layers.append(ConvNormAct(conv2d(channels, last, 1), batch_norm(last), act()))
         return nn.Sequential(*layers, Head(linear(last, self.num_classes), dropout=0.2))
 
     def _ghost(self, table: Table) -> nn.Module:
         channels = self._rounded(table["stem"], 4)
         layers: list[nn.Module] = [
-            Step(conv2d(3, channels, 3, stride=2), batch_norm(channels), nn.ReLU())
+            ConvNormAct(conv2d(3, channels, 3, stride=2), batch_norm(channels), nn.ReLU())
         ]
         for kernel, wide, base, share, stride in table["blocks"]:
             hidden, out = self._rounded(wide, 4), self._rounded(base, 4)
@@ -190,14 +190,14 @@ class Published(Space):
             layers.append(GhostBottleneck(channels, hidden, out, kernel, stride, squeeze))
             channels = out
         last = self._rounded(table["last"], 4)
-        layers.append(Step(conv2d(channels, last, 1), batch_norm(last), nn.ReLU()))
+        layers.append(ConvNormAct(conv2d(channels, last, 1), batch_norm(last), nn.ReLU()))
         return nn.Sequential(*layers, self._biased_head(last, table["head"], nn.ReLU))
 
     def _sandglass_se(self, table: Table) -> nn.Module:
         norm = partial(batch_norm, eps=1e-3, momentum=0.01)
         channels = table["stem"]
         layers: list[nn.Module] = [
-            Step(
+            ConvNormAct(
                 conv2d(3, self._scaled(channels), 3, stride=2),
                 norm(self._scaled(channels)),
                 nn.SiLU(),

@@ -1,7 +1,7 @@
 """Operators that accept a value or a choice, and the mixtures that say what a choice computes."""
 
 from .attention import self_attention, token_attention
-from .chain import Chain, Step
+from .chain import Chain, ConvNormAct
 from .channel_attention import channel_attention
 from .convolution import conv2d, depthwise_conv2d
 from .either import either
@@ -15,9 +15,12 @@ from .residual import residual
 from .tokens import TokenMap, soft_split, token_embedding
 from .width import grouped
 
+Step = ConvNormAct
+"""Its name until version 0.1, by which spaces of users import it."""
+
 __all__ = [
     "Chain",
-    "Step",
+    "ConvNormAct",
     "TokenMap",
     "batch_norm",
     "channel_attention",

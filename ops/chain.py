@@ -38,7 +38,7 @@ class Regrouped(nn.Module):
     memory: str = "high"
 
 
-class Step(Regrouped):
+class ConvNormAct(Regrouped):
     """One convolution with the norm and the activation behind it, either of which may be absent."""
 
     def __init__(
@@ -78,7 +78,7 @@ class Chain(Regrouped):
     def can_scale(self) -> bool:
         """Whether the chain ends in a norm, into which a gain can be folded."""
         last = self.steps[-1]
-        return isinstance(last, Step) and last.norm is not None and last.act is None
+        return isinstance(last, ConvNormAct) and last.norm is not None and last.act is None
 
     def joined(self, x: Tensor, gain: Tensor | None, share_C: Tensor | None) -> Tensor:
         """Return gain * chain(x) + share * x, the end of a residual block; None stands for one.
@@ -100,7 +100,7 @@ class Chain(Regrouped):
         for step in self.steps[:-1]:
             x = step(x)
         last = self.steps[-1]
-        assert isinstance(last, Step) and last.norm is not None
+        assert isinstance(last, ConvNormAct) and last.norm is not None
         return scaled_batch_norm(last.norm, last.conv(x), gain)
 
     def _run(
@@ -155,7 +155,7 @@ def default_memory(device: torch.device) -> str:
     return "low" if route.has_kernels(device) else "high"
 
 
-def _regroups(module: Step | Chain, x: Tensor) -> bool:
+def _regroups(module: ConvNormAct | Chain, x: Tensor) -> bool:
     """Tell whether to run regrouped: only where a backward pass follows, and nobody looks on."""
     return (
         module.memory != "high"
@@ -168,16 +168,16 @@ def _regroups(module: Step | Chain, x: Tensor) -> bool:
     )
 
 
-def _compiles(module: Step | Chain, x: Tensor) -> bool:
+def _compiles(module: ConvNormAct | Chain, x: Tensor) -> bool:
     """Tell whether a compiler should see the regrouped form instead of torch's modules."""
     is_shared = any(isinstance(part, nn.SyncBatchNorm) for part in _parts(module))
     return route.uses_operators(x.device) and not is_shared
 
 
-def _parts(module: Step | Chain) -> Iterator[nn.Module]:
+def _parts(module: ConvNormAct | Chain) -> Iterator[nn.Module]:
     """Yield the modules that a regrouped run reads instead of calling."""
     for step in module.steps if isinstance(module, Chain) else (module,):
-        if isinstance(step, Step):
+        if isinstance(step, ConvNormAct):
             if step is not module:
                 yield step
             yield from (part for part in (step.conv, step.norm, step.act) if part is not None)
@@ -216,7 +216,7 @@ def _read(steps: Sequence[nn.Module], gain: Tensor | None = None) -> list[_Link]
     """
     links: list[_Link] = []
     for step in steps:
-        if not isinstance(step, Step):
+        if not isinstance(step, ConvNormAct):
             links.append(_Link(step))
             continue
         factor = gain if step is steps[-1] else None
@@ -238,7 +238,7 @@ def _updates_itself(links: Sequence[_Link]) -> bool:
     """Tell whether a norm runs by itself, whose statistics a second pass would move again."""
     for link in links:
         parts: Iterator[nn.Module] = iter(())
-        if not isinstance(link.module, Step):
+        if not isinstance(link.module, ConvNormAct):
             parts = link.module.modules()
         elif link.norm is None and link.module.norm is not None:
             parts = link.module.norm.modules()
@@ -262,9 +262,9 @@ def _advance(links: Sequence[_Link], x: Tensor) -> tuple[Tensor, tuple[Norm, str
     waiting: tuple[Norm, str] | None = None  # the norm and activation that x has yet to pass
     for link in links:
         step = link.module
-        if link.conv is None or not isinstance(step, Step):
+        if link.conv is None or not isinstance(step, ConvNormAct):
             x, waiting = _finish(x, waiting), None
-            if not isinstance(step, Step):
+            if not isinstance(step, ConvNormAct):
                 x = step(x)
                 continue
             x = step.conv(x)

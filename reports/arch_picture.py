@@ -20,7 +20,7 @@ from .axes import WIDTH, box, picture, short, stroke, text
 from .markup import Markup, tag
 
 # Classes whose names tell nothing about a block.
-_PLAIN = {"Chain", "Identity", "Linear", "ModuleList", "Residual", "Sequential", "Step"}
+_PLAIN = {"Chain", "Identity", "Linear", "ModuleList", "Residual", "Sequential", "ConvNormAct"}
 _LEFT, _PITCH, _CELL, _PER_ROW = 92.0, 30, 41.0, 5
 
 

@@ -9,7 +9,16 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..core.choice import Choice
-from ..ops import Chain, Step, batch_norm, conv2d, depthwise_conv2d, either, grouped, residual
+from ..ops import (
+    Chain,
+    ConvNormAct,
+    batch_norm,
+    conv2d,
+    depthwise_conv2d,
+    either,
+    grouped,
+    residual,
+)
 from ..ops.meta_convolution import Kernel
 from ..ops.width import AnyWidth
 
@@ -73,12 +82,14 @@ def sandglass(
     steps = []
     if first_kernel is not None:
         conv = depthwise_conv2d(in_channels, first_kernel)
-        steps.append(Step(conv, norm(in_channels), act()))
-    steps.append(Step(conv2d(in_channels, hidden, 1, groups=groups), norm(hidden)))
-    steps.append(Step(conv2d(hidden, out_channels, 1, groups=groups), norm(out_channels), act()))
+        steps.append(ConvNormAct(conv, norm(in_channels), act()))
+    steps.append(ConvNormAct(conv2d(in_channels, hidden, 1, groups=groups), norm(hidden)))
+    steps.append(
+        ConvNormAct(conv2d(hidden, out_channels, 1, groups=groups), norm(out_channels), act())
+    )
     if last_kernel is not None:
         conv = depthwise_conv2d(out_channels, last_kernel, stride=stride)
-        steps.append(Step(conv, norm(out_channels)))
+        steps.append(ConvNormAct(conv, norm(out_channels)))
     return Chain(steps)
 
 
@@ -139,11 +150,13 @@ def inverted_residual(
     """
     steps: list[nn.Module] = []
     if expand:
-        steps.append(Step(conv2d(in_channels, hidden, 1), batch_norm(hidden, eps=eps), act()))
-    steps.append(Step(depthwise, batch_norm(hidden, eps=eps), act()))
+        steps.append(
+            ConvNormAct(conv2d(in_channels, hidden, 1), batch_norm(hidden, eps=eps), act())
+        )
+    steps.append(ConvNormAct(depthwise, batch_norm(hidden, eps=eps), act()))
     if squeeze is not None:
         steps.append(squeeze)
-    steps.append(Step(conv2d(hidden, out_channels, 1), batch_norm(out_channels, eps=eps)))
+    steps.append(ConvNormAct(conv2d(hidden, out_channels, 1), batch_norm(out_channels, eps=eps)))
     chain = Chain(steps)
     return residual(chain, in_channels) if has_shortcut else chain
 

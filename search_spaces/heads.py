@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..ops import Step, batch_norm, conv2d, linear
+from ..ops import ConvNormAct, batch_norm, conv2d, linear
 from ..ops.width import AnyWidth
 from .blocks import Head
 
@@ -166,7 +166,7 @@ def _pooled(body: Body, outputs: int, ending: Ending) -> list[nn.Module]:
     layers, channels = list(body.layers), body.features[-1].channels
     if ending.widened:
         convolution = conv2d(channels, ending.widened, 1)
-        layers.append(Step(convolution, batch_norm(ending.widened), ending.act()))
+        layers.append(ConvNormAct(convolution, batch_norm(ending.widened), ending.act()))
         channels = ending.widened
     return [*layers, Head(linear(channels, outputs), ending.dropout)]
 

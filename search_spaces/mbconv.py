@@ -13,7 +13,7 @@ from ..core.arch import Arch
 from ..core.choice import Choose
 from ..core.lookup import lookup
 from ..core.space import Space
-from ..ops import Step, batch_norm, conv2d, depthwise_conv2d, grouped
+from ..ops import ConvNormAct, batch_norm, conv2d, depthwise_conv2d, grouped
 from ..ops.meta_convolution import Kernel
 from .blocks import (
     ACTS,
@@ -78,7 +78,7 @@ class MBConv(Space):
         act = ACTS[self.act]
         channels = self._channels(32)
         body = Body()
-        stem = Step(conv2d(3, channels, 3, stride=2), batch_norm(channels), act())
+        stem = ConvNormAct(conv2d(3, channels, 3, stride=2), batch_norm(channels), act())
         body.add(stem, channels, stride=2)
         for index, (base, repeats, first_stride) in enumerate(MACROS[self.macro], 1):
             for block in range(1, repeats + 1):

@@ -9,7 +9,7 @@ from torch import nn
 
 from ..core.choice import Choose
 from ..core.space import Space
-from ..ops import Step, batch_norm, conv2d
+from ..ops import ConvNormAct, batch_norm, conv2d
 from .blocks import optional_bottleneck
 from .heads import HEADS, Body
 
@@ -40,7 +40,7 @@ class MBConvMicro(Space):
         """Build stem, three stages of two layers, and head."""
         channels = STAGES[0][0]
         body = Body()
-        stem = Step(conv2d(3, channels, 3, stride=2), batch_norm(channels), nn.ReLU())
+        stem = ConvNormAct(conv2d(3, channels, 3, stride=2), batch_norm(channels), nn.ReLU())
         body.add(stem, channels, stride=2)
         for stage, (out, repeats, first_stride) in enumerate(STAGES, 1):
             for layer in range(1, repeats + 1):

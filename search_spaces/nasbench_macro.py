@@ -11,7 +11,7 @@ from torch import nn
 from ..core.arch import Arch
 from ..core.choice import Choose
 from ..core.space import Space
-from ..ops import Step, batch_norm, conv2d, linear
+from ..ops import ConvNormAct, batch_norm, conv2d, linear
 from .blocks import Head, check_factors, optional_bottleneck, scaled_channels
 
 # What a layer may be, in the order of the digits of the table's keys: kernel size of the first and
@@ -56,7 +56,9 @@ class NasBenchMacro(Space):
     def network(self, choose: Choose) -> nn.Module:
         """Build stem, layers, the 1280-channel convolution and head."""
         channels = scaled_channels(32, self.scale)
-        layers: list[nn.Module] = [Step(conv2d(3, channels, 3), batch_norm(channels), nn.ReLU())]
+        layers: list[nn.Module] = [
+            ConvNormAct(conv2d(3, channels, 3), batch_norm(channels), nn.ReLU())
+        ]
         for stage, (base, repeats) in enumerate(_STAGES, 1):
             out = scaled_channels(base, self.scale)
             for layer in range(1, repeats + 1):
@@ -69,7 +71,7 @@ class NasBenchMacro(Space):
                 )
                 channels = out
         last = scaled_channels(1280, self.scale)
-        layers.append(Step(conv2d(channels, last, 1), batch_norm(last), nn.ReLU()))
+        layers.append(ConvNormAct(conv2d(channels, last, 1), batch_norm(last), nn.ReLU()))
         return nn.Sequential(*layers, Head(linear(last, self.num_classes)))
 
     def parse(self, digits: str) -> Arch:

@@ -11,7 +11,7 @@ from torch import nn
 from ..core.arch import Arch
 from ..core.choice import Choose, Value
 from ..core.space import Space
-from ..ops import Step, batch_norm, conv2d, residual
+from ..ops import ConvNormAct, batch_norm, conv2d, residual
 from .blocks import (
     bottleneck_width,
     check_factors,
@@ -76,7 +76,9 @@ class Sandglass(Space):
         channels = round_channels(32 * self.width, divisor)
         stem = scaled_channels(channels, self.scale)
         body = Body()
-        body.add(Step(conv2d(3, stem, 3, stride=2), batch_norm(stem), nn.ReLU6()), stem, stride=2)
+        body.add(
+            ConvNormAct(conv2d(3, stem, 3, stride=2), batch_norm(stem), nn.ReLU6()), stem, stride=2
+        )
         for index, (reduction, base, repeats, stride) in enumerate(STAGES, 1):
             out = round_channels(base * self.width, divisor)
             if index == len(STAGES) and self.width < 1:

@@ -9,7 +9,7 @@ from torch import nn
 
 from ..core.choice import Choose
 from ..core.space import Space
-from ..ops import Step, batch_norm, conv2d, residual
+from ..ops import ConvNormAct, batch_norm, conv2d, residual
 from .blocks import sandglass
 from .heads import HEADS, Body
 
@@ -33,7 +33,7 @@ class SandglassMicro(Space):
         """Build stem, three stages of two blocks, and head."""
         channels: Any = choose("stem.width", (8, 16))
         body = Body()
-        stem = Step(conv2d(3, channels, 3, stride=2), batch_norm(channels), nn.ReLU6())
+        stem = ConvNormAct(conv2d(3, channels, 3, stride=2), batch_norm(channels), nn.ReLU6())
         body.add(stem, channels, stride=2)
         for index, (widths, stride) in enumerate(STAGES, 1):
             out = choose(f"stage{index}.width", widths)

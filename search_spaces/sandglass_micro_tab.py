@@ -9,7 +9,7 @@ from torch import nn
 
 from ..core.choice import Choose
 from ..core.space import Space
-from ..ops import Step, batch_norm, conv2d, residual
+from ..ops import ConvNormAct, batch_norm, conv2d, residual
 from .blocks import sandglass
 from .heads import HEADS, Body
 
@@ -51,7 +51,9 @@ class SandglassMicroTab(Space):
             for number, channels in ((1, first), (2, second))
         ]
         body = Body()
-        body.add(Step(conv2d(3, stem, 3, stride=2), batch_norm(stem), nn.ReLU6()), stem, stride=2)
+        body.add(
+            ConvNormAct(conv2d(3, stem, 3, stride=2), batch_norm(stem), nn.ReLU6()), stem, stride=2
+        )
         body.add(stage1, first, stride=2)
         body.add(stage2[0], second)
         body.add(residual(stage2[1], second, keep=choose("stage2.block2.keep", (1, 0))), second)

@@ -7,7 +7,7 @@ from torch import nn
 
 from ..core.choice import Choose
 from ..core.space import Space
-from ..ops import Step, batch_norm, conv2d, depthwise_conv2d
+from ..ops import ConvNormAct, batch_norm, conv2d, depthwise_conv2d
 from .heads import HEADS, Body
 
 
@@ -26,8 +26,8 @@ class Toy(Space):
         """Build three convolutions and a linear layer."""
         width = choose("width", (8, 16))
         body = Body()
-        body.add(Step(conv2d(3, 8, 3, stride=2), batch_norm(8), nn.ReLU6()), 8, stride=2)
+        body.add(ConvNormAct(conv2d(3, 8, 3, stride=2), batch_norm(8), nn.ReLU6()), 8, stride=2)
         depthwise = depthwise_conv2d(8, choose("kernel", (3, 5)), stride=2)
-        body.add(Step(depthwise, batch_norm(8)), 8, stride=2)
-        body.add(Step(conv2d(8, width, 1), batch_norm(width), nn.ReLU6()), width)
+        body.add(ConvNormAct(depthwise, batch_norm(8)), 8, stride=2)
+        body.add(ConvNormAct(conv2d(8, width, 1), batch_norm(width), nn.ReLU6()), width)
         return body.network(self.kind, self.num_classes)

@@ -105,7 +105,7 @@ def test_wrong_options_are_refused(options, words):
 MY_SPACE = """
 from dataclasses import dataclass
 import nastk
-from nastk.ops import Step, batch_norm, conv2d, linear
+from nastk.ops import ConvNormAct, batch_norm, conv2d, linear
 from nastk.search_spaces.blocks import Head
 from torch import nn
 
@@ -121,7 +121,8 @@ class Mine(nastk.Space):
         for number in range(3):
             width = choose(f"width{number}", (4, 6, 8, 10))
             kernel = choose(f"kernel{number}", (1, 3))
-            layers.append(Step(conv2d(channels, width, kernel), batch_norm(width), nn.ReLU()))
+            conv = conv2d(channels, width, kernel)
+            layers.append(ConvNormAct(conv, batch_norm(width), nn.ReLU()))
             channels = width
         return nn.Sequential(*layers, Head(linear(channels, self.num_classes)))
 """

@@ -13,7 +13,7 @@ from nastk.core.polynomial import Polynomial
 from nastk.core.sampler import sample
 from nastk.core.solver import maximise
 from nastk.core.space import Space
-from nastk.ops import Chain, Step, batch_norm, conv2d, depthwise_conv2d, linear, residual
+from nastk.ops import Chain, ConvNormAct, batch_norm, conv2d, depthwise_conv2d, linear, residual
 from nastk.search_spaces import SPACES, Sandglass, SandglassMicro, Toy
 from nastk.search_spaces.blocks import Head
 from torch import nn
@@ -163,7 +163,7 @@ class SharedKernel(Space):
         kernel = choose("kernel", (3, 5, 7))
         blocks = []
         for index in (1, 2):
-            step = Step(depthwise_conv2d(8, kernel), batch_norm(8))
+            step = ConvNormAct(depthwise_conv2d(8, kernel), batch_norm(8))
             blocks.append(residual(Chain([step]), 8, keep=choose(f"block{index}.keep", (1, 0))))
         return nn.Sequential(conv2d(3, 8, 3, stride=2), *blocks, Head(linear(8, 10)))
 

@@ -15,7 +15,7 @@ from nastk.core.polynomial import Polynomial
 from nastk.core.sampler import sample
 from nastk.core.solver import maximise
 from nastk.core.space import Space
-from nastk.ops import Step, batch_norm, conv2d, linear
+from nastk.ops import ConvNormAct, batch_norm, conv2d, linear
 from nastk.search_spaces.blocks import Head
 from torch import nn
 
@@ -73,8 +73,8 @@ class Ruled(Space):
     def network(self, choose):
         first, second = choose("first", (4, 8, 12)), choose("second", (4, 8, 12))
         return nn.Sequential(
-            Step(conv2d(3, first, 1), batch_norm(first)),
-            Step(conv2d(first, second, 1), batch_norm(second)),
+            ConvNormAct(conv2d(3, first, 1), batch_norm(first)),
+            ConvNormAct(conv2d(first, second, 1), batch_norm(second)),
             Head(linear(second, self.num_classes)),
         )
 

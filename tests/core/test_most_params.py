@@ -9,7 +9,7 @@ from nastk.core.band import band_of
 from nastk.core.best import most_params
 from nastk.core.budget import Budget
 from nastk.core.space import Space
-from nastk.ops import Chain, Step, batch_norm, conv2d, depthwise_conv2d, linear, residual
+from nastk.ops import Chain, ConvNormAct, batch_norm, conv2d, depthwise_conv2d, linear, residual
 from nastk.search_spaces.blocks import Head
 from torch import nn
 
@@ -22,14 +22,14 @@ class Bottlenecks(Space):
     num_classes: int = 10
 
     def network(self, choose):
-        layers = [Step(conv2d(3, 24, 3, stride=2), batch_norm(24), nn.ReLU())]
+        layers = [ConvNormAct(conv2d(3, 24, 3, stride=2), batch_norm(24), nn.ReLU())]
         for index in (1, 2, 3):
             width = choose(f"block{index}.width", (8, 13, 22, 30))
             chain = Chain(
                 [
-                    Step(conv2d(24, width, 1), batch_norm(width), nn.ReLU()),
-                    Step(conv2d(width, 24, 1), batch_norm(24)),
-                    Step(
+                    ConvNormAct(conv2d(24, width, 1), batch_norm(width), nn.ReLU()),
+                    ConvNormAct(conv2d(width, 24, 1), batch_norm(24)),
+                    ConvNormAct(
                         depthwise_conv2d(24, choose(f"block{index}.kernel", (3, 5, 7))),
                         batch_norm(24),
                     ),

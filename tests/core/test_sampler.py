@@ -13,7 +13,7 @@ from nastk.core.budget import parse_budget
 from nastk.core.sampler import sample
 from nastk.core.space import Space
 from nastk.core.walk import walk
-from nastk.ops import Chain, Step, batch_norm, conv2d, depthwise_conv2d, linear, residual
+from nastk.ops import Chain, ConvNormAct, batch_norm, conv2d, depthwise_conv2d, linear, residual
 from nastk.search_spaces import SPACES
 from nastk.search_spaces.blocks import Head
 from scipy.stats import chisquare
@@ -32,7 +32,7 @@ class Listed(Space):
     def network(self, choose):
         blocks = []
         for index in range(NUM_BLOCKS):
-            step = Step(
+            step = ConvNormAct(
                 depthwise_conv2d(8, choose(f"block{index}.kernel", (3, 5, 7))), batch_norm(8)
             )
             keep = choose(f"block{index}.keep", (1, 0))

@@ -18,7 +18,7 @@ from nastk.core.polynomial import Polynomial
 from nastk.core.sampler import estimate, sample
 from nastk.core.space import Space
 from nastk.core.walk import walk
-from nastk.ops import Chain, Step, batch_norm, conv2d, depthwise_conv2d, linear, residual
+from nastk.ops import Chain, ConvNormAct, batch_norm, conv2d, depthwise_conv2d, linear, residual
 from nastk.search_spaces import SPACES
 from nastk.search_spaces.blocks import Head
 from scipy.stats import chisquare
@@ -45,14 +45,14 @@ class Drawn(Space):
         for number in range(self.num_blocks):
             width = choose(f"width{number}", some(range(2, 40), 3))
             size, stride = (int(generator.choice(values)) for values in ((1, 3), (1, 2)))
-            layers.append(Step(conv2d(channels, width, size, stride=stride)))
+            layers.append(ConvNormAct(conv2d(channels, width, size, stride=stride)))
             kernel = choose(f"kernel{number}", some([3, 5, 7], 2)) if number else shared
-            steps = [Step(depthwise_conv2d(width, kernel), batch_norm(width))]
-            steps += [Step(conv2d(width, width, 1), batch_norm(width))] * min(number, 1)
+            steps = [ConvNormAct(depthwise_conv2d(width, kernel), batch_norm(width))]
+            steps += [ConvNormAct(conv2d(width, width, 1), batch_norm(width))] * min(number, 1)
             keep = choose(f"keep{number}", (1, 0))
             layers.append(residual(Chain(steps), width, keep=keep))
             channels = width
-        again = Chain([Step(depthwise_conv2d(channels, shared), batch_norm(channels))])
+        again = Chain([ConvNormAct(depthwise_conv2d(channels, shared), batch_norm(channels))])
         layers.append(residual(again, channels, keep=choose("keep", (1, 0))))
         return nn.Sequential(*layers, Head(linear(channels, self.num_classes)))
 

@@ -12,7 +12,7 @@ from nastk.core.run import Run
 from nastk.core.spec import Spec, examples
 from nastk.evaluators.efficiency import latency_ms, outside_flops
 from nastk.evaluators.zero_cost import jacob_cov, naswot, synflow
-from nastk.ops import Step, batch_norm, conv2d, linear
+from nastk.ops import ConvNormAct, batch_norm, conv2d, linear
 from nastk.records.reading import problem_of
 from nastk.reports.arch_picture import blocks_of
 from nastk.strategies.length import supernet_flops
@@ -59,8 +59,8 @@ class Captions(nastk.Space):
     def network(self, choose):
         hidden, kernel = choose("hidden", (4, 8)), choose("kernel", (1, 3))
         body = nn.Sequential(
-            Step(conv2d(3, hidden, kernel), batch_norm(hidden), nn.ReLU()),
-            Step(conv2d(hidden, 8, 1), batch_norm(8), nn.ReLU()),
+            ConvNormAct(conv2d(3, hidden, kernel), batch_norm(hidden), nn.ReLU()),
+            ConvNormAct(conv2d(hidden, 8, 1), batch_norm(8), nn.ReLU()),
         )
         return Reads(body, nn.Embedding(WORDS, 8), linear(8, self.num_classes))
 

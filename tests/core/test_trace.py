@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nastk.evaluators.efficiency import per_layer, torch_flops
-from nastk.ops import Step, batch_norm, conv2d, depthwise_conv2d, linear, paths, residual
+from nastk.ops import ConvNormAct, batch_norm, conv2d, depthwise_conv2d, linear, paths, residual
 from torch import nn
 
 from .pieces import CHOOSING, PIECES, C, Called
@@ -31,8 +31,8 @@ class Pieces(nastk.Space):
     def network(self, choose):
         kernel = choose("kernel", (3, 5))
         layers = [
-            Step(conv2d(3, C, 3), batch_norm(C), nn.ReLU()),
-            Step(depthwise_conv2d(C, kernel), batch_norm(C)),
+            ConvNormAct(conv2d(3, C, 3), batch_norm(C), nn.ReLU()),
+            ConvNormAct(depthwise_conv2d(C, kernel), batch_norm(C)),
         ]
         made = None
         for number, written in enumerate(self.pieces):
@@ -143,7 +143,7 @@ def middle(make):
         def network(self, choose):
             width = choose("width", (4, 8))
             return nn.Sequential(
-                Step(conv2d(3, width, 3), batch_norm(width), nn.ReLU()),
+                ConvNormAct(conv2d(3, width, 3), batch_norm(width), nn.ReLU()),
                 make(width),
                 nn.AdaptiveAvgPool2d(1),
                 nn.Flatten(),

@@ -13,7 +13,7 @@ from nastk.core.constraint import Constraint
 from nastk.core.space import Space
 from nastk.nasbench.own_table import read_own_table
 from nastk.nasbench.table_files import write_table_file
-from nastk.ops import Step, batch_norm, conv2d, depthwise_conv2d, linear, residual
+from nastk.ops import ConvNormAct, batch_norm, conv2d, depthwise_conv2d, linear, residual
 from nastk.search_spaces import SandglassMicro, Toy
 from nastk.search_spaces.blocks import Head
 from torch import nn
@@ -46,12 +46,12 @@ class Skips(Space):
         keep = mode.map(lambda m: int(m == "run")) if isinstance(mode, Choice) else mode == "run"
 
         def branch():
-            return Step(depthwise_conv2d(width, kernel), batch_norm(width))
+            return ConvNormAct(depthwise_conv2d(width, kernel), batch_norm(width))
 
         return nn.Sequential(
-            Step(conv2d(3, width, 1), batch_norm(width)),
+            ConvNormAct(conv2d(3, width, 1), batch_norm(width)),
             residual(branch, width, keep=keep if isinstance(keep, Choice) else int(keep)),
-            Step(conv2d(width, top, 1), batch_norm(top)),
+            ConvNormAct(conv2d(width, top, 1), batch_norm(top)),
             Head(linear(top, self.num_classes)),
         )
 
@@ -279,7 +279,9 @@ class Flags(Toy):
     def network(self, choose):
         width = choose("loss_width", (True, 2.5, "3"))
         channels = width.map(int) if isinstance(width, Choice) else int(width)
-        return nn.Sequential(Step(conv2d(3, channels, 3), nn.ReLU()), Head(linear(channels, 2)))
+        return nn.Sequential(
+            ConvNormAct(conv2d(3, channels, 3), nn.ReLU()), Head(linear(channels, 2))
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,7 +289,9 @@ class Alike(Flags):
     def network(self, choose):
         channels = choose("width", (3, "3"))
         channels = channels.map(int) if isinstance(channels, Choice) else int(channels)
-        return nn.Sequential(Step(conv2d(3, channels, 3), nn.ReLU()), Head(linear(channels, 2)))
+        return nn.Sequential(
+            ConvNormAct(conv2d(3, channels, 3), nn.ReLU()), Head(linear(channels, 2))
+        )
 
 
 @pytest.mark.parametrize("flag", ["True", "true", "1"])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from nastk.core.choice import Choice
-from nastk.ops import Chain, Step, batch_norm, conv2d, residual
+from nastk.ops import Chain, ConvNormAct, batch_norm, conv2d, residual
 from nastk.ops.blend import blend, keep_and_share
 from nastk.ops.chain import set_memory
 from nastk.ops.joint import joint_width
@@ -58,7 +58,7 @@ def test_factors_stay_in_float32_under_autocast():
 
 def test_a_mixed_block_runs_under_autocast_on_float32_features():
     share, keep = Choice("share", (0.5, 1.0)), Choice("keep", (0, 1))
-    branch = Chain([Step(nn.Conv2d(8, 8, 1, bias=False), nn.BatchNorm2d(8))])
+    branch = Chain([ConvNormAct(nn.Conv2d(8, 8, 1, bias=False), nn.BatchNorm2d(8))])
     block = residual(branch, 8, keep=keep, multiplier=share)
     probs = torch.tensor([0.3, 0.7], requires_grad=True)
     for choice in (share, keep):
@@ -77,8 +77,8 @@ def test_a_width_of_two_choices_may_be_decided_in_part(decided, memory):
         choices = {name: Choice(name, v) for name, v in (("a", (4, 6, 8)), ("b", (1, 2)))}
         width = joint_width(lambda a, b: a * b, choices["a"], choices["b"])
         steps = [
-            Step(conv2d(7, width, 1), batch_norm(width)),
-            Step(conv2d(width, 7, 1, bias=True), batch_norm(7)),
+            ConvNormAct(conv2d(7, width, 1), batch_norm(width)),
+            ConvNormAct(conv2d(width, 7, 1, bias=True), batch_norm(7)),
         ]
         built = set_memory(Chain(steps).double(), level)
         logits = torch.randn(3, dtype=torch.float64, requires_grad=True)
@@ -97,10 +97,16 @@ def test_a_width_of_two_choices_may_be_decided_in_part(decided, memory):
 @pytest.mark.parametrize("memory", ["high", "low", "lowest"])
 def test_hooks_on_the_branch_of_a_block_are_called(memory):
     share = Choice("share", (0.5, 1.0))
-    branch = Chain([Step(nn.Conv2d(8, 8, 1, bias=False), nn.BatchNorm2d(8))])
+    branch = Chain([ConvNormAct(nn.Conv2d(8, 8, 1, bias=False), nn.BatchNorm2d(8))])
     block = set_memory(residual(branch, 8, multiplier=share), memory)
     share.slot.set_probs(torch.tensor([0.5, 0.5]), False)
     calls = []
     branch.register_forward_hook(lambda *_: calls.append(1))
     block(torch.randn(2, 8, 4, 4))
     assert calls == [1]
+
+
+def test_spaces_of_before_import_the_former_name():
+    from nastk.ops import Step
+
+    assert Step is ConvNormAct

@@ -4,7 +4,7 @@ import pytest
 import torch
 from functorch.compile import make_boxed_compiler
 from nastk.core.choice import Choice
-from nastk.ops import Chain, Step, batch_norm, conv2d, depthwise_conv2d, residual
+from nastk.ops import Chain, ConvNormAct, batch_norm, conv2d, depthwise_conv2d, residual
 from nastk.ops.chain import set_memory
 from torch import nn
 from torch._dynamo.backends.common import aot_autograd
@@ -23,13 +23,13 @@ def network():
     kernel, keep = choices = Choice("kernel", (1, 3)), Choice("keep", (1, 0))
     branch = Chain(
         [
-            Step(depthwise_conv2d(4, kernel), batch_norm(4), nn.ReLU6()),
-            Step(conv2d(4, 3, 1), batch_norm(3)),
-            Step(conv2d(3, 4, 1, bias=True), batch_norm(4), nn.SiLU()),
-            Step(depthwise_conv2d(4, kernel), batch_norm(4)),
+            ConvNormAct(depthwise_conv2d(4, kernel), batch_norm(4), nn.ReLU6()),
+            ConvNormAct(conv2d(4, 3, 1), batch_norm(3)),
+            ConvNormAct(conv2d(3, 4, 1, bias=True), batch_norm(4), nn.SiLU()),
+            ConvNormAct(depthwise_conv2d(4, kernel), batch_norm(4)),
         ]
     )
-    stem = Step(conv2d(3, 4, 3, stride=2), batch_norm(4), nn.ReLU())
+    stem = ConvNormAct(conv2d(3, 4, 3, stride=2), batch_norm(4), nn.ReLU())
     built = nn.Sequential(stem, residual(branch, 4, keep=keep)).double()
     return built, choices
 

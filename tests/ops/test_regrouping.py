@@ -8,7 +8,7 @@ import asking
 import pytest
 import torch
 from nastk.core.choice import Choice
-from nastk.ops import Chain, Step, batch_norm, conv2d, depthwise_conv2d
+from nastk.ops import Chain, ConvNormAct, batch_norm, conv2d, depthwise_conv2d
 from nastk.ops.chain import set_memory
 from nastk.ops.fold import fold_kernels
 from nastk.search_spaces import SPACES
@@ -22,9 +22,9 @@ def chain(kernel=3, channels=6):
     torch.manual_seed(0)
     return Chain(
         [
-            Step(depthwise_conv2d(channels, kernel), batch_norm(channels), nn.ReLU6()),
-            Step(conv2d(channels, channels, 1), batch_norm(channels), nn.ReLU()),
-            Step(depthwise_conv2d(channels, 3), batch_norm(channels)),
+            ConvNormAct(depthwise_conv2d(channels, kernel), batch_norm(channels), nn.ReLU6()),
+            ConvNormAct(conv2d(channels, channels, 1), batch_norm(channels), nn.ReLU()),
+            ConvNormAct(depthwise_conv2d(channels, 3), batch_norm(channels)),
         ]
     )
 

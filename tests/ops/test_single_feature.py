@@ -8,7 +8,15 @@ import torch
 import torch.nn.functional as F
 from nastk.benchmarks.step import saved_features_per_block
 from nastk.core.choice import Choice
-from nastk.ops import Chain, Step, batch_norm, conv2d, depthwise_conv2d, meta_convolution, residual
+from nastk.ops import (
+    Chain,
+    ConvNormAct,
+    batch_norm,
+    conv2d,
+    depthwise_conv2d,
+    meta_convolution,
+    residual,
+)
 from nastk.ops.chain import set_memory
 from nastk.ops.definition import fold_kernels_definition
 from nastk.ops.kernels import route
@@ -27,10 +35,12 @@ def chain(act, *, stride=1, kernel=5, channels=7, hidden=5, last_act=None):
     make = (lambda: None) if ACTS[act] is None else ACTS[act]
     return Chain(
         [
-            Step(depthwise_conv2d(channels, kernel), batch_norm(channels), make()),
-            Step(conv2d(channels, hidden, 1), batch_norm(hidden)),
-            Step(conv2d(hidden, channels, 3, bias=True), batch_norm(channels), make()),
-            Step(depthwise_conv2d(channels, kernel, stride=stride), batch_norm(channels), last_act),
+            ConvNormAct(depthwise_conv2d(channels, kernel), batch_norm(channels), make()),
+            ConvNormAct(conv2d(channels, hidden, 1), batch_norm(hidden)),
+            ConvNormAct(conv2d(hidden, channels, 3, bias=True), batch_norm(channels), make()),
+            ConvNormAct(
+                depthwise_conv2d(channels, kernel, stride=stride), batch_norm(channels), last_act
+            ),
         ]
     )
 
@@ -305,8 +315,8 @@ def test_gradcheck_of_logits_kernels_and_norms(kernels, monkeypatch):
     choice = Choice("kernel", (1, 3))
     network = Chain(
         [
-            Step(depthwise_conv2d(3, choice), batch_norm(3), nn.SiLU()),
-            Step(depthwise_conv2d(3, choice, stride=2), batch_norm(3)),
+            ConvNormAct(depthwise_conv2d(3, choice), batch_norm(3), nn.SiLU()),
+            ConvNormAct(depthwise_conv2d(3, choice, stride=2), batch_norm(3)),
         ]
     )
     set_memory(settle(network).double(), "low")
@@ -329,9 +339,9 @@ def test_one_mixed_operator_in_float32_logits_included(kernels, is_depthwise, st
     """conv(act(norm(z))) of three candidates; measured against float64 by torch's modules."""
     monkeypatch.setenv("NASTK_KERNELS", kernels)
     choice, results = Choice("kernel", (3, 5, 7)), []
-    first = Step(depthwise_conv2d(17, 1), batch_norm(17), nn.ReLU6())
+    first = ConvNormAct(depthwise_conv2d(17, 1), batch_norm(17), nn.ReLU6())
     make = depthwise_conv2d if is_depthwise else partial(conv2d, 17)
-    network = settle(Chain([first, Step(make(17, choice, stride=stride))]))
+    network = settle(Chain([first, ConvNormAct(make(17, choice, stride=stride))]))
     generator = torch.Generator().manual_seed(7)
     z = torch.randn(4, 17, 9, 7, generator=generator).to(memory_format=torch.channels_last)
     start = torch.randn(3, generator=generator)
@@ -353,8 +363,8 @@ def test_a_hard_mixture_updates_the_statistics_of_its_channels_only():
     width = Choice("width", (4, 6))
     network = Chain(
         [
-            Step(conv2d(3, width, 1), batch_norm(width), nn.ReLU()),
-            Step(conv2d(width, 3, 1), batch_norm(3)),
+            ConvNormAct(conv2d(3, width, 1), batch_norm(width), nn.ReLU()),
+            ConvNormAct(conv2d(width, 3, 1), batch_norm(3)),
         ]
     )
     width.slot.set_index(0)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from nastk import Space
 from nastk.core.budget import parse_budget
-from nastk.ops import Step, batch_norm, conv2d, linear
+from nastk.ops import ConvNormAct, batch_norm, conv2d, linear
 from nastk.search_spaces import Sandglass, T2TMicro, Toy
 from nastk.search_spaces.blocks import Head
 from nastk.strategies.meta_kernel import MetaKernel
@@ -112,8 +112,8 @@ class Silent(Space):
     def network(self, choose):
         width = choose("width", (4, 8))
         return nn.Sequential(
-            Step(conv2d(3, 4, choose("kernel", (3, 5)), stride=4), batch_norm(4)),
-            Step(conv2d(4, width, 1), batch_norm(width)),
+            ConvNormAct(conv2d(3, 4, choose("kernel", (3, 5)), stride=4), batch_norm(4)),
+            ConvNormAct(conv2d(4, width, 1), batch_norm(width)),
             Head(linear(width, self.num_classes)),
         )
 

@@ -29,7 +29,7 @@ SPACE = """
 from dataclasses import dataclass
 from torch import nn
 import nastk
-from nastk.ops import Step, batch_norm, conv2d, depthwise_conv2d, linear
+from nastk.ops import ConvNormAct, batch_norm, conv2d, depthwise_conv2d, linear
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +38,13 @@ class Small(nastk.Space):
     num_classes: int = 10
 
     def network(self, choose):
-        steps = [Step(conv2d(3, 8, 3, stride=2), batch_norm(8), nn.ReLU())]
+        steps = [ConvNormAct(conv2d(3, 8, 3, stride=2), batch_norm(8), nn.ReLU())]
         for number in (1, 2, 3):
             width = choose(f"block{number}.width", (8, 12, 16))
             kernel = choose(f"block{number}.kernel", (3, 5))
-            steps.append(Step(depthwise_conv2d(8, kernel), batch_norm(8), nn.ReLU()))
-            steps.append(Step(conv2d(8, width, 1), batch_norm(width), nn.ReLU()))
-            steps.append(Step(conv2d(width, 8, 1), batch_norm(8)))
+            steps.append(ConvNormAct(depthwise_conv2d(8, kernel), batch_norm(8), nn.ReLU()))
+            steps.append(ConvNormAct(conv2d(8, width, 1), batch_norm(width), nn.ReLU()))
+            steps.append(ConvNormAct(conv2d(width, 8, 1), batch_norm(8)))
         head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear(8, self.num_classes))
         return nn.Sequential(*steps, *head)
 """
