@@ -66,6 +66,14 @@ def test_every_picture_of_the_embedded_data_is_credited():
         assert f"| `{name}` |" in credits, name
 
 
+def test_an_sdist_holds_every_source_of_the_compiled_kernels():
+    """What is not listed travels in no sdist, whose installation would go on without kernels."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    (library,) = settings["ext-modules"]
+    found = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("ops/kernels/cpu/src/*")}
+    assert found == {*library["sources"], *library["depends"]}
+
+
 @cache
 def imports_of(path):
     """Every import statement of a file, wherever it stands."""
