@@ -19,7 +19,7 @@ class Probe(nn.Module):
     def __init__(self, seconds=()):
         super().__init__()
         self.seconds = iter(seconds)
-        self.seen = []
+        Probe.seen = []  # of the class, so that copies note there too
 
     def forward(self, x):
         how = (torch.get_num_threads(), tuple(x.shape), self.training, torch.is_grad_enabled())
@@ -35,6 +35,18 @@ def test_one_image_is_timed_on_pinned_threads_and_those_before_come_back(threads
     latency_ms(probe, [Spec(shape=(3, 8, 10))], rounds=4, threads=threads)
     assert set(probe.seen) == {(threads, (1, 3, 8, 10), False, False)}
     assert torch.get_num_threads() == 3
+
+
+def test_a_network_keeps_its_mode_and_its_memory_format():
+    network = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)).train()
+    weight = network[0].weight
+    strides = weight.stride()
+    latency_ms(network, [Spec(shape=(3, 8, 10))], rounds=1)
+    assert network[0].weight is weight
+    assert weight.stride() == strides
+    assert all(module.training for module in network.modules())
+    network(torch.ones(2, 3, 8, 10)).sum().backward()
+    assert weight.grad is not None
 
 
 def test_one_thread_is_the_default():
