@@ -144,7 +144,6 @@ class CaptionedDigits(ArrayTask):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_two_inputs_go_from_search_to_exported_file(tmp_path, monkeypatch):
     monkeypatch.setitem(named.TASKS, "captioned", CaptionedDigits)
     monkeypatch.setenv("NASTK_CHECKPOINT_SECONDS", "0")
