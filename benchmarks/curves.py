@@ -89,7 +89,7 @@ class Setting:
             options=space.options,
             choices=dict(arch.choices),
             data=self.data,
-            data_sha256="",  # of embedded data, which do not change
+            data_sha256=task.describe()["train_sha256"],
             recipe=recipe,
             steps=recipe.num_steps(task.size(split)),
             execution=Execution(processes=self.processes, seed=seed),

@@ -130,11 +130,11 @@ def latency_ms(
     A copy of the network is timed, so that the network keeps its mode and its memory format.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
     inputs = [_channels_last(x) for x in examples(specs)]
     timed = copy.deepcopy(network).eval()
     timed = timed.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     times = []
+    torch.set_num_threads(threads)
     try:
         for round_number in range(rounds + 3):
             start = time.perf_counter()

@@ -108,8 +108,8 @@ class Execution:
         }
 
     def each(self, seed: int) -> Execution:
-        """Return how one of the trainings at a time is run: on its share of the cores."""
-        threads = max(1, (os.cpu_count() or 1) // self.at_a_time)
+        """Return how one of the trainings at a time is run: on its share of the threads."""
+        threads = max(1, self.threads // self.at_a_time)
         return dataclasses.replace(self, seed=seed, threads=threads)
 
 

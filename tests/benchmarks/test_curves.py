@@ -1,5 +1,6 @@
 """The curves over equal cost: what is drawn, what is chosen, and what a difference is worth."""
 
+import dataclasses
 import itertools
 import json
 import statistics
@@ -9,6 +10,8 @@ import pytest
 from nastk.benchmarks import curves
 from nastk.benchmarks.curves import Setting
 from nastk.benchmarks.equal_cost import best_of, chosen, difference, random_curve
+from nastk.comparison.jobs import train_all
+from nastk.search_spaces import SPACES
 from nastk.strategies import STRATEGIES
 
 
@@ -39,6 +42,16 @@ def test_a_difference_carries_the_errors_of_both():
     assert middle == pytest.approx(0.5)
     assert high - middle == pytest.approx(4.3027 / 3**0.5, rel=1e-4) == middle - low
     assert difference([1.0, 2.0, 3.0], 1.5, 1.0)[2] > high
+
+
+def test_a_training_of_an_arch_is_done_and_found_again(tmp_path):
+    setting = Setting(space="toy", flops="90%", data="digits", folder=tmp_path)
+    space = SPACES["toy"]()
+    arch = space.arch_at(dict.fromkeys(space.choices(), 0))
+    job = dataclasses.replace(setting.job(arch, 0), steps=1)
+    trained = train_all([job], tmp_path, lambda event: None)[job.key]
+    assert trained.metrics["test_loss_nats"] > 0
+    assert train_all([job], tmp_path, lambda event: None)[job.key].metrics == trained.metrics
 
 
 def test_a_search_is_recorded_with_its_cost_and_not_done_again(tmp_path, monkeypatch):

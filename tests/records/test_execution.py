@@ -44,10 +44,11 @@ def test_what_nobody_said_is_the_best_of_the_device():
     assert asked.at_a_time == os.cpu_count() and asked.threads == torch.get_num_threads()
 
 
-def test_trainings_at_a_time_share_the_cores():
+def test_trainings_at_a_time_share_the_threads():
     one = Execution(processes=1, workers=2, strict=True)
-    assert one.each(7) == dataclasses.replace(one, seed=7, threads=os.cpu_count())
-    assert Execution(processes=2 * os.cpu_count()).each(0).threads == 1
+    assert one.each(7) == dataclasses.replace(one, seed=7)
+    for processes, threads in (1, 7), (2, 3), (3, 2), (8, 1):
+        assert Execution(processes=processes, threads=7).each(0).threads == threads
     assert pickle.loads(pickle.dumps(one)) == one
 
 

@@ -75,6 +75,7 @@ def test_free_rules_are_the_null_hypothesis():
     assert len({json.dumps(e.choices) for e in entrants if e.kind == "random"}) == 3
 
 
+@pytest.mark.slow
 def test_a_comparison_reports_and_is_not_trained_twice(run):
     result = nastk.compare(run, **SMALL)
     kinds = [row["kind"] for row in result["rows"]]
