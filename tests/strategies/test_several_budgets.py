@@ -48,16 +48,23 @@ def test_what_is_asked_keeps_all_budgets(name):
         sampler.tell(arch, math.sin(number))
 
 
-def test_samplers_of_optuna_learn_which_bounds_a_pruned_trial_broke():
+def test_samplers_of_optuna_are_told_of_what_keeps_all_bounds_alone():
     optuna = pytest.importorskip("optuna")
     sampler = STRATEGIES["on_optuna"]().sampler(SPACE, BUDGET, 0)
     for number in range(12):
         sampler.tell(sampler.ask(), float(number))
-    pruned = sampler.study.get_trials(states=(optuna.trial.TrialState.PRUNED,))
-    assert pruned and all(set(trial.constraints) == set(TEXTS) for trial in pruned)
-    assert all(max(trial.constraints.values()) > 0 for trial in pruned)
-    kept = {metric for trial in pruned for metric in TEXTS if trial.constraints[metric] <= 0}
-    assert kept == set(TEXTS)
+    first = {name: choice.candidates[0] for name, choice in SPACE.choices().items()}
+    bounds = band_of(SPACE, BUDGET).bounds
+    states = optuna.trial.TrialState
+    kept = {
+        state: [
+            keeps(SPACE, SPACE.arch(first | trial.params), bounds)
+            for trial in sampler.study.get_trials(states=(state,))
+        ]
+        for state in (states.COMPLETE, states.FAIL)
+    }
+    assert len(kept[states.COMPLETE]) == 12 and all(kept[states.COMPLETE])
+    assert kept[states.FAIL] and not any(kept[states.FAIL])
 
 
 def test_an_exported_space_of_nni_refuses_what_breaks_one_of_several_bounds():
