@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,13 +87,6 @@ class Bounds:
     def allows(self, cost: Cost, indices: Indices) -> NDArray[np.bool_]:
         """Return [A] whether each of A archs, given as candidate indices, lies inside."""
         return self.distance(cost, indices) <= 0
-
-    def shares(self, cost: Cost, indices: Mapping[str, int]) -> dict[str, float]:
-        """Return by how much of an end one arch is outside of each bound, at most 0 inside."""
-        one = {name: np.array([index]) for name, index in indices.items()}
-        values = [int(polynomial.evaluate(one)[0]) for polynomial, _, _ in self.on(cost)]
-        pairs = zip(self.parts, values, strict=True)
-        return {p.metric: max(p.low - value, value - p.high) / p.size for p, value in pairs}
 
     def distance(self, cost: Cost, indices: Indices) -> NDArray[np.float64]:
         """Return [A] how far archs lie outside, 0 inside, in units of the first cost."""

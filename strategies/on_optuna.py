@@ -187,8 +187,8 @@ class OptunaSampler(Sampler):
         """Fail a trial outside of the band, and return the number of one inside that follows.
 
         The new trial is to the sampler what the old one was, a member of a generation for
-        example. A pruned one would be a result to TPE, the better the fewer there are: it took
-        most of what it learns from archs without a loss.
+        example. The old one is not pruned: TPE learns from pruned trials too, and then was hardly
+        better than random archs.
         """
         attributes = dict(self.study.get_trials(deepcopy=False)[trial.number].system_attrs)
         self.study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
